@@ -1,0 +1,34 @@
+"""The command line: its sub-commands, and how an error ends the process.
+
+Every sub-command is one module with one function.  The modules import what they run
+inside that function, so ``megatick --help`` loads neither torch nor the server.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from megatick_cli.serve import serve
+from megatick_contract import MegatickError
+
+app = typer.Typer(
+    name="megatick",
+    help="Serve a Megatron-LM checkpoint with Triton: export it, host it, call it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(serve)
+
+
+def main() -> None:
+    """Run the command; exit 1 with one message on an error that we foresaw."""
+    try:
+        app()
+    except MegatickError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}")
+        sys.exit(1)

@@ -1,0 +1,86 @@
+"""The models a server offers: three public ones, and the steps they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from megatick_contract.prices import (
+    BAR_S,
+    BASELINE_QUANTILES,
+    EDGE,
+    EDGE_P_VALUE,
+    ELAPSED_S,
+    HALF_LIFE_S,
+    HORIZONS,
+    LEVELS_OUT,
+    NEXT_SENTIMENT_STATE,
+    P_UP,
+    PRICES,
+    QUANTILES,
+    SENTIMENT_STATE,
+)
+from megatick_contract.tensors import ANY, Tensor
+from megatick_contract.text import PROBABILITIES, SCORE, TEXT, TOKENS, TRUNCATED
+
+STAGES: Final = ("preprocess", "language_model", "sentiment_scores", "price_forecast")
+"""The order of ``STAGE_US``; a model that lacks the last stage returns one value less,
+and ``price_forecast`` alone returns only the last."""
+
+MODEL_DIGEST: Final = Tensor(
+    "MODEL_DIGEST", "BYTES", (1,), "SHA-256 of what is served, in hex", on_request=True
+)
+STAGE_US: Final = Tensor(
+    "STAGE_US",
+    "FP32",
+    (ANY,),
+    "[stages] microseconds in each step, queues left out",
+    on_request=True,
+)
+
+# Between the steps.  A request of R rows becomes one ragged element here: R rows of
+# text are one row of input_ids, and one row of row_lengths is R rows of logits.
+INPUT_IDS: Final = Tensor(
+    "input_ids", "INT32", (ANY,), "[N] tokens of all rows, end to end"
+)
+ROW_LENGTHS: Final = Tensor("row_lengths", "INT32", (ANY,), "[R] tokens of each row")
+LONGEST: Final = Tensor(
+    "longest", "INT32", (ANY,), "[T] its length is max(row_lengths)"
+)
+LOGITS: Final = Tensor("logits", "FP32", (3,), "unnormalised, in class order")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A Triton model's name and signature."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+_SENTIMENT_OUT: Final = (PROBABILITIES, SCORE, TOKENS, TRUNCATED)
+_FORECAST_OUT: Final = (
+    QUANTILES,
+    P_UP,
+    BASELINE_QUANTILES,
+    HORIZONS,
+    LEVELS_OUT,
+    BAR_S,
+    HALF_LIFE_S,
+    EDGE,
+    EDGE_P_VALUE,
+)
+_ABOUT: Final = (MODEL_DIGEST, STAGE_US)
+
+SENTIMENT: Final = Model("sentiment", (TEXT,), _SENTIMENT_OUT + _ABOUT)
+PRICE_FORECAST: Final = Model(
+    "price_forecast", (PRICES, SENTIMENT_STATE, ELAPSED_S), _FORECAST_OUT + _ABOUT
+)
+MARKET_VIEW: Final = Model(
+    "market_view",
+    (TEXT, PRICES, SENTIMENT_STATE, ELAPSED_S),
+    (*_SENTIMENT_OUT, *_FORECAST_OUT, NEXT_SENTIMENT_STATE, *_ABOUT),
+)
+
+PUBLIC_MODELS: Final = (SENTIMENT, PRICE_FORECAST, MARKET_VIEW)

@@ -1,0 +1,33 @@
+"""Sentiment: the class order, the score, and the limits on a text."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+from megatick_contract.tensors import Tensor
+
+Label = Literal["negative", "neutral", "positive"]
+
+LABELS: Final[tuple[Label, ...]] = get_args(Label)
+"""The class axis, everywhere: 0 negative, 1 neutral, 2 positive."""
+
+MAX_TEXT_BYTES: Final = 64 * 1024
+"""The longest text accepted, in bytes of UTF-8, inclusive."""
+
+Truncation = Literal["head", "tail", "error"]
+"""What to do with a text longer than the model's window: keep its head (the first
+tokens), keep its tail, or refuse it."""
+
+TRUNCATIONS: Final[tuple[Truncation, ...]] = get_args(Truncation)
+TRUNCATION_PARAMETER: Final = "truncation"
+"""The request parameter that carries a ``Truncation``; absent means ``head``."""
+
+TEXT: Final = Tensor(
+    "TEXT", "BYTES", (1,), f"UTF-8, not blank, at most {MAX_TEXT_BYTES} bytes"
+)
+PROBABILITIES: Final = Tensor(
+    "PROBABILITIES", "FP32", (3,), "P(negative), P(neutral), P(positive); sums to 1"
+)
+SCORE: Final = Tensor("SCORE", "FP32", (1,), "P(positive) - P(negative), in [-1, 1]")
+TOKENS: Final = Tensor("TOKENS", "INT32", (1,), "tokens the model read")
+TRUNCATED: Final = Tensor("TRUNCATED", "BOOL", (1,), "part of the text was not read")
