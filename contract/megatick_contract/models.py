@@ -1,4 +1,4 @@
-"""The models a server offers: three public ones, and the steps they are made of."""
+"""The three models that a server offers."""
 
 from __future__ import annotations
 
@@ -38,17 +38,6 @@ STAGE_US: Final = Tensor(
     on_request=True,
 )
 
-# Between the steps.  A request of R rows becomes one ragged element here: R rows of
-# text are one row of input_ids, and one row of row_lengths is R rows of logits.
-INPUT_IDS: Final = Tensor(
-    "input_ids", "INT32", (ANY,), "[N] tokens of all rows, end to end"
-)
-ROW_LENGTHS: Final = Tensor("row_lengths", "INT32", (ANY,), "[R] tokens of each row")
-LONGEST: Final = Tensor(
-    "longest", "INT32", (ANY,), "[T] its length is max(row_lengths)"
-)
-LOGITS: Final = Tensor("logits", "FP32", (3,), "unnormalised, in class order")
-
 
 @dataclass(frozen=True)
 class Model:
@@ -72,15 +61,15 @@ _FORECAST_OUT: Final = (
     EDGE_P_VALUE,
 )
 _ABOUT: Final = (MODEL_DIGEST, STAGE_US)
+_WINDOW: Final = (PRICES, SENTIMENT_STATE, ELAPSED_S)
 
 SENTIMENT: Final = Model("sentiment", (TEXT,), _SENTIMENT_OUT + _ABOUT)
-PRICE_FORECAST: Final = Model(
-    "price_forecast", (PRICES, SENTIMENT_STATE, ELAPSED_S), _FORECAST_OUT + _ABOUT
-)
+PRICE_FORECAST: Final = Model("price_forecast", _WINDOW, _FORECAST_OUT + _ABOUT)
 MARKET_VIEW: Final = Model(
     "market_view",
-    (TEXT, PRICES, SENTIMENT_STATE, ELAPSED_S),
+    (TEXT, *_WINDOW),
     (*_SENTIMENT_OUT, *_FORECAST_OUT, NEXT_SENTIMENT_STATE, *_ABOUT),
 )
 
 PUBLIC_MODELS: Final = (SENTIMENT, PRICE_FORECAST, MARKET_VIEW)
+"""What a client may rely on; the steps behind them: ``megatick_contract.steps``."""

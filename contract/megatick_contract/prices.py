@@ -29,7 +29,7 @@ SENTIMENT_STATE: Final = Tensor(
     "SENTIMENT_STATE",
     "FP32",
     (4,),
-    "decayed sum of scores, decayed weight, last score, number of texts; zeros at first",
+    "decayed sum of scores, decayed weight, last score, texts seen; zeros at first",
 )
 ELAPSED_S: Final = Tensor("ELAPSED_S", "FP32", (1,), "seconds since that state, >= 0")
 NEXT_SENTIMENT_STATE: Final = Tensor(
@@ -49,9 +49,7 @@ BASELINE_QUANTILES: Final = Tensor(
     "[H, Q] the same of a driftless random walk",
 )
 HORIZONS: Final = Tensor("HORIZONS", "INT32", (ANY,), "[H] bars", on_request=True)
-LEVELS_OUT: Final = Tensor(
-    "LEVELS", "FP32", (ANY,), "[Q] quantile levels", on_request=True
-)
+LEVELS_OUT: Final = Tensor("LEVELS", "FP32", (ANY,), "[Q] quantile levels", on_request=True)
 BAR_S: Final = Tensor("BAR_S", "FP32", (1,), "seconds a bar lasts", on_request=True)
 HALF_LIFE_S: Final = Tensor(
     "HALF_LIFE_S",

@@ -1,0 +1,81 @@
+"""The steps behind the public models, and what travels between them.
+
+A request of R rows of text becomes one ragged element on its way through the language
+model: its tokens are one row of ``input_ids`` [1, N], and one row of ``row_lengths``
+[1, R] comes back as R rows of logits.  These names are private to the server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from megatick_contract.models import (
+    MODEL_DIGEST,
+    PRICE_FORECAST,
+    STAGE_US,
+    STAGES,
+    Model,
+)
+from megatick_contract.prices import (
+    ELAPSED_S,
+    NEXT_SENTIMENT_STATE,
+    PRICES,
+    SENTIMENT_STATE,
+)
+from megatick_contract.tensors import ANY, Tensor
+from megatick_contract.text import PROBABILITIES, SCORE, TEXT, TOKENS, TRUNCATED
+
+INPUT_IDS: Final = Tensor("input_ids", "INT32", (ANY,), "[N] tokens, rows end to end")
+ROW_LENGTHS: Final = Tensor("row_lengths", "INT32", (ANY,), "[R] tokens of each row")
+LONGEST: Final = Tensor("longest", "INT32", (ANY,), "[T] its length: max(row_lengths)")
+LOGITS: Final = Tensor("logits", "FP32", (3,), "unnormalised, in class order")
+NEXT_ELAPSED_S: Final = Tensor(
+    "next_elapsed_s", "FP32", (1,), "0: the next state is as of this text"
+)
+PREPROCESS_US: Final = Tensor("preprocess_us", "FP32", (1,), "microseconds in the step")
+LANGUAGE_MODEL_US: Final = Tensor(
+    "language_model_us", "FP32", (1,), "microseconds in the step"
+)
+EARLIER_US: Final = Tensor(
+    "earlier_us",
+    "FP32",
+    (len(STAGES) - 1,),
+    "STAGE_US of the steps before this one",
+    optional=True,
+)
+
+# A market view is checked whole before anything is computed, so the first step sees the
+# prices too; a request for sentiment alone leaves them out.
+_WINDOW: Final = tuple(
+    replace(tensor, optional=True) for tensor in (PRICES, SENTIMENT_STATE, ELAPSED_S)
+)
+
+PREPROCESS: Final = Model(
+    "preprocess",
+    (TEXT, *_WINDOW),
+    (INPUT_IDS, ROW_LENGTHS, LONGEST, TOKENS, TRUNCATED, PREPROCESS_US),
+)
+LANGUAGE_MODEL: Final = Model(
+    "language_model",
+    (INPUT_IDS, ROW_LENGTHS, LONGEST),
+    (LOGITS, LANGUAGE_MODEL_US),
+)
+SENTIMENT_SCORES: Final = Model(
+    "sentiment_scores",
+    (LOGITS, PREPROCESS_US, LANGUAGE_MODEL_US, *_WINDOW[1:]),
+    (
+        PROBABILITIES,
+        SCORE,
+        NEXT_SENTIMENT_STATE,
+        NEXT_ELAPSED_S,
+        MODEL_DIGEST,
+        STAGE_US,
+    ),
+)
+PRICE_FORECAST_STEP: Final = replace(
+    PRICE_FORECAST, inputs=(*PRICE_FORECAST.inputs, EARLIER_US)
+)
+"""The public model with the one input that only an ensemble fills."""
+
+STEPS: Final = (PREPROCESS, LANGUAGE_MODEL, SENTIMENT_SCORES, PRICE_FORECAST_STEP)

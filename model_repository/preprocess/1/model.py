@@ -1,0 +1,20 @@
+"""Triton's adapter of the ``preprocess`` step."""
+
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from megatick_server.adapter import execute
+from megatick_server.steps.preprocess import Preprocess
+
+
+class TritonPythonModel:
+    """Loads the step once, and hands it what Triton batched."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load what the step needs from its version folder."""
+        self._step = Preprocess.load(args)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request, in order."""
+        return execute(self._step, requests, pb_utils)

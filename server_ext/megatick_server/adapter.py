@@ -1,0 +1,120 @@
+"""Between Triton's Python backend and a step: tensors in, tensors out, errors apart.
+
+Triton hands ``execute`` a list of requests and wants one response for each.  A step sees
+plain arrays and answers each request with arrays or with an error, so nothing here or in
+a step imports Triton's module: ``model.py`` passes it in.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from megatick_contract.models import Model
+from megatick_contract.tensors import NUMPY_DTYPES
+from megatick_server.errors import RequestRefused
+
+_LOG = logging.getLogger(__name__)
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class StepRequest:
+    """One request as a step sees it.
+
+    Attributes:
+        inputs: the tensors that came, by name; an optional one may be absent.
+        parameters: the request's custom parameters.
+        wanted: names of the outputs that were asked for.
+    """
+
+    inputs: Mapping[str, npt.NDArray[Any]]
+    parameters: Mapping[str, Any]
+    wanted: frozenset[str]
+
+
+class Step(Protocol):
+    """What computes one Triton model."""
+
+    model: Model
+
+    def __call__(
+        self, requests: Sequence[StepRequest]
+    ) -> Sequence[Arrays | RequestRefused]:
+        """Answer each request, in order, with its outputs or why it is refused."""
+        ...
+
+
+def execute(step: Step, triton_requests: Sequence[Any], pb_utils: Any) -> list[Any]:
+    """Run a step on what Triton handed over.
+
+    Args:
+        step: the step.
+        triton_requests: ``InferenceRequest`` objects.
+        pb_utils: Triton's ``triton_python_backend_utils``.
+
+    Returns:
+        One ``InferenceResponse`` a request, in order.
+    """
+    requests = [_read(step.model, request, pb_utils) for request in triton_requests]
+    answers = _answer(step, requests)
+    return [
+        _write(step.model, request, answer, pb_utils)
+        for request, answer in zip(requests, answers, strict=True)
+    ]
+
+
+def _answer(step: Step, requests: Sequence[StepRequest]) -> Sequence[Arrays | Exception]:
+    try:
+        return step(requests)
+    except Exception as error:  # noqa: BLE001 whatever it is, batch-mates go on
+        if len(requests) == 1:
+            _LOG.exception("%s failed on a request", step.model.name)
+            return [error]
+        # One request may have broken the batch: each runs again by itself, so that
+        # only the one at fault fails.
+        return [answer for request in requests for answer in _answer(step, [request])]
+
+
+def _read(model: Model, request: Any, pb_utils: Any) -> StepRequest:
+    inputs: Arrays = {}
+    for tensor in model.inputs:
+        found = pb_utils.get_input_tensor_by_name(request, tensor.name)
+        if found is not None:
+            inputs[tensor.name] = found.as_numpy()
+    return StepRequest(
+        inputs=inputs,
+        parameters=json.loads(request.parameters() or "{}"),
+        wanted=frozenset(request.requested_output_names()),
+    )
+
+
+def _write(
+    model: Model, request: StepRequest, answer: Arrays | Exception, pb_utils: Any
+) -> Any:
+    if isinstance(answer, RequestRefused):
+        refusal = pb_utils.TritonError(str(answer), pb_utils.TritonError.INVALID_ARG)
+        return pb_utils.InferenceResponse(output_tensors=[], error=refusal)
+    if isinstance(answer, Exception):
+        failure = pb_utils.TritonError(
+            f"{model.name} failed: {type(answer).__name__}: {answer}",
+            pb_utils.TritonError.INTERNAL,
+        )
+        return pb_utils.InferenceResponse(output_tensors=[], error=failure)
+    return pb_utils.InferenceResponse(
+        output_tensors=[
+            pb_utils.Tensor(
+                tensor.name,
+                np.ascontiguousarray(answer[tensor.name], NUMPY_DTYPES[tensor.datatype]),
+            )
+            for tensor in model.outputs
+            if tensor.name in request.wanted
+        ]
+    )

@@ -1,0 +1,49 @@
+"""Which rows run together: batches cut by tokens, never padded by more than half."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_PADDING_FACTOR = 2
+"""Attention alone sees a padded [B, T]; B·T stays at most this many times the tokens."""
+
+
+def plan_batches(
+    row_lengths: Sequence[int], *, max_batch_tokens: int
+) -> list[npt.NDArray[np.intp]]:
+    """Cut rows into batches for the packed graph.
+
+    Rows are taken longest first, so each batch's first row is its longest.  A batch ends
+    where one more row would exceed the token budget, or would make attention's padded
+    B·T exceed ``MAX_PADDING_FACTOR`` times the real tokens.
+
+    Args:
+        row_lengths: tokens of each row, each ≥ 1.
+        max_batch_tokens: most tokens in a batch; a longer row is a batch of its own.
+
+    Returns:
+        Row indices of each batch, together each row once.
+
+    >>> [batch.tolist() for batch in plan_batches([2, 9, 3, 8], max_batch_tokens=17)]
+    [[1, 3], [2, 0]]
+    """
+    order = np.argsort(np.asarray(row_lengths), kind="stable")[::-1]
+    batches: list[list[int]] = []
+    tokens = longest = 0
+    for row in order.tolist():
+        length = row_lengths[row]
+        fits = (
+            bool(batches)
+            and tokens + length <= max_batch_tokens
+            and (len(batches[-1]) + 1) * longest <= MAX_PADDING_FACTOR * (tokens + length)
+        )
+        if fits:
+            batches[-1].append(row)
+            tokens += length
+        else:
+            batches.append([row])
+            tokens = longest = length
+    return [np.array(batch, dtype=np.intp) for batch in batches]

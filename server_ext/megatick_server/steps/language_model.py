@@ -1,0 +1,67 @@
+"""Run the packed language model on all the rows of all the requests that wait."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+
+from megatick_contract.steps import (
+    INPUT_IDS,
+    LANGUAGE_MODEL,
+    LANGUAGE_MODEL_US,
+    LOGITS,
+    ROW_LENGTHS,
+)
+from megatick_server.adapter import Arrays, StepRequest
+from megatick_server.engine import PackedEngine
+from megatick_server.errors import RequestRefused
+from megatick_server.settings import LanguageModelSettings, ModelFolder
+
+
+class LanguageModel:
+    """The ``language_model`` model."""
+
+    model = LANGUAGE_MODEL
+
+    def __init__(self, engine: PackedEngine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def load(cls, triton_args: Mapping[str, str]) -> Self:
+        """Compile the graph of the version folder for this machine."""
+        folder = ModelFolder.of(triton_args)
+        settings = folder.settings(LanguageModelSettings)
+        return cls(
+            PackedEngine(
+                folder.path / "model.onnx",
+                precision=settings.precision,
+                max_batch_tokens=settings.max_batch_tokens,
+                threads=len(os.sched_getaffinity(0)),
+            )
+        )
+
+    def __call__(
+        self, requests: Sequence[StepRequest]
+    ) -> Sequence[Arrays | RequestRefused]:
+        """Give every row of every request its logits."""
+        started = time.perf_counter()
+        rows = []
+        counts = []
+        for request in requests:
+            lengths = request.inputs[ROW_LENGTHS.name][0]
+            tokens = request.inputs[INPUT_IDS.name][0]
+            rows += np.split(tokens, np.cumsum(lengths)[:-1])
+            counts.append(len(lengths))
+        logits = self._engine.logits(rows)  # (all rows, 3)
+        elapsed_us = (time.perf_counter() - started) * 1e6
+        return [
+            {
+                LOGITS.name: part,
+                LANGUAGE_MODEL_US.name: np.full((len(part), 1), elapsed_us),
+            }
+            for part in np.split(logits, np.cumsum(counts)[:-1])
+        ]

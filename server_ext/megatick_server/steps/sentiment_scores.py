@@ -1,0 +1,70 @@
+"""Turn logits into probabilities and a score, and carry the sentiment state on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+
+from megatick_contract.models import MODEL_DIGEST, STAGE_US
+from megatick_contract.prices import ELAPSED_S, NEXT_SENTIMENT_STATE, SENTIMENT_STATE
+from megatick_contract.steps import (
+    LANGUAGE_MODEL_US,
+    LOGITS,
+    NEXT_ELAPSED_S,
+    PREPROCESS_US,
+    SENTIMENT_SCORES,
+)
+from megatick_contract.text import PROBABILITIES, SCORE
+from megatick_server.adapter import Arrays, StepRequest
+from megatick_server.errors import RequestRefused
+from megatick_server.sentiment import add_score, class_probabilities, decay, polarity
+from megatick_server.settings import ModelFolder, SentimentSettings
+
+
+class SentimentScores:
+    """The ``sentiment_scores`` model."""
+
+    model = SENTIMENT_SCORES
+
+    def __init__(self, settings: SentimentSettings) -> None:
+        self._settings = settings
+
+    @classmethod
+    def load(cls, triton_args: Mapping[str, str]) -> Self:
+        """Read the step's settings."""
+        return cls(ModelFolder.of(triton_args).settings(SentimentSettings))
+
+    def __call__(
+        self, requests: Sequence[StepRequest]
+    ) -> Sequence[Arrays | RequestRefused]:
+        """Score each request's rows."""
+        return [self._score(request) for request in requests]
+
+    def _score(self, request: StepRequest) -> Arrays:
+        started = time.perf_counter()
+        inputs = request.inputs
+        probabilities = class_probabilities(inputs[LOGITS.name])
+        score = polarity(probabilities)
+        rows = len(score)
+        answer: Arrays = {
+            PROBABILITIES.name: probabilities,
+            SCORE.name: score,
+            MODEL_DIGEST.name: np.full(
+                (rows, 1), self._settings.model_digest.encode(), object
+            ),
+        }
+        if SENTIMENT_STATE.name in inputs:
+            aged = decay(
+                inputs[SENTIMENT_STATE.name],
+                inputs[ELAPSED_S.name],
+                half_life_s=self._settings.half_life_s,
+            )
+            answer[NEXT_SENTIMENT_STATE.name] = add_score(aged, score)
+            answer[NEXT_ELAPSED_S.name] = np.zeros((rows, 1))
+        earlier = (inputs[PREPROCESS_US.name], inputs[LANGUAGE_MODEL_US.name])
+        elapsed_us = np.full((rows, 1), (time.perf_counter() - started) * 1e6)
+        answer[STAGE_US.name] = np.hstack((*earlier, elapsed_us))
+        return answer
