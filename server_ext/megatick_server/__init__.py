@@ -1,0 +1,1 @@
+"""What runs inside Triton: the steps, the CPU engine, and the server's launcher."""
