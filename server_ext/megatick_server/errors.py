@@ -2,12 +2,21 @@
 
 ServerError
 ├── ArtefactError    a file that a step loads is absent, corrupt or not for this machine
-└── RequestRefused   a request's values are not fit to compute; it fails alone
+├── RequestRefused   a request's values are not fit to compute; it fails alone
+└── LaunchError      ``tritonserver`` cannot be started, or ended on its own
+    ├── OptionsError          an option has a value that the server cannot take
+    ├── InstallationError     this machine or environment cannot run the server
+    ├── RepositoryError       the path is not a whole model repository
+    ├── AddressError          an address or port cannot be listened on
+    ├── ModelLoadError        a model did not load, and why
+    ├── ServerDiedError       the process ended, and nothing above explains it
+    └── ReadyTimeoutError     it was not ready in time
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from megatick_contract import MegatickError, Rejection
@@ -32,3 +41,95 @@ class RequestRefused(ServerError):
     def __init__(self, rejections: Sequence[Rejection], *, rows: int) -> None:
         super().__init__(describe(rejections, rows=rows))
         self.rejections = tuple(rejections)
+
+
+class LaunchError(ServerError):
+    """``tritonserver`` cannot be started, or ended on its own."""
+
+
+class OptionsError(LaunchError, ValueError):
+    """An option has a value that the server cannot take."""
+
+    def __init__(self, option: str, *, expected: str, found: object) -> None:
+        super().__init__(f"{option}: expected {expected}, found {found!r}")
+        self.option = option
+        self.expected = expected
+        self.found = found
+
+
+class InstallationError(LaunchError):
+    """This machine or environment cannot run the server."""
+
+    def __init__(self, problem: str, *, remedy: str) -> None:
+        super().__init__(f"{problem}.  {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+class RepositoryError(LaunchError):
+    """The path is not a whole model repository."""
+
+    def __init__(self, path: Path, problem: str, *, remedy: str) -> None:
+        super().__init__(f"{path}: {problem}.  {remedy}")
+        self.path = path
+        self.problem = problem
+
+
+class AddressError(LaunchError):
+    """An address or port cannot be listened on."""
+
+    def __init__(self, service: str, endpoint: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{service} cannot listen on {endpoint}: {problem}.  {remedy}")
+        self.service = service
+        self.endpoint = endpoint
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class ModelFailure:
+    """One model that did not load.
+
+    Attributes:
+        model: its name, which is its folder's.
+        reason: what Triton said; for a Python step, the exception and where it rose.
+    """
+
+    model: str
+    reason: str
+
+
+class ModelLoadError(LaunchError):
+    """At least one model did not load, so the server refused to start."""
+
+    def __init__(self, repository: Path, failures: Sequence[ModelFailure]) -> None:
+        listed = "\n".join(f"  {each.model}: {each.reason}" for each in failures)
+        count = "a model" if len(failures) == 1 else f"{len(failures)} models"
+        super().__init__(f"{repository}: {count} did not load.\n{listed}")
+        self.repository = repository
+        self.failures = tuple(failures)
+
+
+class ServerDiedError(LaunchError):
+    """``tritonserver`` ended on its own, and its log names no model and no port."""
+
+    def __init__(self, *, when: str, status: int, log: Sequence[str]) -> None:
+        tail = "\n".join(f"  {line}" for line in log) or "  (nothing)"
+        super().__init__(
+            f"tritonserver ended {when} with exit status {status}.  "
+            f"The end of its log:\n{tail}"
+        )
+        self.status = status
+        self.log = tuple(log)
+
+
+class ReadyTimeoutError(LaunchError):
+    """The server was not ready in time; it has been stopped."""
+
+    def __init__(self, *, timeout_s: float, loading: Sequence[str]) -> None:
+        still = f"still loading: {', '.join(loading)}" if loading else "no model loading"
+        super().__init__(
+            f"tritonserver was not ready within {timeout_s:g} s ({still}).  "
+            "Give it longer with --ready-timeout, or see its log with --verbose."
+        )
+        self.timeout_s = timeout_s
+        self.loading = tuple(loading)

@@ -116,8 +116,8 @@ def _standard_moves(
 ) -> tuple[Float64Array, Float64Array]:
     """Standardised |moves| that end by ``fitted_until``, and those that start after it."""
     past, later = [], []
-    for _, column in closes.items():
-        values = column.to_numpy()
+    for symbol in closes.columns:
+        values = closes[symbol].to_numpy()
         starts = np.arange(WINDOW_BARS - 1, len(values) - horizon)  # last bar of a window
         windows = np.lib.stride_tricks.sliding_window_view(values, WINDOW_BARS)
         windows = windows[: len(starts)]

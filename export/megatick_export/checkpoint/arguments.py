@@ -1,0 +1,294 @@
+"""Megatron's args, read as an architecture and written back.
+
+A checkpoint carries the argparse namespace of the run that saved it, up to 800 fields
+whose names and defaults have moved over the years.  Sources: Megatron-LM's
+``megatron/training/arguments.py`` (``core_transformer_config_from_args``) and
+``megatron/legacy/model/transformer.py``, and args in files of v1.0 to core 0.19.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from megatick_export.checkpoint.architecture import (
+    Activation,
+    Architecture,
+    Kind,
+    Normalization,
+    PositionEmbedding,
+    Shape,
+)
+from megatick_export.errors import CheckpointError, UnsupportedArchitecture
+
+# arg -> (values that leave the mathematics alone, what another value asks for)
+_REFUSED: Final[dict[str, tuple[tuple[object, ...], str]]] = {
+    "num_experts": ((None, 0), "a mixture of experts"),
+    "num_moe_experts": ((None, 0), "a mixture of experts"),
+    "multi_latent_attention": ((None, False), "multi-latent attention"),
+    "experimental_attention_variant": ((None,), "another kind of attention"),
+    "attention_output_gate": ((None, False), "gated attention"),
+    "window_size": ((None,), "sliding-window attention"),
+    "softmax_type": ((None, "vanilla"), "a softmax with a sink"),
+    "qk_l2_norm": ((None, False), "L2-normalised queries and keys"),
+    "is_hybrid_model": ((None, False), "Mamba layers"),
+    "hybrid_override_pattern": ((None,), "Mamba layers"),
+    "hybrid_layer_pattern": ((None,), "Mamba layers"),
+    "hybrid_attention_ratio": ((None, 0.0), "Mamba layers"),
+    "hybrid_mlp_ratio": ((None, 0.0), "Mamba layers"),
+    "heterogeneous_layers_config_path": ((None,), "layers that differ"),
+    "heterogeneous_layers_config_encoded_json": ((None,), "layers that differ"),
+    "num_unique_layers": ((None,), "layers that share their weights"),
+    "spec": ((None,), "a custom layer specification"),
+    "retro_add_retriever": ((None, False), "a retrieval encoder"),
+    "mtp_num_layers": ((None, 0), "multi-token prediction"),
+    "use_mup": ((None, False), "maximal-update multipliers"),
+    "apply_residual_connection_post_layernorm": ((None, False), "a post-LN residual"),
+    "quick_geglu": ((None, False), "a sigmoid-approximated GeGLU"),
+    "use_te_activation_func": ((None, False), "Transformer Engine's activations"),
+    "activation_func_clamp_value": ((None,), "a clamped activation"),
+    "glu_linear_offset": ((None, 0.0), "an offset in the gated MLP"),
+    "use_rope_scaling": ((None, False), "scaled rotary positions"),
+    "rotary_seq_len_interpolation_factor": ((None, 1), "interpolated positions"),
+    "rope_type": ((None, "rope"), "another rotary embedding"),
+    "mrope_section": ((None,), "multimodal rotary positions"),
+    "no_rope_freq": ((None,), "layers without rotary positions"),
+}
+_POSITIONS: Final[dict[str, PositionEmbedding]] = {
+    "learned_absolute": "learned",
+    "rope": "rope",
+    "none": "none",
+}
+
+
+def architecture_of(
+    args: Mapping[str, Any],
+    stored: Mapping[str, Shape],
+    *,
+    path: Path,
+    legacy_models: bool,
+) -> Architecture:
+    """Read the architecture from a checkpoint's args.
+
+    Args:
+        args: the saved namespace as a mapping.
+        stored: shapes of the stored tensors by canonical name.  Args do not reliably
+            tell which heads a file holds, nor BERT from GPT; the tensors do.
+        path: for messages.
+        legacy_models: the tensors have the names of Megatron before its core, whose
+            activations follow ``openai_gelu`` too.
+
+    Raises:
+        UnsupportedArchitecture: an arg changes the mathematics in a way not built here.
+        CheckpointError: an arg without which the model is unknown is missing, or the
+            word embedding is.
+    """
+    _refuse_unsupported(args, path)
+    hidden: int = _required(args, "hidden_size", path)
+    heads: int = _required(args, "num_attention_heads", path)
+    # Without group_query_attention the field is 1 and means nothing.
+    grouped = bool(args.get("group_query_attention"))
+    groups = _required(args, "num_query_groups", path) if grouped else heads
+    if heads % groups:
+        raise CheckpointError(
+            path,
+            expected="num_attention_heads to be a multiple of num_query_groups",
+            found=f"{heads} and {groups}",
+            hint="The args are not those of this model.",
+        )
+    linear_bias = bool(args.get("add_bias_linear", True))
+    kind: Kind = "bert" if _is_bert(stored) else "gpt"
+    tied = not args.get("untie_embeddings_and_output_weights", False)
+    token_types = stored.get("embedding.tokentype_embeddings.weight", (0,))
+    classes = stored.get("classification_head.weight")
+    if kind == "bert" and legacy_models and args.get("openai_gelu"):
+        reason = "the tanh GELU in a legacy BERT's vocabulary head"
+        raise UnsupportedArchitecture(path, arg="openai_gelu", value=True, reason=reason)
+    return Architecture(
+        kind=kind,
+        num_layers=_required(args, "num_layers", path),
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        num_query_groups=groups,
+        kv_channels=args.get("kv_channels") or hidden // heads,
+        ffn_hidden_size=args.get("ffn_hidden_size") or 4 * hidden,
+        vocab_size=_vocab_size(args, stored, path),
+        max_position_embeddings=_required(args, "max_position_embeddings", path),
+        position_embedding=_position_embedding(args, path),
+        rotary_percent=float(args.get("rotary_percent", 1.0)),
+        rotary_base=float(args.get("rotary_base", 10000)),
+        rotary_interleaved=bool(args.get("rotary_interleaved", False)),
+        normalization=_normalization(args, path),
+        norm_epsilon=float(_either(args, "norm_epsilon", "layernorm_epsilon", 1e-5)),
+        zero_centered_gamma=bool(
+            _either(args, "apply_layernorm_1p", "layernorm_zero_centered_gamma", False)
+        ),
+        activation=_activation(args, linear_bias, legacy_models=legacy_models),
+        gated=bool(args.get("swiglu", False)),
+        linear_bias=linear_bias,
+        qkv_bias=linear_bias or bool(args.get("add_qkv_bias", False)),
+        qk_norm=bool(args.get("qk_layernorm", False)),
+        tied_embeddings=tied,
+        num_tokentypes=token_types[0],
+        lm_head="lm_head.dense.weight" in stored,
+        pooler="pooler.dense.weight" in stored,
+        binary_head="binary_head.weight" in stored,
+        classes=None if classes is None else classes[0],
+    )
+
+
+def arguments_of(
+    architecture: Architecture, dtype: torch.dtype, *, path: Path
+) -> dict[str, Any]:
+    """Write an architecture as Megatron's args, in the spelling of core 0.14 and 0.19.
+
+    ``architecture_of`` reads them back to the same architecture.
+
+    Raises:
+        UnsupportedArchitecture: an activation that no arg of Megatron-core can say.
+    """
+    a = architecture
+    said = a.gated == (a.activation == "silu")
+    if not said or (a.activation == "gelu_tanh" and not a.linear_bias):
+        reason = f"Megatron-core has none with gated={a.gated}, bias={a.linear_bias}"
+        raise UnsupportedArchitecture(
+            path, arg="activation", value=a.activation, reason=reason
+        )
+    grouped = a.num_query_groups != a.num_attention_heads
+    positions = {ours: theirs for theirs, ours in _POSITIONS.items()}
+    return {
+        "num_layers": a.num_layers,
+        "encoder_num_layers": a.num_layers,
+        "hidden_size": a.hidden_size,
+        "ffn_hidden_size": a.ffn_hidden_size,
+        "num_attention_heads": a.num_attention_heads,
+        "kv_channels": a.kv_channels,
+        "group_query_attention": grouped,
+        "num_query_groups": a.num_query_groups if grouped else 1,
+        "max_position_embeddings": a.max_position_embeddings,
+        "seq_length": a.max_position_embeddings,
+        "position_embedding_type": positions[a.position_embedding],
+        "add_position_embedding": a.position_embedding == "learned",
+        "use_rotary_position_embeddings": False,
+        "rotary_percent": a.rotary_percent,
+        "rotary_base": a.rotary_base,
+        "rotary_interleaved": a.rotary_interleaved,
+        "normalization": a.normalization,
+        "norm_epsilon": a.norm_epsilon,
+        "layernorm_epsilon": a.norm_epsilon,
+        "apply_layernorm_1p": a.zero_centered_gamma,
+        "layernorm_zero_centered_gamma": a.zero_centered_gamma,
+        "swiglu": a.gated,
+        "squared_relu": a.activation == "squared_relu",
+        "openai_gelu": False,
+        "bias_gelu_fusion": a.activation == "gelu_tanh",
+        "bias_swiglu_fusion": a.gated,
+        "add_bias_linear": a.linear_bias,
+        "add_qkv_bias": a.qkv_bias,
+        "qk_layernorm": a.qk_norm,
+        "untie_embeddings_and_output_weights": not a.tied_embeddings,
+        "padded_vocab_size": a.vocab_size,
+        "num_tokentypes": a.num_tokentypes,
+        "bert_binary_head": a.binary_head,
+        "apply_residual_connection_post_layernorm": False,
+        "multi_latent_attention": False,
+        "num_experts": None,
+        "tensor_model_parallel_size": 1,
+        "pipeline_model_parallel_size": 1,
+        "virtual_pipeline_model_parallel_size": None,
+        "params_dtype": dtype,
+        "fp16": dtype == torch.float16,
+        "bf16": dtype == torch.bfloat16,
+        "ckpt_format": "torch_dist",
+        "use_dist_ckpt": True,
+    }
+
+
+def _refuse_unsupported(args: Mapping[str, Any], path: Path) -> None:
+    for arg, (harmless, reason) in _REFUSED.items():
+        value = args.get(arg)
+        if value not in harmless:
+            raise UnsupportedArchitecture(path, arg=arg, value=value, reason=reason)
+
+
+def _required(args: Mapping[str, Any], arg: str, path: Path) -> int:
+    value = args.get(arg)
+    if not isinstance(value, int) or value < 1:
+        raise CheckpointError(
+            path,
+            expected=f"a whole number > 0 in the arg {arg}",
+            found=repr(value) if arg in args else "no such arg",
+            hint="Say it in absent_args if the file carries no args at all.",
+        )
+    return value
+
+
+def _either(args: Mapping[str, Any], arg: str, renamed: str, default: object) -> Any:
+    """Read an arg that core 0.19 renamed."""
+    found = args.get(arg)
+    return args.get(renamed, default) if found is None else found
+
+
+def _is_bert(stored: Collection[str]) -> bool:
+    marks = ("lm_head.dense.weight", "pooler.dense.weight")
+    return any(mark in stored for mark in marks)
+
+
+def _vocab_size(args: Mapping[str, Any], stored: Mapping[str, Shape], path: Path) -> int:
+    """Take the padded size the run wrote down; older runs left only the table."""
+    name = "embedding.word_embeddings.weight"
+    if name not in stored:
+        raise CheckpointError(
+            path,
+            tensor=name,
+            expected="the word embedding of the first pipeline stage",
+            found="none",
+            hint="Is the first stage's file missing, or is this another kind of model?",
+        )
+    padded = args.get("padded_vocab_size")
+    return padded if isinstance(padded, int) else stored[name][0]
+
+
+def _position_embedding(args: Mapping[str, Any], path: Path) -> PositionEmbedding:
+    arg = "position_embedding_type"
+    # Before it was an arg of its own, one flag switched to rotary positions.
+    if args.get("use_rotary_position_embeddings"):
+        return "rope"
+    value = args.get(arg, "learned_absolute")
+    if value not in _POSITIONS:
+        reason = f"only {', '.join(_POSITIONS)} are built here"
+        raise UnsupportedArchitecture(path, arg=arg, value=value, reason=reason)
+    return _POSITIONS[value]
+
+
+def _normalization(args: Mapping[str, Any], path: Path) -> Normalization:
+    value = args.get("normalization", "LayerNorm")
+    if value == "LayerNorm":
+        return "LayerNorm"
+    if value == "RMSNorm":
+        return "RMSNorm"
+    reason = "only LayerNorm and RMSNorm are built here"
+    raise UnsupportedArchitecture(path, arg="normalization", value=value, reason=reason)
+
+
+def _activation(
+    args: Mapping[str, Any], linear_bias: bool, *, legacy_models: bool
+) -> Activation:
+    """Tell which GELU, above all: the fused kernel is the tanh approximation.
+
+    ``bias_gelu_fusion`` reads like a speed switch and is on by default, yet the kernel
+    (megatron/core/fusions/fused_bias_gelu.py) computes another function than F.gelu:
+    3e-3 apart in the logits.  It needs a bias; without one F.gelu runs.
+    """
+    if args.get("swiglu"):
+        return "silu"
+    if args.get("squared_relu"):
+        return "squared_relu"
+    if args.get("bias_gelu_fusion") and linear_bias:
+        return "gelu_tanh"
+    if legacy_models and args.get("openai_gelu"):
+        return "gelu_tanh"
+    return "gelu"

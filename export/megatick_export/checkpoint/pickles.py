@@ -1,0 +1,207 @@
+"""Reading pickles of strangers without running them.
+
+A pickle is a program: it may import any name and call it.  Three lines of defence:
+
+1. ``imported_names`` lists what a pickle would import, without executing it, and a name
+   outside the allow-list below is refused as hostile, by name.
+2. torch's ``weights_only`` unpickler executes ``.pt`` payloads; it knows only tensors
+   and the names handed to it for this one file.
+3. Megatron's own classes (enums, recipes, save plans) are never imported: each is
+   replaced by an ``Inert`` object that keeps its arguments and does nothing.
+
+The ``.metadata`` file of torch_dist is a plain pickle; there, everything is inert.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import pickle
+import pickletools
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+import torch
+from torch.serialization import safe_globals
+
+from megatick_export.errors import CheckpointError, HostileCheckpoint
+
+_ZIP_MAGIC: Final = b"PK\x03\x04"
+_DAMAGED: Final = "The file is truncated or damaged: copy it again and compare its size."
+
+# What torch's own loader accepts; it has the last word on each of them.
+_TENSORS: Final = re.compile(
+    r"torch\.(storage\.)?\w*Storage|torch\.(bool|b?float\d+\w*|u?int\d+|half|double|long)"
+    r"|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2"
+    r"|torch\.(Size|device|Tensor)|torch\.nn\.parameter\.Parameter"
+    r"|torch\.serialization\._get_layout"
+    r"|collections\.(OrderedDict|Counter)|_codecs\.encode"
+    r"|builtins\.(set|bytearray|complex)|argparse\.Namespace"
+)
+# What Megatron pickles besides: replaced by an inert object, never imported.  numpy is
+# the random state; BytesIO is Transformer Engine 1.x's extra state; Python 3.11 pickles
+# an enum member as a call of getattr, which here is an inert name like the others.
+_INERT: Final = re.compile(
+    r"(megatron|transformer_engine|torch\.distributed\.checkpoint|numpy)\.[\w.]+"
+    r"|signal\.Signals|pathlib\.\w*Path|_io\.BytesIO|builtins\.getattr"
+)
+
+
+class Inert:
+    """Stands in for a class that is not imported; keeps what it was given."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        self.arguments = args
+        self.__dict__.update(kwargs)
+
+    def __setstate__(self, state: object) -> None:
+        self.__dict__.update(state if isinstance(state, dict) else {"state": state})
+
+
+def imported_names(stream: IO[bytes]) -> Iterator[str]:
+    """List the names one pickle would import, without executing it.
+
+    Names that a pickle assembles in roundabout ways can hide from this; they do not get
+    past the unpicklers below, which allow only what was found here.
+
+    Args:
+        stream: a binary stream at the start of a pickle; read up to its STOP.
+
+    Yields:
+        ``module.name``, in the order they appear.
+
+    >>> list(imported_names(io.BytesIO(pickle.dumps(print))))
+    ['builtins.print']
+    """
+    strings: list[str] = []
+    memo: dict[int, str] = {}
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name == "GLOBAL":
+            yield _qualified(*str(argument).split(" ", 1))
+        elif opcode.name == "STACK_GLOBAL":
+            yield _qualified(*["", "", *strings][-2:])
+        elif isinstance(argument, str):
+            strings.append(argument)
+        elif opcode.name == "MEMOIZE":
+            memo[len(memo)] = strings[-1] if strings else ""
+        elif opcode.name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[int(str(argument))] = strings[-1] if strings else ""
+        elif opcode.name in ("BINGET", "LONG_BINGET", "GET"):
+            strings.append(memo.get(int(str(argument)), ""))
+
+
+def load_torch_file(path: Path, payload: bytes | None = None) -> Any:
+    """Load what ``torch.save`` wrote; tensors stay on disk until they are touched.
+
+    Args:
+        path: the file; with a payload, the file that the payload is a part of.
+        payload: the bytes of one ``torch.save`` inside a larger file.
+
+    Returns:
+        Whatever was saved: tensors on the CPU, containers, ``argparse.Namespace``, and
+        ``Inert`` objects in the place of everything else.
+
+    Raises:
+        HostileCheckpoint: its pickle names something outside the allow-list.
+        CheckpointError: missing, truncated or damaged.
+    """
+    try:
+        with path.open("rb") if payload is None else io.BytesIO(payload) as stream:
+            zipped = stream.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+            stream.seek(0)
+            names = set(_names_in_zip(stream) if zipped else _names_in_legacy(stream))
+    except OSError as error:
+        raise CheckpointError(
+            path,
+            expected="a readable file",
+            found=error.strerror or str(error),
+            hint="Check the path and its permissions.",
+        ) from error
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise CheckpointError(
+            path, expected="a file of torch.save", found=str(error), hint=_DAMAGED
+        ) from error
+    stubs = [(_stub(path, name), name) for name in names if not _TENSORS.fullmatch(name)]
+    try:
+        with safe_globals([(argparse.Namespace, "argparse.Namespace"), *stubs]):
+            return torch.load(
+                path if payload is None else io.BytesIO(payload),
+                map_location="cpu",
+                weights_only=True,
+                mmap=zipped and payload is None,
+            )
+    # torch raises whatever its parser stumbles over, down to AssertionError.
+    except Exception as error:
+        raise CheckpointError(
+            path,
+            expected="a complete file of torch.save",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            hint=_DAMAGED,
+        ) from error
+
+
+def load_inert(path: Path) -> Any:
+    """Load a plain pickle of plain values; every class in it becomes ``Inert``.
+
+    Raises:
+        HostileCheckpoint: it names something outside the allow-list.
+        CheckpointError: missing, truncated or damaged.
+    """
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            return {"Size": tuple, "OrderedDict": OrderedDict}.get(name) or _stub(
+                path, _qualified(module, name)
+            )
+
+    try:
+        with path.open("rb") as stream:
+            return Unpickler(stream).load()
+    except HostileCheckpoint:
+        raise
+    # Unpickling damaged bytes may raise anything at all, says the pickle module.
+    except Exception as error:
+        raise CheckpointError(
+            path,
+            expected="a complete pickle",
+            found=f"{type(error).__name__}: {error}",
+            hint=_DAMAGED,
+        ) from error
+
+
+def _qualified(module: str, name: str) -> str:
+    """Join a name as Python 3 spells it: protocol 2 writes Python 2's modules."""
+    module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+    return f"{module}.{name}"
+
+
+def _stub(path: Path, name: str) -> type[Inert]:
+    """Make the class that stands in for one allowed name."""
+    if not _INERT.fullmatch(name) and not _TENSORS.fullmatch(name):
+        raise HostileCheckpoint(path, imported=name)
+    return type(name.rpartition(".")[2], (Inert,), {})
+
+
+def _names_in_zip(stream: IO[bytes]) -> Iterator[str]:
+    """List the imports of a ``torch.save`` file (torch >= 1.6)."""
+    with zipfile.ZipFile(stream) as archive:
+        record = next(
+            (name for name in archive.namelist() if name.endswith("/data.pkl")), None
+        )
+        if record is None:
+            raise ValueError("a zip file without data.pkl")
+        with archive.open(record) as pickled:
+            yield from imported_names(pickled)
+
+
+def _names_in_legacy(stream: IO[bytes]) -> Iterator[str]:
+    """List the imports of a ``torch.save`` file of before torch 1.6.
+
+    It is a row of pickles: magic number, protocol, system, the object, storage keys.
+    """
+    for _ in range(5):
+        yield from imported_names(stream)

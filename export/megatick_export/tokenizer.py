@@ -1,0 +1,54 @@
+"""The checkpoint's tokenizer: found, loaded, and held against the embedding's rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from tokenizers import Tokenizer
+
+from megatick_export.checkpoint import Checkpoint
+from megatick_export.errors import TokenizerError
+
+TOKENIZER_FILE: Final = "tokenizer.json"
+
+
+def find_tokenizer(checkpoint: Checkpoint, given: Path | None) -> Path:
+    """Choose the tokenizer's file: the one given, else the one beside the checkpoint.
+
+    Raises:
+        TokenizerError: there is none.
+    """
+    beside = (checkpoint.path, checkpoint.path.parent)
+    candidates = [given] if given else [folder / TOKENIZER_FILE for folder in beside]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    looked = " or ".join(map(str, candidates))
+    raise TokenizerError(
+        Path(candidates[0]),
+        f"expected a tokenizer.json, found no file (looked at {looked}): "
+        "name it with --tokenizer",
+    )
+
+
+def check_tokenizer(path: Path, checkpoint: Checkpoint) -> None:
+    """Load the tokenizer and check that every id it can give is a row of the embedding.
+
+    Raises:
+        TokenizerError: corrupt, or made for a larger vocabulary.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust side raises bare Exception
+        raise TokenizerError(
+            path, f"is not a Hugging Face tokenizer.json: {error}"
+        ) from error
+    highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    rows = checkpoint.architecture.vocab_size
+    if highest >= rows:
+        raise TokenizerError(
+            path,
+            f"gives token ids up to {highest}, the checkpoint's embedding has {rows} rows: "
+            "it is another model's tokenizer",
+        )
