@@ -1,0 +1,55 @@
+"""The Python client of a Megatick server: sentiment and price forecasts over gRPC.
+
+    from megatick_client import Client
+
+    with Client("127.0.0.1:8001") as client:
+        news = client.score("Acme raises its full-year guidance")
+        print(news.label, news.score)
+
+Every call has a deadline, every result is a frozen dataclass with ``to_frame()``, and
+every error is a ``ClientError`` whose class says what to do about it.
+"""
+
+from megatick_client.client import Client
+from megatick_client.errors import (
+    BadRequest,
+    ClientClosed,
+    ClientError,
+    DeadlineExceeded,
+    ModelNotReady,
+    Overloaded,
+    ServerError,
+    ServerUnavailable,
+    Unauthenticated,
+)
+from megatick_client.forecasts import Forecast, Forecasts, Interval
+from megatick_client.health import Health, ModelStatus
+from megatick_client.market_views import MarketView, MarketViews
+from megatick_client.sentiment_states import SentimentState
+from megatick_client.sentiments import Probabilities, Sentiment, Sentiments
+from megatick_contract import Rejection
+
+__all__ = [
+    "BadRequest",
+    "Client",
+    "ClientClosed",
+    "ClientError",
+    "DeadlineExceeded",
+    "Forecast",
+    "Forecasts",
+    "Health",
+    "Interval",
+    "MarketView",
+    "MarketViews",
+    "ModelNotReady",
+    "ModelStatus",
+    "Overloaded",
+    "Probabilities",
+    "Rejection",
+    "Sentiment",
+    "SentimentState",
+    "Sentiments",
+    "ServerError",
+    "ServerUnavailable",
+    "Unauthenticated",
+]

@@ -1,0 +1,121 @@
+"""What can go wrong with a call, told apart by what its caller can do about it.
+
+MegatickError
+└── ClientError                any failed call
+    ├── BadRequest             a value is wrong: mend or drop it; a retry fails again
+    ├── DeadlineExceeded       no answer within timeout_s: allow more, or send less
+    ├── Overloaded             the server's queue is full: wait, then send again
+    ├── ServerUnavailable      nobody answers at that address: start it, or mend the address
+    ├── ModelNotReady          the server answers but lacks the model, or still loads it
+    ├── Unauthenticated        the server wants a key or certificate that was not given
+    ├── ServerError            the server failed: its log has the cause
+    └── ClientClosed           the client was used after close()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from megatick_contract import MegatickError, Rejection
+
+_LISTED: Final = 10  # a message names this many bad values; .rejections has them all
+
+
+class ClientError(MegatickError):
+    """Base of every error of the client.
+
+    Attributes:
+        address: ``HOST:PORT`` of the server; None when nothing was sent.
+        model: the Triton model that was called, or None.
+        status: name of the gRPC status, such as ``"UNAVAILABLE"``, or None.
+        detail: the server's, or gRPC's, own words.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        address: str | None = None,
+        model: str | None = None,
+        status: str | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.address = address
+        self.model = model
+        self.status = status
+        self.detail = detail
+
+
+class BadRequest(ClientError, ValueError):
+    """A value of the request is wrong, and sending it again will fail again.
+
+    Attributes:
+        rejections: every bad value, by row of what the caller passed; empty when the
+            request as a whole is wrong.
+    """
+
+    rejections: tuple[Rejection, ...] = ()
+
+    @classmethod
+    def listing(
+        cls,
+        rejections: Sequence[Rejection],
+        *,
+        rows: int,
+        address: str | None = None,
+        model: str | None = None,
+        status: str | None = None,
+        detail: str = "",
+    ) -> BadRequest:
+        """Refuse a call of ``rows`` rows for these values."""
+        listed = "; ".join(
+            f"row {r.row}, {r.field}: {r.problem}" for r in rejections[:_LISTED]
+        )
+        more = len(rejections) - _LISTED
+        bad = len({rejection.row for rejection in rejections})
+        error = cls(
+            f"{address or 'nothing was sent'}: {bad} of {rows} rows refused: {listed}"
+            f"{f'; and {more} more' if more > 0 else ''}.  "
+            "Mend or drop these rows (.rejections has them all) and send the rest.",
+            address=address,
+            model=model,
+            status=status,
+            detail=detail,
+        )
+        error.rejections = tuple(rejections)
+        return error
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The bad rows, rising, each once; from 0, in the order the caller passed."""
+        return tuple(sorted({rejection.row for rejection in self.rejections}))
+
+
+class DeadlineExceeded(ClientError, TimeoutError):
+    """No answer came within ``timeout_s``; the server was told to drop the request."""
+
+
+class Overloaded(ClientError):
+    """The server's queue is full, and it refused the request at once."""
+
+
+class ServerUnavailable(ClientError, ConnectionError):
+    """No server answers at the address, or it is shutting down."""
+
+
+class ModelNotReady(ClientError):
+    """The server answers, but has no such model, or has not loaded it yet."""
+
+
+class Unauthenticated(ClientError, PermissionError):
+    """The server wants a credential that this client did not give."""
+
+
+class ServerError(ClientError):
+    """The server failed on a request that it should have answered."""
+
+
+class ClientClosed(ClientError):
+    """The client was used after ``close()``."""

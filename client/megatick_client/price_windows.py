@@ -1,0 +1,108 @@
+"""Price histories as people hold them to the PRICES tensor.
+
+One history is 1-D (a list, an array, a Series); several are 2-D rows (a list of lists, an
+array), a mapping of symbol to history, or a DataFrame with a column a symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from megatick_client.errors import BadRequest
+from megatick_client.requests import Array
+from megatick_contract import WINDOW_BARS, Rejection
+from megatick_contract.prices import PRICES
+
+
+@dataclass(frozen=True)
+class PriceRows:
+    """Price windows ready to send.
+
+    Attributes:
+        array: float32, [R, 64] closes, oldest first, NaN-padded on the left.
+        last_prices: float64, [R], the last close that is not NaN; NaN when none is.
+        symbols: R names, each None where the caller gave none.
+        single: one bare history was given.
+    """
+
+    array: Array
+    last_prices: npt.NDArray[np.float64]
+    symbols: tuple[str | None, ...]
+    single: bool
+
+
+def read_prices(prices: object) -> PriceRows:
+    """Cut each history to its last 64 closes, and pad a shorter one with NaN.
+
+    Args:
+        prices: closes, oldest first, in one currency a row.
+
+    Raises:
+        BadRequest: not numbers, or more than two axes; lists every such row.
+    """
+    histories, symbols, single = _histories(prices)
+    windows = np.full((len(histories), WINDOW_BARS), np.nan)  # float64, (R, 64)
+    rejections = []
+    for row, history in enumerate(histories):
+        try:
+            closes = _closes(history)
+        except (TypeError, ValueError) as error:
+            problem = f"expected a row of numbers, found {error}"
+            rejections.append(Rejection(row, PRICES.name, problem))
+            continue
+        tail = closes[-WINDOW_BARS:]
+        windows[row, WINDOW_BARS - len(tail) :] = tail
+    if rejections:
+        raise BadRequest.listing(rejections, rows=len(histories))
+    with np.errstate(over="ignore"):  # beyond float32 becomes inf, which is refused
+        array = windows.astype(np.float32)
+    return PriceRows(array, _last(windows), symbols, single)
+
+
+def _histories(prices: Any) -> tuple[list[Any], tuple[str | None, ...], bool]:
+    """Tell one history from several; returns the rows, their symbols, and which."""
+    if isinstance(prices, Mapping):
+        return list(prices.values()), tuple(map(str, prices)), False
+    if hasattr(prices, "columns"):  # a DataFrame: time runs down its rows
+        columns = list(prices.to_numpy().T)
+        return columns, tuple(map(str, prices.columns)), False
+    if hasattr(prices, "to_numpy"):  # a Series
+        name = getattr(prices, "name", None)
+        return [prices.to_numpy()], (None if name is None else str(name),), True
+    if isinstance(prices, str | bytes) or not hasattr(prices, "__len__"):
+        raise BadRequest(
+            "prices: expected closes, oldest first, as one sequence, rows of them, a "
+            f"mapping of symbol to closes or a DataFrame, found {type(prices).__name__}"
+        )
+    if all(np.ndim(element) == 0 for element in prices[:1]):
+        if np.ndim(prices) == 2:  # no rows
+            return [], (), False
+        return [prices], (None,), True
+    return list(prices), (None,) * len(prices), False
+
+
+def _closes(history: Any) -> npt.NDArray[np.float64]:
+    if hasattr(history, "to_numpy"):
+        history = history.to_numpy()
+    closes = np.asarray(history)
+    if closes.ndim != 1:
+        raise ValueError(f"{closes.ndim} axes; send one or two axes in all")
+    if closes.dtype.kind == "O":  # None becomes NaN, a missing bar
+        if any(isinstance(close, str) for close in closes):
+            raise TypeError("text among them; convert it first")
+        return closes.astype(np.float64)
+    if closes.dtype.kind not in "iuf":
+        raise TypeError(f"dtype {closes.dtype}; convert it first")
+    return closes.astype(np.float64)
+
+
+def _last(windows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    given = ~np.isnan(windows)
+    position = WINDOW_BARS - 1 - given[:, ::-1].argmax(axis=1)
+    last: npt.NDArray[np.float64] = windows[np.arange(len(windows)), position]
+    return last

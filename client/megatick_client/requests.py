@@ -1,0 +1,78 @@
+"""A call as tensors: what is asked, how it is cut into requests, what comes back.
+
+Nothing here touches a socket, so that every kind of client shares it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from megatick_contract import Model, Tensor
+
+Array = npt.NDArray[Any]
+
+ROWS_PER_REQUEST: Final = 64
+"""Rows sent in one request.
+
+The models take 256; fewer keep one caller's long list from holding up everybody else.
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Rows for one model.
+
+    Attributes:
+        model: the model to call.
+        inputs: every input of the model; arrays of R rows each.
+        outputs: the outputs to ask for; the server computes and sends no others.
+        parameters: Triton's request parameters.
+    """
+
+    model: Model
+    inputs: Mapping[Tensor, Array]
+    outputs: tuple[Tensor, ...]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """R, which may be 0."""
+        return len(next(iter(self.inputs.values())))
+
+    def chunks(self, rows: int = ROWS_PER_REQUEST) -> Iterator[tuple[int, Request]]:
+        """Cut into requests of at most ``rows`` rows, each with its first row's number."""
+        for start in range(0, self.rows, rows):
+            part = slice(start, start + rows)
+            inputs = {tensor: array[part] for tensor, array in self.inputs.items()}
+            yield start, replace(self, inputs=inputs)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The outputs that a request asked for, of the same R rows.
+
+    Attributes:
+        outputs: one array for each output asked for, as the contract shapes it.
+    """
+
+    outputs: Mapping[Tensor, Array]
+
+    def __getitem__(self, tensor: Tensor) -> Array:
+        return self.outputs[tensor]
+
+    @classmethod
+    def joined(cls, replies: Sequence[Reply]) -> Reply:
+        """Put the replies to the chunks of one request end to end."""
+        if len(replies) == 1:
+            return replies[0]
+        return cls(
+            {
+                tensor: np.concatenate([reply[tensor] for reply in replies])
+                for tensor in replies[0].outputs
+            }
+        )

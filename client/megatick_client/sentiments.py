@@ -1,0 +1,125 @@
+"""What a text says: its class, its score, and how sure the model is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from megatick_client.requests import Reply, Request
+from megatick_client.rows import Rows
+from megatick_client.texts import TextRows
+from megatick_contract import LABELS, SENTIMENT, Label, Tensor, Truncation
+from megatick_contract.text import (
+    PROBABILITIES,
+    SCORE,
+    TEXT,
+    TOKENS,
+    TRUNCATED,
+    TRUNCATION_PARAMETER,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SENTIMENT_OUTPUTS: Final[tuple[Tensor, ...]] = (PROBABILITIES, SCORE, TOKENS, TRUNCATED)
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """The three classes' probabilities, each in [0, 1], together 1."""
+
+    negative: float
+    neutral: float
+    positive: float
+
+
+@dataclass(frozen=True)
+class Sentiment:
+    """The sentiment of one text.
+
+    Attributes:
+        text: the text as sent.
+        label: the most probable class.
+        score: P(positive) - P(negative), in [-1, 1].
+        probabilities: of the three classes.
+        tokens: tokens that the model read.
+        truncated: the text was longer than the model's window, and part of it unread.
+    """
+
+    text: str
+    label: Label
+    score: float
+    probabilities: Probabilities
+    tokens: int
+    truncated: bool
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row, with the columns of ``Sentiments.to_frame``."""
+        return Sentiments((self,)).to_frame()
+
+
+class Sentiments(Rows[Sentiment]):
+    """The sentiments of several texts, in their order."""
+
+    @property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Float64, shape (rows,), each in [-1, 1]."""
+        return np.array([row.score for row in self.rows], dtype=np.float64)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a text, on the index of the Series that was scored, if it was one.
+
+        Returns:
+            Columns text, label, score, negative, neutral, positive, tokens, truncated.
+        """
+        import pandas as pd
+
+        rows = self.rows
+        columns: dict[str, object] = {
+            "text": [row.text for row in rows],
+            "label": [row.label for row in rows],
+            "score": self.scores,
+        }
+        for label in LABELS:
+            column = [getattr(row.probabilities, label) for row in rows]
+            columns[label] = np.array(column, dtype=np.float64)
+        columns["tokens"] = np.array([row.tokens for row in rows], dtype=np.int64)
+        columns["truncated"] = np.array([row.truncated for row in rows], dtype=bool)
+        return pd.DataFrame(columns, index=self.frame_index)
+
+
+def sentiment_request(texts: TextRows, truncation: Truncation) -> Request:
+    """Ask for the sentiment of texts."""
+    return Request(
+        SENTIMENT,
+        inputs={TEXT: texts.array},
+        outputs=SENTIMENT_OUTPUTS,
+        parameters={TRUNCATION_PARAMETER: truncation},
+    )
+
+
+def read_sentiments(reply: Reply, texts: TextRows) -> Sentiments:
+    """Turn the reply for these texts into results."""
+    columns = zip(
+        texts.texts,
+        reply[PROBABILITIES].tolist(),
+        reply[SCORE][:, 0].tolist(),
+        reply[TOKENS][:, 0].tolist(),
+        reply[TRUNCATED][:, 0].tolist(),
+        strict=True,
+    )
+    rows = tuple(
+        Sentiment(
+            text,
+            LABELS[probabilities.index(max(probabilities))],
+            score,
+            Probabilities(*probabilities),
+            tokens,
+            truncated,
+        )
+        for text, probabilities, score, tokens, truncated in columns
+    )
+    return Sentiments(rows, texts.frame_index)

@@ -1,0 +1,156 @@
+"""From a gRPC status to an error: one table by status, one for Triton's UNAVAILABLE.
+
+Triton answers UNAVAILABLE for several unlike things, so there, and only there, its
+message decides.  The messages are those of Triton 2.51; a test provokes each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from megatick_client.errors import (
+    BadRequest,
+    ClientError,
+    DeadlineExceeded,
+    ModelNotReady,
+    Overloaded,
+    ServerError,
+    ServerUnavailable,
+    Unauthenticated,
+)
+from megatick_contract import rejections
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a status means: the class to raise, what happened, and what to do."""
+
+    error: type[ClientError]
+    happened: str
+    advice: str
+
+
+_BAD_REQUEST: Final = Meaning(
+    BadRequest, "the server refused the request", "Mend the named value and send again."
+)
+_TOO_LATE: Final = Meaning(
+    DeadlineExceeded,
+    "no answer in time",
+    "Allow more with timeout_s, or send fewer rows.",
+)
+_FULL: Final = Meaning(
+    Overloaded, "the server's queue is full", "Wait a moment and send again."
+)
+_NOBODY: Final = Meaning(
+    ServerUnavailable,
+    "no server answers",
+    "Start one with 'megatick serve', or pass the address of its gRPC port.",
+)
+_STOPPING: Final = Meaning(
+    ServerUnavailable,
+    "the server is shutting down",
+    "Send again once it, or another, is up.",
+)
+_NO_MODEL: Final = Meaning(
+    ModelNotReady,
+    "the model is not ready",
+    "Wait until is_ready(), or serve a repository that holds it; models() lists them.",
+)
+_NO_ENTRY: Final = Meaning(
+    Unauthenticated,
+    "the server lets in only callers with a credential",
+    "Ask who runs the server for it, or to open this protocol.",
+)
+_FAILED: Final = Meaning(
+    ServerError, "the server failed", "Its log tells why; the request may be sent again."
+)
+_NOT_TRITON: Final = Meaning(
+    ServerError,
+    "the server there does not know this call",
+    "Check that the address is the gRPC port of a Megatick server.",
+)
+
+BY_STATUS: Final = MappingProxyType(
+    {
+        "OK": _FAILED,  # an error with this status contradicts itself
+        "CANCELLED": _STOPPING,  # we cancel nothing that is still waited for
+        "UNKNOWN": _FAILED,
+        "INVALID_ARGUMENT": _BAD_REQUEST,
+        "DEADLINE_EXCEEDED": _TOO_LATE,
+        "NOT_FOUND": _NO_MODEL,
+        "ALREADY_EXISTS": _FAILED,
+        "PERMISSION_DENIED": _NO_ENTRY,
+        "RESOURCE_EXHAUSTED": _FULL,
+        "FAILED_PRECONDITION": _FAILED,
+        "ABORTED": _FAILED,
+        "OUT_OF_RANGE": _BAD_REQUEST,
+        "UNIMPLEMENTED": _NOT_TRITON,
+        "INTERNAL": _FAILED,
+        "UNAVAILABLE": _NOBODY,  # unless the message is one of Triton's, below
+        "DATA_LOSS": _FAILED,
+        "UNAUTHENTICATED": _NO_ENTRY,
+    }
+)
+"""The meaning of every ``grpc.StatusCode``, by name."""
+
+TRITON_UNAVAILABLE: Final = MappingProxyType(
+    {
+        "Exceeds maximum queue size": _FULL,
+        "Request timeout expired": _TOO_LATE,
+        "This protocol is restricted": _NO_ENTRY,
+        "is not at ready state": _NO_MODEL,
+        "has stopped accepting new inference requests": _STOPPING,
+        "Server exiting": _STOPPING,
+    }
+)
+"""What Triton's own UNAVAILABLE messages mean, by a part that each always holds (an
+ensemble puts its name in front, a model name may follow)."""
+
+
+def meaning_of(status: str, detail: str) -> Meaning:
+    """Look a failed call up in the tables.
+
+    Args:
+        status: name of the gRPC status, such as ``"UNAVAILABLE"``.
+        detail: the message that came with it.
+    """
+    if status == "UNAVAILABLE":
+        for part, meaning in TRITON_UNAVAILABLE.items():
+            if part in detail:
+                return meaning
+    return BY_STATUS[status]
+
+
+def translate(
+    status: str,
+    detail: str,
+    *,
+    address: str,
+    model: str | None,
+    rows: int,
+    timeout_s: float,
+) -> ClientError:
+    """Make the error of a failed call of ``rows`` rows, ready to raise."""
+    meaning = meaning_of(status, detail)
+    refused = rejections.parse(detail) if meaning.error is BadRequest else ()
+    if refused:
+        return BadRequest.listing(
+            refused,
+            rows=rows,
+            address=address,
+            model=model,
+            status=status,
+            detail=detail,
+        )
+    called = f" to {model!r}" if model else ""
+    limit = f" of {timeout_s:g} s" if meaning.error is DeadlineExceeded else ""
+    return meaning.error(
+        f"{address}: {meaning.happened}{limit} (call{called}, {status}: {detail}).  "
+        f"{meaning.advice}",
+        address=address,
+        model=model,
+        status=status,
+        detail=detail,
+    )

@@ -1,0 +1,64 @@
+"""The real Triton server, with stand-in models whose answers a reader can redo."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from megatick_client import Client
+from megatick_server.launcher import ServeOptions, TritonServer
+from megatick_server.launcher.options import Api
+
+STAND_IN = Path(__file__).parent / "stand_in"
+StartTriton = Callable[..., TritonServer]
+
+collect_ignore = ["stand_in"]  # only Triton's Python can import what is there
+
+
+@pytest.fixture(scope="session")
+def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTriton]:
+    """``start_triton(*models, opened=...)`` serves those stand-in models, or all."""
+    with ExitStack() as servers:
+
+        def start(*models: str, opened: frozenset[Api] = frozenset()) -> TritonServer:
+            repository = tmp_path_factory.mktemp("stand_in")
+            lay_out(repository, models)
+            options = ServeOptions(grpc_port=0, metrics_port=None, opened=opened)
+            return servers.enter_context(TritonServer(repository, options))
+
+        yield start
+
+
+def lay_out(repository: Path, models: tuple[str, ...]) -> None:
+    """Write the stand-in as Triton wants it: one folder a model."""
+    for config in STAND_IN.glob("*.pbtxt"):
+        if models and config.stem not in models:
+            continue
+        version = repository / config.stem / "1"
+        version.mkdir(parents=True)
+        shutil.copy(config, version.parent / "config.pbtxt")
+        if config.stem != "sentiment":  # an ensemble, without code of its own
+            shutil.copy(STAND_IN / "model.py", version)
+    (repository / "receipt.json").write_text("{}")
+
+
+@pytest.fixture(scope="session")
+def address(start_triton: StartTriton) -> str:
+    """Where all three stand-in models are served."""
+    return start_triton().endpoints.grpc
+
+
+@pytest.fixture(scope="session")
+def address_of_sentiment(start_triton: StartTriton) -> str:
+    """Where ``sentiment`` is served, and nothing else."""
+    return start_triton("sentiment", "sentiment_step").endpoints.grpc
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[Client]:
+    with Client(address) as client:
+        yield client

@@ -1,0 +1,148 @@
+"""The pinned server's UNAVAILABLE messages, each provoked and told apart by the table.
+
+Bare tritonclient makes the calls, since the SDK's own deadline comes before Triton's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from megatick_client.errors import (
+    ClientError,
+    DeadlineExceeded,
+    ModelNotReady,
+    Overloaded,
+    ServerUnavailable,
+    Unauthenticated,
+)
+from megatick_client.statuses import TRITON_UNAVAILABLE, meaning_of
+from megatick_server.launcher.options import Api
+
+if TYPE_CHECKING:
+    from tests.client.conftest import StartTriton
+
+pytestmark = pytest.mark.triton
+
+
+@pytest.fixture(scope="module")
+def messages(start_triton: StartTriton) -> dict[str, str]:
+    """What Triton says in each case, by the case's name; ends with its server gone."""
+    server = start_triton(opened=frozenset({Api.MODEL_REPOSITORY}))
+    bare = InferenceServerClient(server.endpoints.grpc)
+
+    def score(text: str, **options: Any) -> None:
+        bare.infer("sentiment", _texts(text), **options)
+
+    def view(text: str, **options: Any) -> None:
+        bare.infer("market_view", _texts(text) + _prices(), **options)
+
+    said = {"restricted": _unavailable(bare.get_inference_statistics)}
+    with _asleep(view, sleepers=6):
+        said["queue full"] = _unavailable(lambda: view("a"))
+    with _asleep(view):
+        said["expired"] = _unavailable(lambda: view("a", timeout=100_000))
+    with _asleep(score):
+        said["expired in an ensemble"] = _unavailable(lambda: score("a", timeout=100_000))
+
+    bare.unload_model("market_view")
+    said["unloaded"] = _unavailable(lambda: view("a", model_version="1"))
+
+    with _asleep(score):  # a call in flight keeps a stopping server up
+        os.kill(server.pid, signal.SIGTERM)
+        time.sleep(0.2)
+        said["stopping, inference"] = _unavailable(lambda: score("a"))
+        said["stopping, health"] = _unavailable(bare.is_server_ready)
+    server.stop()
+    said["gone"] = _unavailable(lambda: score("a"))
+    bare.close()
+    return said
+
+
+@pytest.mark.parametrize(
+    ("case", "message", "error"),
+    [
+        ("restricted", "This protocol is restricted", Unauthenticated),
+        ("queue full", "Exceeds maximum queue size", Overloaded),
+        ("expired", "Request timeout expired", DeadlineExceeded),
+        ("expired in an ensemble", "Request timeout expired", DeadlineExceeded),
+        ("unloaded", "is not at ready state", ModelNotReady),
+        (
+            "stopping, inference",
+            "has stopped accepting new inference requests",
+            ServerUnavailable,
+        ),
+        ("stopping, health", "Server exiting", ServerUnavailable),
+    ],
+)
+def test_message(
+    messages: dict[str, str], case: str, message: str, error: type[ClientError]
+) -> None:
+    assert message in messages[case]
+    assert message in TRITON_UNAVAILABLE
+    assert meaning_of("UNAVAILABLE", messages[case]).error is error
+
+
+def test_a_server_that_is_gone_is_in_no_table_of_tritons(messages: dict[str, str]) -> None:
+    assert not any(part in messages["gone"] for part in TRITON_UNAVAILABLE)
+    assert meaning_of("UNAVAILABLE", messages["gone"]).error is ServerUnavailable
+
+
+def test_every_message_of_the_table_was_provoked(messages: dict[str, str]) -> None:
+    for part in TRITON_UNAVAILABLE:
+        assert any(part in said for said in messages.values()), part
+
+
+@contextmanager
+def _asleep(sleep: Callable[[str], None], sleepers: int = 1) -> Iterator[None]:
+    """Keep a model asleep meanwhile; more sleepers than one wait in its queue."""
+
+    def sleep_if_let_in() -> None:
+        with suppress(InferenceServerException):  # the last may find the queue full
+            sleep("sleep 0.8")
+
+    threads = [threading.Thread(target=sleep_if_let_in) for _ in range(sleepers)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join()
+
+
+def _unavailable(call: Callable[[], object]) -> str:
+    with pytest.raises(InferenceServerException) as caught:
+        call()
+    assert caught.value.status() == "StatusCode.UNAVAILABLE"
+    return str(caught.value.message())
+
+
+def _texts(text: str) -> list[InferInput]:
+    return [_input("TEXT", np.array([[text.encode()]], object), "BYTES")]
+
+
+def _prices() -> list[InferInput]:
+    return [
+        _input("PRICES", np.ones((1, 64), np.float32), "FP32"),
+        _input("SENTIMENT_STATE", np.zeros((1, 4), np.float32), "FP32"),
+        _input("ELAPSED_S", np.zeros((1, 1), np.float32), "FP32"),
+    ]
+
+
+def _input(name: str, array: npt.NDArray[Any], datatype: str) -> InferInput:
+    given = InferInput(name, list(array.shape), datatype)
+    given.set_data_from_numpy(array)
+    return given
