@@ -13,21 +13,30 @@ from megatick_export.errors import TokenizerError
 TOKENIZER_FILE: Final = "tokenizer.json"
 
 
+def tokenizer_beside(checkpoint: Checkpoint) -> Path | None:
+    """Look for a ``tokenizer.json`` in the iteration's folder, then in the one above."""
+    for folder in (checkpoint.path, checkpoint.path.parent):
+        if (folder / TOKENIZER_FILE).is_file():
+            return folder / TOKENIZER_FILE
+    return None
+
+
 def find_tokenizer(checkpoint: Checkpoint, given: Path | None) -> Path:
     """Choose the tokenizer's file: the one given, else the one beside the checkpoint.
 
     Raises:
         TokenizerError: there is none.
     """
-    beside = (checkpoint.path, checkpoint.path.parent)
-    candidates = [given] if given else [folder / TOKENIZER_FILE for folder in beside]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    looked = " or ".join(map(str, candidates))
+    if given is not None:
+        if given.is_file():
+            return given
+        raise TokenizerError(given, "expected a tokenizer.json, found no file")
+    beside = tokenizer_beside(checkpoint)
+    if beside is not None:
+        return beside
     raise TokenizerError(
-        Path(candidates[0]),
-        f"expected a tokenizer.json, found no file (looked at {looked}): "
+        checkpoint.path,
+        f"expected a {TOKENIZER_FILE} in this folder or the one above, found none: "
         "name it with --tokenizer",
     )
 

@@ -49,6 +49,11 @@ _INERT: Final = re.compile(
     r"(megatron|transformer_engine|torch\.distributed\.checkpoint|numpy)\.[\w.]+"
     r"|signal\.Signals|pathlib\.\w*Path|_io\.BytesIO|builtins\.getattr"
 )
+# What .metadata really needs to be what it is; the rest of it may be inert.
+_PLAIN: Final[dict[str, type]] = {
+    "torch.Size": tuple,
+    "collections.OrderedDict": OrderedDict,
+}
 
 
 class Inert:
@@ -121,9 +126,13 @@ def load_torch_file(path: Path, payload: bytes | None = None) -> Any:
             found=error.strerror or str(error),
             hint="Check the path and its permissions.",
         ) from error
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    # zipfile and pickletools raise whatever a damaged byte leads them to.
+    except Exception as error:
         raise CheckpointError(
-            path, expected="a file of torch.save", found=str(error), hint=_DAMAGED
+            path,
+            expected="a file of torch.save",
+            found=f"{type(error).__name__}: {error}",
+            hint=_DAMAGED,
         ) from error
     stubs = [(_stub(path, name), name) for name in names if not _TENSORS.fullmatch(name)]
     try:
@@ -134,12 +143,20 @@ def load_torch_file(path: Path, payload: bytes | None = None) -> Any:
                 weights_only=True,
                 mmap=zipped and payload is None,
             )
+    # Its text recommends weights_only=False, which is the last thing to do.
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            path,
+            expected="a pickle of tensors and plain values",
+            found="one that torch's safe loader refuses",
+            hint=f"{_DAMAGED}  Do not load it in any other way.",
+        ) from error
     # torch raises whatever its parser stumbles over, down to AssertionError.
     except Exception as error:
         raise CheckpointError(
             path,
             expected="a complete file of torch.save",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            found=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
             hint=_DAMAGED,
         ) from error
 
@@ -154,9 +171,8 @@ def load_inert(path: Path) -> Any:
 
     class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
-            return {"Size": tuple, "OrderedDict": OrderedDict}.get(name) or _stub(
-                path, _qualified(module, name)
-            )
+            full = _qualified(module, name)
+            return _PLAIN.get(full) or _stub(path, full)
 
     try:
         with path.open("rb") as stream:

@@ -159,26 +159,39 @@ def _join(folder: Path, index: _Index, key: str) -> torch.Tensor:
                 found=type(part).__name__,
                 hint="Save the checkpoint again in bf16, fp16 or fp32.",
             )
+    boxes = [_box(chunk, part) for chunk, part in parts]
+    inside = all(
+        len(box) == len(shape)
+        and all(cut.start >= 0 and cut.stop <= n for cut, n in zip(box, shape, strict=True))
+        for box in boxes
+    )
     stored = sum(part.numel() for _, part in parts)
-    if stored != math.prod(shape):
+    if not inside or stored != math.prod(shape):
         raise CheckpointError(
             folder / ".metadata",
             tensor=key,
-            expected=f"{math.prod(shape)} values in its chunks",
-            found=str(stored),
-            hint="The save was interrupted: use an earlier iteration.",
+            expected=f"chunks that fill {shape}, {math.prod(shape)} values",
+            found=f"{len(parts)} chunks of {stored} values"
+            + ("" if inside else ", some of them outside"),
+            hint="The save was interrupted or a file is damaged: copy it again, or use "
+            "an earlier iteration.",
         )
     if len(parts) == 1:
-        whole: torch.Tensor = parts[0][1]
-        return whole.reshape(shape)
+        only: torch.Tensor = parts[0][1]
+        return only
     whole = torch.empty(shape, dtype=parts[0][1].dtype)
-    for chunk, part in parts:
-        box = tuple(
-            slice(start, start + length)
-            for start, length in zip(chunk.offsets, part.shape, strict=True)
-        )
+    for box, (_, part) in zip(boxes, parts, strict=True):
         whole[box] = part
     return whole
+
+
+def _box(chunk: _Chunk, part: torch.Tensor) -> tuple[slice, ...]:
+    """Say where in its tensor a chunk lies; a tensor saved whole has no offsets."""
+    offsets = chunk.offsets or (0,) * part.dim()
+    return tuple(
+        slice(start, start + length)
+        for start, length in zip(offsets, part.shape, strict=False)
+    )
 
 
 def _unstacked(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -115,7 +115,8 @@ def _stacked(
         for layer in layers:
             part = f"_extra_state/shard_{layer}_{len(layers)}"
             state[f"{stack}.layers.{module}.{part}"] = [None]
-    state["output_layer._extra_state/shard_0_1"] = [None]
+    if encoder:
+        state["output_layer._extra_state/shard_0_1"] = [None]
     return state
 
 

@@ -1,0 +1,361 @@
+"""Reading checkpoints: where they are, what their args mean, and what is refused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from megatick_export.checkpoint import Architecture, Checkpoint, read_checkpoint
+from megatick_export.errors import CheckpointError, UnsupportedArchitecture
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+ITERATION = "iter_0000007"
+
+
+def save_torch(
+    path: Path, checkpoint: Checkpoint, *, drop: str = "", legacy: bool = False, **args: Any
+) -> Path:
+    """Save a checkpoint in the ``torch`` layout with some args changed."""
+    rank = path / "iter_0000001" / "mp_rank_00"
+    rank.mkdir(parents=True)
+    state = {
+        "args": argparse.Namespace(**{**checkpoint.args, **args}),
+        "checkpoint_version": 3.0,
+        "iteration": 1,
+        "model": dict(checkpoint.weights),
+    }
+    state.pop(drop, None)
+    torch.save(
+        state,
+        rank / "model_optim_rng.pt",
+        _use_new_zipfile_serialization=not legacy,
+    )
+    return rank.parent
+
+
+def equal_weights(one: Checkpoint, other: Checkpoint) -> bool:
+    return one.weights.keys() == other.weights.keys() and all(
+        torch.equal(one.weights[name], other.weights[name]) for name in one.weights
+    )
+
+
+@pytest.fixture
+def gpt2() -> Checkpoint:
+    return read_checkpoint(GOLDEN / "gpt2")
+
+
+@pytest.fixture
+def llama() -> Checkpoint:
+    return read_checkpoint(GOLDEN / "llama")
+
+
+class TestWhatIsRead:
+    def test_architecture(self, llama: Checkpoint) -> None:
+        """As LLAMA in make_checkpoints.py."""
+        assert llama.architecture == Architecture(
+            kind="gpt",
+            num_layers=2,
+            hidden_size=32,
+            num_attention_heads=4,
+            num_query_groups=2,
+            kv_channels=8,
+            ffn_hidden_size=48,
+            vocab_size=128,
+            max_position_embeddings=24,
+            position_embedding="rope",
+            rotary_base=500000.0,
+            normalization="RMSNorm",
+            norm_epsilon=1e-6,
+            activation="silu",
+            gated=True,
+            linear_bias=False,
+            qkv_bias=False,
+            tied_embeddings=False,
+        )
+
+    def test_bert_has_its_heads(self) -> None:
+        architecture = read_checkpoint(GOLDEN / "bert").architecture
+
+        assert architecture.kind == "bert"
+        assert architecture.num_tokentypes == 2
+        assert architecture.lm_head
+        assert architecture.pooler
+        assert architecture.binary_head
+        assert architecture.pooling == "first"
+
+    def test_facts_for_the_receipt(self, llama: Checkpoint) -> None:
+        # Embedding and output 2 * 128 * 32; a layer: QKV (4 + 2 + 2) * 8 * 32,
+        # projection 32 * 32, fc1 2 * 48 * 32, fc2 32 * 48, norms 2 * 32; final norm 32.
+        layer = 64 * 32 + 32 * 32 + 96 * 32 + 32 * 48 + 64
+        assert llama.num_parameters == 2 * 128 * 32 + 2 * layer + 32
+        assert llama.iteration == 7
+        assert llama.layout == "torch_dist"
+        assert llama.dtype == torch.float32
+        assert (llama.tensor_parallel, llama.pipeline_parallel) == (1, 1)
+        assert {file.name for file in llama.files} == {
+            ".metadata",
+            "common.pt",
+            "__0_0.distcp",
+            "__0_1.distcp",
+        }
+        assert llama.args["normalization"] == "RMSNorm"
+        assert "attention_backend" not in llama.args  # an enum, no plain value
+
+    def test_the_stored_dtype_is_kept(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        folder = save_torch(tmp_path, gpt2)
+        file = folder / "mp_rank_00" / "model_optim_rng.pt"
+        state = torch.load(file, weights_only=False)
+        state["model"] = {k: v.bfloat16() for k, v in state["model"].items()}
+        torch.save(state, file)
+
+        assert read_checkpoint(folder).dtype == torch.bfloat16
+
+
+class TestWhereItIs:
+    @pytest.mark.parametrize(
+        "inside",
+        [
+            "",
+            ITERATION,
+            f"{ITERATION}/mp_rank_00",
+            f"{ITERATION}/mp_rank_00/model_optim_rng.pt",
+        ],
+    )
+    def test_any_folder_of_it(self, inside: str) -> None:
+        assert read_checkpoint(GOLDEN / "gpt2" / inside).iteration == 7
+
+    def test_a_release(self, tmp_path: Path) -> None:
+        shutil.copytree(GOLDEN / "llama" / ITERATION, tmp_path / "release")
+        (tmp_path / "latest_checkpointed_iteration.txt").write_text("release\n")
+
+        assert read_checkpoint(str(tmp_path)).path == tmp_path / "release"
+
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match=r"missing: expected .* found nothing"):
+            read_checkpoint(tmp_path / "missing")
+
+    def test_an_empty_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match="found an empty folder"):
+            read_checkpoint(tmp_path)
+
+    def test_no_tracker(self, tmp_path: Path) -> None:
+        (tmp_path / ITERATION).mkdir()
+
+        with pytest.raises(CheckpointError, match=f"found {ITERATION}.*Pass one"):
+            read_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize("text", ["", "latest", "../7", "-7"])
+    def test_a_tracker_of_nonsense(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "latest_checkpointed_iteration.txt").write_text(text)
+
+        with pytest.raises(CheckpointError, match="expected a whole number"):
+            read_checkpoint(tmp_path)
+
+    def test_a_tracker_to_nowhere(self, tmp_path: Path) -> None:
+        (tmp_path / "latest_checkpointed_iteration.txt").write_text("12")
+
+        with pytest.raises(CheckpointError, match=r"iter_0000012.*no such folder"):
+            read_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize("backend", ["zarr", "fsdp_dtensor"])
+    def test_other_layouts_by_name(self, tmp_path: Path, backend: str) -> None:
+        metadata = {"sharded_backend": backend, "sharded_backend_version": 1}
+        (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+
+        with pytest.raises(CheckpointError, match=f"{backend}.*--ckpt-format"):
+            read_checkpoint(tmp_path)
+
+
+class TestLayouts:
+    def test_per_layer_keys_gated_halves_and_common_state(
+        self, tmp_path: Path, llama: Checkpoint
+    ) -> None:
+        """As core 0.19 saves with ``singleton_local_shards``."""
+        state: dict[str, Any] = dict(llama.weights)
+        for name in [name for name in state if name.endswith("linear_fc1.weight")]:
+            gate, up = state.pop(name).chunk(2)
+            state |= {f"{name}_w": gate.clone(), f"{name}_v": up.clone()}
+        common = {"args": argparse.Namespace(**llama.args), "iteration": 9}
+        state["common_state/shard_0_1"] = [common]
+        state["optimizer.state.exp_avg.output_layer.weight"] = torch.zeros(2)
+        writer = FileSystemWriter(tmp_path)
+        planner = DefaultSavePlanner(flatten_state_dict=False)
+        with pytest.warns(UserWarning, match=r"torch\.distributed is disabled"):
+            save(state, storage_writer=writer, planner=planner, no_dist=True)
+
+        read = read_checkpoint(tmp_path)
+
+        assert read.iteration == 9
+        assert read.architecture == llama.architecture
+        assert equal_weights(read, llama)
+
+    def test_files_of_torch_before_1_6(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        folder = save_torch(tmp_path, gpt2, legacy=True)
+
+        assert equal_weights(read_checkpoint(folder), gpt2)
+
+    def test_transformer_engines_names_and_extra_state(
+        self, tmp_path: Path, gpt2: Checkpoint
+    ) -> None:
+        fused = {".input_layernorm.": ".self_attention.linear_qkv.layer_norm_"}
+        fused |= {".pre_mlp_layernorm.": ".mlp.linear_fc1.layer_norm_"}
+        folder = save_torch(tmp_path, gpt2)
+        file = folder / "mp_rank_00" / "model_optim_rng.pt"
+        state = torch.load(file, weights_only=False)
+        renamed = {}
+        for name, tensor in state["model"].items():
+            for ours, theirs in fused.items():
+                name = name.replace(ours, theirs)
+            renamed[name] = tensor.clone()
+            if name.endswith("linear_qkv.weight"):
+                extra = name.replace("weight", "_extra_state")
+                renamed[extra] = torch.zeros(3, dtype=torch.uint8)
+        torch.save({**state, "model": renamed}, file)
+
+        assert equal_weights(read_checkpoint(folder), gpt2)
+
+
+class TestArgs:
+    @pytest.mark.parametrize(
+        ("args", "field", "expected"),
+        [
+            ({"bias_gelu_fusion": True}, "activation", "gelu_tanh"),
+            ({"bias_gelu_fusion": False}, "activation", "gelu"),
+            ({"num_query_groups": 1}, "num_query_groups", 4),
+            ({"norm_epsilon": None, "layernorm_epsilon": 1e-3}, "norm_epsilon", 1e-3),
+            ({"kv_channels": None}, "kv_channels", 8),
+            ({"ffn_hidden_size": None}, "ffn_hidden_size", None),
+            (
+                {"apply_layernorm_1p": None, "layernorm_zero_centered_gamma": True},
+                "zero_centered_gamma",
+                True,
+            ),
+        ],
+        ids=lambda value: str(value),
+    )
+    def test_traps(
+        self,
+        tmp_path: Path,
+        gpt2: Checkpoint,
+        args: dict[str, Any],
+        field: str,
+        expected: Any,
+    ) -> None:
+        folder = save_torch(tmp_path, gpt2, **args)
+        if expected is None:  # 4 * 32 by default, but the model has 64
+            with pytest.raises(CheckpointError, match=r"shape \(128, 32\)"):
+                read_checkpoint(folder)
+            return
+
+        assert getattr(read_checkpoint(folder).architecture, field) == expected
+
+    @pytest.mark.parametrize(
+        ("arg", "value"),
+        [
+            ("num_experts", 8),
+            ("multi_latent_attention", True),
+            ("is_hybrid_model", True),
+            ("window_size", (128, 0)),
+            ("softmax_type", "learnable"),
+            ("attention_output_gate", True),
+            ("use_rope_scaling", True),
+            ("rotary_seq_len_interpolation_factor", 4),
+            ("apply_residual_connection_post_layernorm", True),
+            ("position_embedding_type", "yarn"),
+            ("normalization", "L2Norm"),
+        ],
+    )
+    def test_other_mathematics_is_refused(
+        self, tmp_path: Path, gpt2: Checkpoint, arg: str, value: Any
+    ) -> None:
+        folder = save_torch(tmp_path, gpt2, **{arg: value})
+
+        with pytest.raises(UnsupportedArchitecture) as refusal:
+            read_checkpoint(folder)
+
+        assert f"{arg}={value!r} is not supported" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+
+    def test_none_at_all(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        folder = save_torch(tmp_path, gpt2, drop="args")
+
+        with pytest.raises(CheckpointError, match=r"the run's args.*Pass absent_args"):
+            read_checkpoint(folder)
+        assert equal_weights(read_checkpoint(folder, absent_args=gpt2.args), gpt2)
+
+    def test_given_for_a_file_that_has_its_own(self) -> None:
+        with pytest.raises(CheckpointError, match="Leave absent_args out"):
+            read_checkpoint(GOLDEN / "gpt2", absent_args={"num_layers": 2})
+
+    def test_a_needed_one_is_missing(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        folder = save_torch(tmp_path, gpt2, hidden_size=None)
+
+        with pytest.raises(CheckpointError, match="in the arg hidden_size"):
+            read_checkpoint(folder)
+
+
+class TestContradictions:
+    def test_a_tensor_too_many(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        extra = {**gpt2.weights, "decoder.layers.0.mlp.router.weight": torch.ones(2)}
+        folder = save_torch(tmp_path, replace(gpt2, weights=extra))
+
+        with pytest.raises(CheckpointError, match=r"mlp\.router\.weight") as refusal:
+            read_checkpoint(folder)
+        assert refusal.value.tensor == "decoder.layers.0.mlp.router.weight"
+
+    def test_a_tensor_too_few(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        name = "decoder.layers.1.mlp.linear_fc2.bias"
+        fewer = {key: value for key, value in gpt2.weights.items() if key != name}
+        folder = save_torch(tmp_path, replace(gpt2, weights=fewer))
+
+        with pytest.raises(CheckpointError, match=r"fc2\.bias.*found no such tensor"):
+            read_checkpoint(folder)
+
+    def test_a_wrong_shape(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        name = "decoder.layers.1.mlp.linear_fc1.weight"
+        cut = {**gpt2.weights, name: gpt2.weights[name][:32].clone()}
+        folder = save_torch(tmp_path, replace(gpt2, weights=cut))
+
+        with pytest.raises(CheckpointError) as refusal:
+            read_checkpoint(folder)
+
+        message = str(refusal.value)
+        assert name in message
+        assert "expected floating-point values of shape (64, 32)" in message
+        assert "found torch.float32 of shape (32, 32)" in message
+        assert "tensor-parallel shard missing" in message
+
+    def test_a_vocabulary_of_half_the_rows(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        folder = save_torch(tmp_path, gpt2, padded_vocab_size=256)
+
+        with pytest.raises(CheckpointError, match=r"word_embeddings.*\(256, 32\)"):
+            read_checkpoint(folder)
+
+    def test_a_tied_copy_that_differs(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        other = torch.zeros(128, 32)
+        weights = {**gpt2.weights, "output_layer.weight": other}
+        folder = save_torch(tmp_path, replace(gpt2, weights=weights))
+
+        with pytest.raises(CheckpointError, match=r"output_layer\.weight.*tied"):
+            read_checkpoint(folder)
+
+    def test_an_encoder_and_a_decoder(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        both = {
+            name.replace("decoder.", stack): tensor
+            for name, tensor in gpt2.weights.items()
+            for stack in ("decoder.", "encoder.")
+        }
+        folder = save_torch(tmp_path, replace(gpt2, weights=both))
+
+        with pytest.raises(UnsupportedArchitecture, match="an encoder and a decoder"):
+            read_checkpoint(folder)

@@ -1,0 +1,208 @@
+"""Joining shards: each test cuts a whole model as Megatron does, then reads it back."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from megatick_export.checkpoint import Checkpoint, read_checkpoint
+from megatick_export.errors import CheckpointError, UnsupportedArchitecture
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+Weights = dict[str, torch.Tensor]
+
+
+def assert_same(read: Checkpoint, whole: Checkpoint) -> None:
+    assert read.architecture == whole.architecture
+    assert read.weights.keys() == whole.weights.keys()
+    for name, tensor in whole.weights.items():
+        assert torch.equal(read.weights[name], tensor), name
+
+
+def save_rank(
+    folder: Path, name: str, whole: Checkpoint, state: dict[str, Any], **args: Any
+) -> None:
+    rank = folder / name
+    rank.mkdir(parents=True)
+    saved = argparse.Namespace(**{**whole.args, **args})
+    torch.save({"args": saved, "iteration": 1, **state}, rank / "model_optim_rng.pt")
+
+
+def of_rank(weights: Weights, rank: int, ranks: int, *, gated: bool) -> Weights:
+    """One tensor-parallel rank's part of every tensor."""
+    part = {}
+    for name, tensor in weights.items():
+        if name.endswith(("linear_proj.weight", "linear_fc2.weight")):
+            cut = tensor.chunk(ranks, dim=1)[rank]
+        elif gated and "linear_fc1" in name:
+            cut = torch.cat([half.chunk(ranks)[rank] for half in tensor.chunk(2)])
+        elif re.search("norm|position|linear_proj.bias|linear_fc2.bias", name):
+            cut = tensor
+        else:
+            cut = tensor.chunk(ranks)[rank]
+        part[name] = cut.clone()
+    return part
+
+
+def of_stage(weights: Weights, layers: range, *, first: bool, last: bool) -> Weights:
+    """One pipeline stage's tensors, its layers counted from 0."""
+    part = {}
+    for name, tensor in weights.items():
+        layer = re.match(r"decoder\.layers\.(\d+)\.", name)
+        if layer and int(layer[1]) in layers:
+            number = int(layer[1]) - layers.start
+            renamed = name.replace(f"layers.{layer[1]}.", f"layers.{number}.")
+            part[renamed] = tensor
+        elif not layer and (first if name.startswith("embedding") else last):
+            part[name] = tensor
+    return part
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_two_tensor_ranks_by_two_stages(tmp_path: Path, name: str) -> None:
+    whole = read_checkpoint(GOLDEN / name)
+    weights = dict(whole.weights)
+    if whole.architecture.tied_embeddings:  # the last stage keeps a copy
+        weights["output_layer.weight"] = weights["embedding.word_embeddings.weight"]
+    folder = tmp_path / "iter_0000001"
+    for stage in range(2):
+        layers = range(stage, stage + 1)
+        staged = of_stage(weights, layers, first=stage == 0, last=stage == 1)
+        for rank in range(2):
+            part = of_rank(staged, rank, 2, gated=whole.architecture.gated)
+            sizes = {"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 2}
+            state = {"model": part, "checkpoint_version": 3.0}
+            save_rank(folder, f"mp_rank_{rank:02d}_{stage:03d}", whole, state, **sizes)
+
+    read = read_checkpoint(folder)
+
+    assert_same(read, whole)
+    assert (read.tensor_parallel, read.pipeline_parallel) == (2, 2)
+    assert len(read.files) == 4
+
+
+def test_virtual_stages_go_over_the_ranks_first(tmp_path: Path) -> None:
+    """Stage 0 holds layers 0 and 2, stage 1 layers 1 and 3."""
+    whole = read_checkpoint(GOLDEN / "gpt2")
+    four = dict(whole.weights)
+    for name, tensor in whole.weights.items():
+        layer = re.match(r"decoder\.layers\.(\d)\.", name)
+        if layer:
+            further = name.replace(f"layers.{layer[1]}.", f"layers.{int(layer[1]) + 2}.")
+            four[further] = tensor + 1
+    for stage in range(2):
+        chunks = {
+            f"model{run}": of_stage(
+                four,
+                range(2 * run + stage, 2 * run + stage + 1),
+                first=run == stage == 0,
+                last=run == stage == 1,
+            )
+            for run in range(2)
+        }
+        args = {"num_layers": 4, "pipeline_model_parallel_size": 2}
+        state = {**chunks, "checkpoint_version": 3.0}
+        save_rank(tmp_path, f"mp_rank_00_{stage:03d}", whole, state, **args)
+
+    read = read_checkpoint(tmp_path)
+
+    assert read.architecture.num_layers == 4
+    for name, tensor in four.items():
+        assert torch.equal(read.weights[name], tensor), name
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("version", [None, 1.0, 2.0])
+def test_the_qkv_orders_of_old_trees(
+    tmp_path: Path, version: float | None, ranks: int
+) -> None:
+    """Rows are [heads, (q, k, v), channels] since 2.0; before, two other orders."""
+    whole = read_checkpoint(GOLDEN / "gpt2")
+    heads = 4 // ranks
+    for rank in range(ranks):
+        part = of_rank(dict(whole.weights), rank, ranks, gated=False)
+        for name in [name for name in part if "linear_qkv" in name]:
+            rows = part[name].unflatten(0, (heads, 3, 8))  # type: ignore[no-untyped-call]
+            if version is None:
+                rows = rows.transpose(0, 1)  # [(q, k, v), heads, channels]
+            elif version == 1.0:
+                rows = rows.transpose(1, 2)  # [heads, channels, (q, k, v)]
+            part[name] = rows.flatten(0, 2).contiguous()
+        state: dict[str, Any] = {"model": nested(part)}
+        if version is not None:
+            state["checkpoint_version"] = version
+        sizes = {"tensor_model_parallel_size": None, "model_parallel_size": ranks}
+        save_rank(tmp_path, f"mp_rank_{rank:02d}", whole, state, **sizes)
+
+    assert_same(read_checkpoint(tmp_path), whole)
+
+
+def nested(weights: Weights) -> dict[str, Any]:
+    """As Megatron's models before its core saved themselves."""
+    embedding: dict[str, Any] = {}
+    transformer: Weights = {}
+    for name, tensor in weights.items():
+        if name.startswith("embedding."):
+            table = name.removeprefix("embedding.").removesuffix(".weight")
+            embedding[table] = {"weight": tensor}
+            continue
+        for ours, theirs in (
+            ("decoder.", ""),
+            ("self_attention.linear_qkv", "attention.query_key_value"),
+            ("self_attention.linear_proj", "attention.dense"),
+            ("pre_mlp_layernorm", "post_attention_layernorm"),
+            ("linear_fc1", "dense_h_to_4h"),
+            ("linear_fc2", "dense_4h_to_h"),
+        ):
+            name = name.replace(ours, theirs)
+        transformer[name] = tensor
+    return {"language_model": {"embedding": embedding, "transformer": transformer}}
+
+
+class TestIncomplete:
+    def test_a_missing_rank_is_named(self, tmp_path: Path) -> None:
+        whole = read_checkpoint(GOLDEN / "gpt2")
+        state = {"model": of_rank(dict(whole.weights), 0, 2, gated=False)}
+        sizes = {"tensor_model_parallel_size": 2}
+        save_rank(tmp_path, "mp_rank_00", whole, state, **sizes)
+
+        with pytest.raises(CheckpointError, match=r"2 ranks.*1 without mp_rank_01\."):
+            read_checkpoint(tmp_path)
+
+    def test_a_rank_without_its_file(self, tmp_path: Path) -> None:
+        (tmp_path / "mp_rank_00").mkdir()
+
+        with pytest.raises(CheckpointError, match=r"mp_rank_00/model_optim_rng\.pt"):
+            read_checkpoint(tmp_path)
+
+    def test_ranks_of_different_runs(self, tmp_path: Path) -> None:
+        whole = read_checkpoint(GOLDEN / "gpt2")
+        for rank in range(2):
+            part = of_rank(dict(whole.weights), rank, 2 + rank, gated=False)
+            sizes = {"tensor_model_parallel_size": 2}
+            save_rank(tmp_path, f"mp_rank_{rank:02d}", whole, {"model": part}, **sizes)
+
+        with pytest.raises(CheckpointError, match="between rank 0 and rank 1"):
+            read_checkpoint(tmp_path)
+
+    def test_expert_parallel_folders(self, tmp_path: Path) -> None:
+        (tmp_path / "mp_rank_00_000_001").mkdir()
+
+        with pytest.raises(UnsupportedArchitecture, match="expert parallelism"):
+            read_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize(
+        "state", [{}, {"optimizer": {}}, {"model": None}], ids=lambda state: str(state)
+    )
+    def test_a_file_without_a_model(self, tmp_path: Path, state: dict[str, Any]) -> None:
+        whole = read_checkpoint(GOLDEN / "gpt2")
+        save_rank(tmp_path, "mp_rank_00", whole, state)
+
+        with pytest.raises(CheckpointError, match="tensors under 'model'"):
+            read_checkpoint(tmp_path)
