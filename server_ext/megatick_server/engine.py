@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from megatick_server.errors import ArtefactError
 from megatick_server.packing import plan_batches
 
 Precision = Literal["fp32", "bf16"]
-PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 _OPENVINO_TYPES: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16"}
 

@@ -83,6 +83,7 @@ class AddressError(LaunchError):
         self.service = service
         self.endpoint = endpoint
         self.problem = problem
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megatick_server.errors import ArtefactError
+from megatick_server.forecast import load_forecaster
+
+SHIPPED = (
+    Path(__file__).parents[2]
+    / "model_repository"
+    / "price_forecast"
+    / "1"
+    / "forecaster.json"
+)
+# Every return is 2 %, so the volatility is 0.02 whatever the weights.
+CLOSES = np.exp(0.02 * np.arange(64))[None].astype(np.float32)
+NO_NEWS = np.zeros((1, 4), np.float32)
+NOW = np.zeros((1, 1), np.float32)
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    plain = {
+        "kind": "location_scale",
+        "horizons_bars": [1, 4],
+        "levels": [0.1, 0.5, 0.9],
+        "bar_s": 86400.0,
+        "half_life_s": 3600.0,
+        "ewma_decay": 0.94,
+        "quantiles": [[-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0]],
+        "baseline_quantiles": [[-1.0, 0.0, 1.0], [-1.5, 0.0, 1.5]],
+        "edge": [True, False],
+        "edge_p_value": [0.01, 0.4],
+        "fitted_on": "by hand",
+    }
+    path = folder / "forecaster.json"
+    path.write_text(json.dumps(plain | changes))
+    return path
+
+
+def test_quantiles_grow_with_volatility_and_the_root_of_the_horizon(tmp_path: Path) -> None:
+    forecast = load_forecaster(write(tmp_path)).forecast(CLOSES, NO_NEWS, NOW)
+
+    # 0.02 * sqrt(1) and 0.02 * sqrt(4), times the standard quantiles.
+    np.testing.assert_allclose(
+        forecast.quantiles[0], [[-0.02, 0, 0.02], [-0.04, 0, 0.04]], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        forecast.baseline_quantiles[0], [[-0.02, 0, 0.02], [-0.06, 0, 0.06]], rtol=1e-5
+    )
+    np.testing.assert_allclose(forecast.p_up, [[0.5, 0.5]])
+
+
+def test_a_sentiment_aware_forecaster_leans_on_the_decayed_state(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        features=["sentiment_mean", "news_weight"],
+        location=[[0.5, 0.0], [0.0, 0.0]],
+        log_scale=[[0.0, 0.0], [0.0, 1.0]],
+    )
+    # Sum 0.8 over weight 2: a mean of 0.4, which ageing leaves; after one half-life the
+    # weight is 1, and log(1 + 1) scales the second horizon by exp(log 2) = 2.
+    state = np.array([[0.8, 2.0, 0.9, 2.0]], np.float32)
+    forecast = load_forecaster(path).forecast(CLOSES, state, NOW + 3600)
+
+    np.testing.assert_allclose(
+        forecast.quantiles[0],
+        [[0.02 * (-1 + 0.2), 0.02 * 0.2, 0.02 * 1.2], [-0.08, 0, 0.08]],
+        rtol=1e-5,
+        atol=1e-9,
+    )
+    # F(0) lies between the levels 0.1 at -0.8 and 0.5 at 0.2: 0.1 + 0.4 * 0.8 = 0.42.
+    np.testing.assert_allclose(forecast.p_up, [[0.58, 0.5]], rtol=1e-5)
+
+
+def test_without_news_a_sentiment_aware_forecaster_is_the_random_walk(
+    tmp_path: Path,
+) -> None:
+    path = write(
+        tmp_path,
+        features=["sentiment_mean", "sentiment_last", "news_count"],
+        location=[[0.5, 0.3, 0.1]] * 2,
+        log_scale=[[0.1, 0.1, 0.1]] * 2,
+    )
+    leaning = load_forecaster(path).forecast(CLOSES, NO_NEWS, NOW)
+    plain = load_forecaster(write(tmp_path)).forecast(CLOSES, NO_NEWS, NOW)
+
+    np.testing.assert_array_equal(leaning.quantiles, plain.quantiles)
+
+
+def test_a_price_that_never_moves_has_a_point_forecast(tmp_path: Path) -> None:
+    flat = np.full((1, 64), 7, np.float32)
+    path = write(
+        tmp_path, features=["last_return"], location=[[1.0]] * 2, log_scale=[[0.0]] * 2
+    )
+    forecast = load_forecaster(path).forecast(flat, NO_NEWS, NOW)
+
+    assert (forecast.quantiles == 0).all()
+    assert np.isfinite(forecast.p_up).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        pytest.param({"levels": [0.5, 0.1, 0.9]}, "levels must rise", id="levels"),
+        pytest.param({"edge": [True]}, "edge must hold one value per horizon", id="edge"),
+        pytest.param(
+            {"quantiles": [[1.0, 0.0, -1.0]] * 2}, "quantiles must rise", id="crossing"
+        ),
+        pytest.param({"quantiles": [[0.0, 1.0]] * 2}, "has shape (2, 2)", id="shape"),
+        pytest.param(
+            {"features": ["astrology"]}, "['astrology'] are unknown", id="feature"
+        ),
+        pytest.param({"features": ["last_return"]}, "location must be 2 rows", id="rows"),
+        pytest.param({"half_life_s": 0}, "half_life_s", id="half-life"),
+        pytest.param({"colour": "red"}, "colour", id="unknown-name"),
+    ],
+)
+def test_a_forecaster_that_does_not_fit_together_is_refused(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    path = write(tmp_path, **changes)
+
+    with pytest.raises(ArtefactError) as caught:
+        load_forecaster(path)
+
+    assert str(path) in str(caught.value)
+    assert problem in str(caught.value)
+
+
+def test_an_absent_forecaster_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="found no file"):
+        load_forecaster(tmp_path / "none.json")
+
+
+def test_the_shipped_random_walk_claims_no_edge() -> None:
+    shipped = load_forecaster(SHIPPED)
+
+    assert shipped.quantiles == shipped.baseline_quantiles
+    assert shipped.edge == (False, False, False)
+    assert not shipped.features
