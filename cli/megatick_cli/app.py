@@ -12,6 +12,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from megatick_cli.demo.command import demo
+from megatick_cli.doctor import doctor
+from megatick_cli.export import export
+from megatick_cli.inspect import inspect
+from megatick_cli.score import score
 from megatick_cli.serve import serve
 from megatick_contract import MegatickError
 
@@ -22,7 +27,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.command()(demo)
+app.command()(inspect)
+app.command()(export)
 app.command()(serve)
+app.command()(score)
+app.command()(doctor)
 
 
 def main() -> None:

@@ -123,6 +123,16 @@ def fit_rows(
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
+def write_head(path: Path, head: tuple[Float32Array, Float32Array]) -> None:
+    """Write the rows as safetensors.
+
+    Arrays are made contiguous first: safetensors writes the memory of a Fortran-ordered
+    one, as scikit-learn returns, under its transposed shape.
+    """
+    weight, bias = map(np.ascontiguousarray, head)
+    save_file({"weight": weight, "bias": bias}, path)
+
+
 def judge(
     features: Float32Array, texts: LabelledTexts, head: tuple[Float32Array, Float32Array]
 ) -> dict[str, float | int]:
@@ -165,7 +175,7 @@ def main(
             path.name: judge(features.of(other, name=path.name), other, head)
             for path, other in others.items()
         }
-    save_file({"weight": head[0], "bias": head[1]}, out)
+    write_head(out, head)
     card = {
         "trained_on": labelled.name,
         "sha256": hashlib.sha256(labelled.read_bytes()).hexdigest(),

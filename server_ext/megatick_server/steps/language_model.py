@@ -21,6 +21,8 @@ from megatick_server.engine import PackedEngine
 from megatick_server.errors import RequestRefused
 from megatick_server.settings import LanguageModelSettings, ModelFolder
 
+_WARM_UP_TOKENS = 16
+
 
 class LanguageModel:
     """The ``language_model`` model."""
@@ -35,14 +37,15 @@ class LanguageModel:
         """Compile the graph of the version folder for this machine."""
         folder = ModelFolder.of(triton_args)
         settings = folder.settings(LanguageModelSettings)
-        return cls(
-            PackedEngine(
-                folder.path / "model.onnx",
-                precision=settings.precision,
-                max_batch_tokens=settings.max_batch_tokens,
-                threads=len(os.sched_getaffinity(0)),
-            )
+        engine = PackedEngine(
+            folder.path / "model.onnx",
+            precision=settings.precision,
+            max_batch_tokens=settings.max_batch_tokens,
+            threads=len(os.sched_getaffinity(0)),
         )
+        # The first run allocates and picks kernels; no request should wait for that.
+        engine.logits([np.zeros(_WARM_UP_TOKENS, np.int32)])
+        return cls(engine)
 
     def __call__(
         self, requests: Sequence[StepRequest]

@@ -1,0 +1,50 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`.
+# Everything is installed into .venv in this checkout.
+
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(shell command -v $(name))))
+VENV := .venv
+BIN := $(VENV)/bin
+REPOSITORY ?= build/demo/repository
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint types check clean
+
+help:  ## List what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(BIN)/.dev-ready  ## Install everything, tests' needs included, into .venv
+
+demo: $(BIN)/.ready  ## Export the default model, serve it, call it, print a table
+	$(BIN)/megatick demo
+
+serve: $(BIN)/.ready  ## Serve REPOSITORY (default: the demo's, exported if absent)
+	@test -f $(REPOSITORY)/receipt.json || $(BIN)/megatick demo
+	$(BIN)/megatick serve $(REPOSITORY)
+
+test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
+	$(BIN)/pytest -m "not gpu"
+
+lint: $(BIN)/.dev-ready  ## Style, and which package may import which
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(BIN)/.dev-ready  ## mypy --strict
+	$(BIN)/mypy
+
+check: lint types test  ## What CI runs
+
+clean:  ## Remove what was built; .venv stays
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/.ready: pyproject.toml constraints.txt data-packages.txt
+	@test -n "$(PYTHON)" || { echo "error: no python3 found: install Python 3.11 or 3.12" >&2; exit 1; }
+	@$(PYTHON) tools/preflight.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r data-packages.txt
+	@touch $@
+
+$(BIN)/.dev-ready: $(BIN)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The whole journey on the default model: ``megatick demo``."""

@@ -1,0 +1,145 @@
+"""``megatick demo``: make the default model, export it, serve it, call it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from megatick_cli.export import PRECISION_HELP, PrecisionChoice, parity_line
+
+if TYPE_CHECKING:
+    from megatick_cli.demo.report import Answer
+    from megatick_cli.demo.sample import Sample
+
+_MIN_WIDTH: Final = 100
+_TIMEOUT_S: Final = 60.0
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the checkpoint, the repository, the result.")
+    ] = Path("build/demo"),
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the server up until Ctrl+C.")
+    ] = False,
+    precision: Annotated[PrecisionChoice, typer.Option(help=PRECISION_HELP)] = "auto",
+) -> None:
+    """Do the whole journey on the default model, and print what the server answered.
+
+    SmolLM2-135M becomes a Megatron-core checkpoint, is exported to a packed ONNX graph,
+    proven to be the same model, hosted by the real Triton behind an ensemble, and asked
+    over gRPC about 12 invented headlines and the real closes of 12 stocks.  Nothing is
+    downloaded.  What is in the folder from an earlier run is replaced.
+
+    Exit status: 0 done, and no server left running; 1 a stage failed (one message on
+    stderr says which and why); 2 bad usage.
+    """
+    from megatick_cli.demo.report import table, verdict, write_json
+    from megatick_cli.demo.sample import load_samples
+    from megatick_cli.serve import run_until_signalled
+    from megatick_export import ExportOptions, export_repository
+    from megatick_server.launcher import ServeOptions, TritonServer
+    from megatick_training.default_model import write_default_checkpoint
+
+    console = _console()
+    clock = _StageClock(console)
+    samples = load_samples()
+    checkpoint, repository = out / "checkpoint", out / "repository"
+    result = out / "result.json"
+    for old in (checkpoint, repository):
+        shutil.rmtree(old, ignore_errors=True)
+    result.unlink(missing_ok=True)
+
+    with clock.stage("Megatron-core checkpoint of SmolLM2-135M"):
+        write_default_checkpoint(checkpoint)
+    with clock.stage("packed ONNX graph, proven to be the same model") as stage:
+        receipt = export_repository(
+            checkpoint,
+            repository,
+            options=ExportOptions(precision=precision),
+            progress=stage.detail,
+        )
+        stage.note(parity_line(receipt))
+    server = TritonServer(repository, ServeOptions(grpc_port=0, metrics_port=None))
+    with contextlib.ExitStack() as stack:
+        with clock.stage("Triton with 6 models, gRPC on loopback"):
+            stack.enter_context(server)
+        with clock.stage(f"{len(samples)} calls of market_view"):
+            answers = _ask(samples, server.endpoints.grpc)
+    write_json(result, answers, repository=repository, seconds=clock.seconds)
+
+    console.print()
+    console.print(table(answers))
+    console.print(verdict(answers))
+    console.print(f"Values: {result}   evidence: {repository / 'receipt.json'}")
+    if keep:
+        run_until_signalled(TritonServer(repository, ServeOptions()), console)
+
+
+def _console() -> Console:
+    """A console wide enough for the table where the output is not a terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _MIN_WIDTH)
+    return console
+
+
+def _ask(samples: list[Sample], address: str) -> list[Answer]:
+    """Ask about each sample in a call of its own, after one call to warm up."""
+    from megatick_cli.demo.report import Answer
+    from megatick_client import Client
+
+    with Client(address, timeout_s=_TIMEOUT_S) as client:
+        client.market_view(samples[0].headline, samples[0].closes)
+        answers = []
+        for sample in samples:
+            started = time.perf_counter()
+            view = client.market_view(sample.headline, sample.closes)
+            latency_ms = (time.perf_counter() - started) * 1e3
+            answers.append(Answer(sample, view, latency_ms))
+        return answers
+
+
+class _StageClock:
+    """Prints each stage with the seconds it took, and keeps them."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[_Stage]:
+        """Time a stage, with a spinner while it lasts."""
+        started = time.perf_counter()
+        with self._console.status(f"{name} …") as status:
+            stage = _Stage(name, status)
+            yield stage
+        self.seconds[name] = time.perf_counter() - started
+        self._console.print(f"[green]✓[/] {name}  [dim]{self.seconds[name]:.1f} s[/]")
+        for line in stage.notes:
+            self._console.print(f"  [dim]{line}[/]")
+
+
+class _Stage:
+    """A stage at work."""
+
+    def __init__(self, name: str, status: Status) -> None:
+        self._name = name
+        self._status = status
+        self.notes: list[str] = []
+
+    def detail(self, text: str) -> None:
+        """Show what the stage is at."""
+        self._status.update(f"{self._name}: {text} …")
+
+    def note(self, line: str) -> None:
+        """Print a line under the stage when it is done."""
+        self.notes.append(line)

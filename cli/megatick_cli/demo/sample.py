@@ -1,0 +1,64 @@
+"""What the demo asks about: our own headlines, and real closes of real symbols.
+
+The headlines are invented and name no company; the closes are those of the symbol that
+each is paired with, up to ``AS_OF``.  The bars after it show what then happened.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+AS_OF: Final = "2022-11-28"
+"""The last bar that a forecast may see; 21 more follow it in the data."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question.
+
+    Attributes:
+        symbol: whose closes these are.
+        headline: invented.
+        closes: float64, up to and including ``AS_OF``, oldest first.
+        later: float64, the closes after it, oldest first.
+    """
+
+    symbol: str
+    headline: str
+    closes: npt.NDArray[np.float64]
+    later: npt.NDArray[np.float64]
+
+    def realised_return(self, horizon_bars: int) -> float:
+        """Log return from ``AS_OF`` to so many bars later."""
+        return float(np.log(self.later[horizon_bars - 1] / self.closes[-1]))
+
+
+def load_samples() -> list[Sample]:
+    """Read the headlines and the closes.
+
+    Raises:
+        DataPackageMissing: the package that carries the closes is not installed.
+    """
+    from megatick_contract import WINDOW_BARS
+    from megatick_training.data_packages import STOCK_PRICES
+    from megatick_training.prices import read_closes
+
+    closes = read_closes(STOCK_PRICES.path())
+    seen, later = closes.loc[:AS_OF].tail(WINDOW_BARS), closes.loc[AS_OF:].iloc[1:]
+    file = resources.files(__package__).joinpath("headlines.csv")
+    with file.open(encoding="utf-8") as lines:
+        return [
+            Sample(
+                row["symbol"],
+                row["headline"],
+                seen[row["symbol"]].to_numpy(),
+                later[row["symbol"]].to_numpy(),
+            )
+            for row in csv.DictReader(lines)
+        ]

@@ -1,0 +1,233 @@
+"""``megatick serve``: run Triton on a model repository until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from megatick_contract import PUBLIC_MODELS, SENTIMENT
+from megatick_server.launcher.options import (
+    LOOPBACK,
+    SAFE_CONTAINER,
+    TRITON_RELEASE,
+    Api,
+    ServeOptions,
+)
+
+if TYPE_CHECKING:
+    from megatick_server.launcher import TritonServer
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OPEN: Final = "What to open"
+
+
+def serve(
+    repository: Annotated[
+        Path, typer.Argument(help="Model repository, written by `megatick export`.")
+    ],
+    address: Annotated[
+        str, typer.Option(help="IPv4 address on which gRPC and HTTP listen.")
+    ] = LOOPBACK,
+    grpc_port: Annotated[
+        int, typer.Option(help="TCP port of gRPC; 0 picks a free one.")
+    ] = 8001,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Open HTTP on this TCP port; 0 picks a free one.",
+            show_default="closed",
+            rich_help_panel=_OPEN,
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int, typer.Option(help="TCP port of Prometheus metrics; 0 picks a free one.")
+    ] = 8002,
+    metrics_address: Annotated[
+        str, typer.Option(help="IPv4 address on which metrics listen.")
+    ] = LOOPBACK,
+    no_metrics: Annotated[
+        bool, typer.Option("--no-metrics", help="Serve no metrics.")
+    ] = False,
+    opened: Annotated[
+        list[Api] | None,
+        typer.Option(
+            "--open",
+            help="Open one more part of Triton's API, beside health, metadata and "
+            "inference; may be repeated.  model-repository lets callers load and "
+            "unload models; perf_analyzer needs model-config and statistics.",
+            show_default="none",
+            rich_help_panel=_OPEN,
+        ),
+    ] = None,
+    ready_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long loading may take.")
+    ] = 120.0,
+    stop_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", help="How long requests in flight may take at the end."
+        ),
+    ] = 10.0,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show Triton's log.")
+    ] = False,
+    log_verbose: Annotated[
+        int, typer.Option(metavar="LEVEL", min=0, help="Triton's --log-verbose.")
+    ] = 0,
+) -> None:
+    """Serve a model repository with Triton until Ctrl+C or SIGTERM.
+
+    Unless an option opens more, only this machine can reach it, and only inference,
+    health and metadata over gRPC, and metrics, are open.
+
+    Exit status: 0 stopped on request; 1 could not start, or ended on its own (one
+    message on stderr says why); 2 bad usage.
+    """
+    from megatick_server.launcher import TritonServer
+
+    options = ServeOptions(
+        address=address,
+        grpc_port=grpc_port,
+        http_port=http_port,
+        metrics_port=None if no_metrics else metrics_port,
+        metrics_address=metrics_address,
+        opened=frozenset(opened or ()),
+        ready_timeout_s=ready_timeout,
+        stop_timeout_s=stop_timeout,
+        log_verbose=log_verbose,
+    )
+    warn_of_exposures(options, Console(stderr=True))
+    log = _LogLines(everything=verbose)
+    server = TritonServer(repository, options, on_log=log)
+    run_until_signalled(server, Console(), log)
+
+
+def warn_of_exposures(options: ServeOptions, console: Console) -> None:
+    """Print what the options open and why that is a risk; nothing by default."""
+    if not options.exposures:
+        return
+    console.print("[bold yellow]warning:[/] this opens more than the defaults:")
+    for exposure in options.exposures:
+        console.print(f"  • {exposure}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"  {TRITON_RELEASE}, which this runs, predates the security fixes of release "
+        f"25.07.  For callers you do not trust, run NVIDIA's container "
+        f"{SAFE_CONTAINER} or later on the same repository.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def run_until_signalled(
+    server: TritonServer, console: Console, log: _LogLines | None = None
+) -> None:
+    """Start a server, print how to call it, and stop it on SIGINT, SIGTERM or SIGHUP.
+
+    A second signal while it stops ends the requests in flight, too.
+
+    Args:
+        server: not started yet.
+        console: where to print.
+        log: what shows the server's log lines.
+
+    Raises:
+        LaunchError: it could not start, or ended on its own; nothing of it is left.
+    """
+    with _signals_interrupt(server):
+        try:
+            models = len(server.repository.models)
+            with console.status(f"Loading {models} models…"):
+                server.start()
+                server.wait_ready()
+            if log is not None:
+                log.ready = True
+            console.print(_panel(server))
+            server.wait()
+        except KeyboardInterrupt:
+            with console.status("Stopping…"):
+                server.stop()
+            console.print("Stopped.")
+        finally:
+            server.stop()
+
+
+class _LogLines:
+    """Shows Triton's log: all of it, or what it complains of once it is ready.
+
+    While it loads, its complaints are either harmless (a CPU has no CUDA driver) or
+    come back as the error that ends this command.
+    """
+
+    def __init__(self, *, everything: bool) -> None:
+        self.everything = everything
+        self.ready = False
+
+    def __call__(self, line: str) -> None:
+        from megatick_server.launcher.diagnosis import worth_showing
+
+        if self.everything or (self.ready and worth_showing(line)):
+            print(line, file=sys.stderr, flush=True)  # noqa: T201  markup would garble
+
+
+@contextlib.contextmanager
+def _signals_interrupt(server: TritonServer) -> Iterator[None]:
+    """Turn the first signal into KeyboardInterrupt, and the next into a kill."""
+    signalled = False
+
+    def handle(*_: object) -> None:
+        nonlocal signalled
+        if signalled:
+            server.kill()
+            return
+        signalled = True
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, handle) for each in _SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _panel(server: TritonServer) -> Panel:
+    endpoints = server.endpoints
+    models = server.repository.models
+    public = [each.name for each in PUBLIC_MODELS if each.name in models]
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="bold")
+    rows.add_column(overflow="fold")
+    rows.add_row("models", ", ".join(public or models))
+    rows.add_row("gRPC", endpoints.grpc)
+    if endpoints.http is not None:
+        rows.add_row("HTTP", f"http://{endpoints.http}/v2")
+    if endpoints.metrics is not None:
+        rows.add_row("metrics", f"http://{endpoints.metrics}/metrics")
+    if SENTIMENT.name in models:
+        rows.add_row()
+        rows.add_row("Python", "from megatick_client import Client")
+        rows.add_row("", f'Client("{endpoints.grpc}").score(["Profit rose 20 %"])')
+        if endpoints.http is not None:
+            body = (
+                '{"inputs":[{"name":"TEXT","datatype":"BYTES","shape":[1,1],'
+                '"data":["Profit rose 20 %"]}]}'
+            )
+            url = f"http://{endpoints.http}/v2/models/{SENTIMENT.name}/infer"
+            rows.add_row("curl", f"curl {url} -d '{body}'")
+    return Panel(
+        rows,
+        title=f"Serving {server.repository.path}",
+        subtitle="Ctrl+C stops it",
+        title_align="left",
+        subtitle_align="left",
+        expand=False,
+    )
