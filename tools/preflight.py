@@ -18,17 +18,15 @@ def problems():
     found = []
     if sys.version_info[:2] not in PYTHONS:
         found.append(
-            "Python 3.11 or 3.12 is needed, {} is Python {}: install one, or name it with "
-            "`make PYTHON=/path/to/python3.12 ...`".format(
-                sys.executable, platform.python_version()
-            )
+            f"Python 3.11 or 3.12 is needed, {sys.executable} is Python "
+            f"{platform.python_version()}: install one, or name it with "
+            "`make PYTHON=/path/to/python3.12 ...`"
         )
     if sys.platform != "linux" or platform.machine() != "x86_64":
         found.append(
-            "Linux on x86-64 is needed, this is {} on {}: the Triton server in the "
-            "nvidia-pytriton wheel is built for nothing else".format(
-                platform.system(), platform.machine()
-            )
+            f"Linux on x86-64 is needed, this is {platform.system()} on "
+            f"{platform.machine()}: the Triton server in the "
+            "nvidia-pytriton wheel is built for nothing else"
         )
     else:
         name, version = platform.libc_ver()
@@ -43,15 +41,13 @@ def problems():
         import venv  # noqa: F401
     except ImportError as error:
         found.append(
-            "Python's module {!r} is missing: on Debian or Ubuntu install "
-            "python3-venv".format(error.name)
+            f"Python's module {error.name!r} is missing: on Debian or Ubuntu install "
+            "python3-venv"
         )
     free_gb = shutil.disk_usage(os.getcwd()).free / 1e9
     if free_gb < DISK_GB and not os.path.exists(".venv"):
         found.append(
-            "{} GB of free disk are needed, found {:.1f} GB in {}".format(
-                DISK_GB, free_gb, os.getcwd()
-            )
+            f"{DISK_GB} GB of free disk are needed, found {free_gb:.1f} GB in {os.getcwd()}"
         )
     return found
 

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from megatick_contract import MAX_TEXT_BYTES
-from megatick_server.validation import check_prices, check_state, decode_texts
+from megatick_server.validation import (
+    Float32Array,
+    check_prices,
+    check_state,
+    decode_texts,
+)
 
 NAN = np.nan
 
@@ -38,7 +43,7 @@ def test_the_longest_text_and_any_script_are_taken() -> None:
     assert texts[1] == "利润大增 📈"
 
 
-def window(*closes: float) -> np.ndarray:
+def window(*closes: float) -> Float32Array:
     padded = np.full((1, 64), NAN, np.float32)
     padded[0, 64 - len(closes) :] = closes
     return padded
@@ -55,7 +60,7 @@ def window(*closes: float) -> np.ndarray:
         pytest.param(window(100), "has 1 close", id="one-close"),
     ],
 )
-def test_a_bad_price_window_is_named(closes: np.ndarray, problem: str) -> None:
+def test_a_bad_price_window_is_named(closes: Float32Array, problem: str) -> None:
     good = window(100, NAN, 101)
     (rejection,) = check_prices(np.vstack((good, closes, good)))
 

@@ -1,0 +1,259 @@
+"""The whole way: checkpoint, export, Triton, SDK.  Answers equal the reference network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tritonclient.grpc as triton
+from served import Served
+from tiny import WINDOW
+
+from megatick_client import BadRequest, Client, Sentiment, SentimentState
+from megatick_contract import MARKET_VIEW, PUBLIC_MODELS
+from megatick_contract.tensors import NUMPY_DTYPES
+
+pytestmark = pytest.mark.triton
+
+TOLERANCE = 2e-5
+"""Of a probability: float32, and a batch sums in another order than a row alone."""
+
+PRICES = (100 * np.exp(np.cumsum(np.full(30, 0.01)))).tolist()
+
+
+def texts_of_mixed_lengths(count: int) -> list[str]:
+    random = np.random.default_rng(3)
+    letters = list("abcdefghijklmnopqrstuvwxyz ")
+    return [
+        "".join(random.choice(letters, random.integers(1, WINDOW))).strip() or "x"
+        for _ in range(count)
+    ]
+
+
+def as_array(sentiment: Sentiment) -> npt.NDArray[np.float64]:
+    p = sentiment.probabilities
+    return np.array([p.negative, p.neutral, p.positive])
+
+
+def test_the_served_model_is_the_reference_network(served: Served, client: Client) -> None:
+    texts = ["a", "利润大增 📈", *texts_of_mixed_lengths(150)]  # more than one request
+
+    results = client.score(texts)
+
+    expected = np.array([served.probabilities(text) for text in texts])
+    found = np.array([as_array(result) for result in results])
+    assert np.ptp(expected[:, 0]) > 0.2, "texts that all score alike would prove nothing"
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(
+        [result.score for result in results],
+        expected[:, 2] - expected[:, 0],
+        atol=TOLERANCE,
+    )
+    assert [r.label for r in results] == [
+        ("negative", "neutral", "positive")[row.argmax()] for row in expected
+    ]
+
+
+def test_200_requests_of_mixed_lengths_from_16_threads_equal_each_text_alone(
+    client: Client,
+) -> None:
+    random = np.random.default_rng(5)
+    texts = texts_of_mixed_lengths(400)
+    requests = [
+        [texts[i] for i in random.integers(0, len(texts), random.integers(1, 9))]
+        for _ in range(200)
+    ]
+    alone = {text: as_array(client.score(text)) for text in texts}
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda texts: client.score(texts), requests))
+
+    assert len(answers) == 200
+    for request, answer in zip(requests, answers, strict=True):
+        found = np.array([as_array(result) for result in answer])
+        expected = np.array([alone[text] for text in request])
+        np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+
+
+def test_a_bad_request_harms_none_of_those_it_is_batched_with(client: Client) -> None:
+    alone = as_array(client.score("all is well"))
+
+    def ask(number: int) -> Any:
+        if number % 4 == 0:
+            with pytest.raises(BadRequest) as caught:
+                client.market_view(["fine", " "], [[*PRICES, -1.0], PRICES])
+            return caught.value
+        return client.market_view("all is well", PRICES)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(64)))
+
+    for number, answer in enumerate(answers):
+        if number % 4 == 0:
+            named = {(r.row, r.field) for r in answer.rejections}
+            assert named == {(0, "PRICES"), (1, "TEXT")}
+        else:
+            np.testing.assert_allclose(as_array(answer.sentiment), alone, atol=TOLERANCE)
+
+
+def test_a_market_view_joins_the_text_to_the_state_and_the_forecast(
+    served: Served, client: Client
+) -> None:
+    state = SentimentState(score_sum=0.5, weight=1.0, last_score=0.5, texts=1)
+    # The shipped forecaster's half-life is a day: after one, half the weight is left.
+    view = client.market_view(
+        "all is well", PRICES, sentiment_state=state, elapsed_s=86_400.0
+    )
+
+    expected = served.probabilities("all is well")
+    score = float(expected[2] - expected[0])
+    following = view.next_sentiment_state
+    assert view.sentiment.score == pytest.approx(score, abs=TOLERANCE)
+    assert following.score_sum == pytest.approx(0.25 + score, abs=TOLERANCE)
+    assert following.weight == pytest.approx(1.5)
+    assert following.last_score == pytest.approx(score, abs=TOLERANCE)
+    assert following.texts == 2
+    forecast = client.forecast(PRICES)
+    np.testing.assert_array_equal(view.forecast.quantiles, forecast.quantiles)
+
+
+def test_a_forecast_is_the_random_walk_and_claims_no_edge(client: Client) -> None:
+    forecast = client.forecast(PRICES)
+
+    assert forecast.horizons_bars == (1, 5, 20)
+    assert not forecast.edge.any()
+    np.testing.assert_array_equal(forecast.quantiles, forecast.baseline_quantiles)
+    assert (np.diff(forecast.quantiles, axis=-1) > 0).all()
+    # Every return is 1 %, so the width grows as the root of the horizon, up to the
+    # calibration of each horizon (1.662, 1.688 and 1.686 at the 0.95 level).
+    widths = forecast.quantiles[:, -1] / np.sqrt(forecast.horizons_bars)
+    np.testing.assert_allclose(widths, [0.01662, 0.01688, 0.01686], atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("truncation", "kept"),
+    [("head", slice(None, WINDOW)), ("tail", slice(-WINDOW, None))],
+)
+def test_a_text_past_the_window_keeps_its_head_or_its_tail_and_says_so(
+    served: Served, client: Client, truncation: Any, kept: slice
+) -> None:
+    text = "".join(chr(97 + i % 26) for i in range(300))
+
+    result = client.score(text, truncation=truncation)
+
+    assert (result.tokens, result.truncated) == (WINDOW, True)
+    expected = served.probabilities(text[kept])  # one token a letter
+    np.testing.assert_allclose(as_array(result), expected, atol=TOLERANCE)
+
+
+def test_a_text_past_the_window_is_refused_on_request(client: Client) -> None:
+    with pytest.raises(BadRequest, match=f"is 300 tokens long, the model reads {WINDOW}"):
+        client.score(["short", "x" * 300], truncation="error")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param("", "is blank", id="empty"),
+        pytest.param("x" * 1_000_000, "is 1000000 bytes long", id="a-million-characters"),
+    ],
+)
+def test_a_bad_text_is_refused_by_name(client: Client, text: str, problem: str) -> None:
+    with pytest.raises(BadRequest, match=problem) as caught:
+        client.score(["fine", text])
+
+    assert [(r.row, r.field) for r in caught.value.rejections] == [(1, "TEXT")]
+
+
+def infer_input(name: str, array: npt.NDArray[Any], datatype: str) -> Any:
+    tensor = triton.InferInput(name, array.shape, datatype)
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+def test_raw_tritonclient_gets_every_output_of_the_contract(served: Served) -> None:
+    with triton.InferenceServerClient(served.server.endpoints.grpc) as raw:
+        reply = raw.infer(
+            "market_view",
+            [
+                infer_input("TEXT", np.array([[b"up"], [b"down"]], object), "BYTES"),
+                infer_input("PRICES", np.full((2, 64), 9, np.float32), "FP32"),
+                infer_input("SENTIMENT_STATE", np.zeros((2, 4), np.float32), "FP32"),
+                infer_input("ELAPSED_S", np.zeros((2, 1), np.float32), "FP32"),
+            ],
+        )
+
+    for tensor in MARKET_VIEW.outputs:
+        array = reply.as_numpy(tensor.name)
+        assert array.dtype == NUMPY_DTYPES[tensor.datatype], tensor.name
+        tensor.check(array)
+        assert len(array) == 2
+    digest = reply.as_numpy("MODEL_DIGEST")[0, 0].decode()
+    assert digest == served.receipt.model_digest
+    stages = reply.as_numpy("STAGE_US")
+    assert stages.shape == (2, 4)
+    assert (stages > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "tensor", "message"),
+    [
+        pytest.param(
+            "sentiment", ("TEXT", np.zeros((1, 1), np.float32), "FP32"), "BYTES", id="dtype"
+        ),
+        pytest.param(
+            "sentiment",
+            ("TEXT", np.array([b"flat"], object), "BYTES"),
+            r"Expected \[-1,1\]",
+            id="shape",
+        ),
+        pytest.param(
+            "sentiment",
+            ("TEXT", np.array([[b"caf\xe9"]], object), "BYTES"),
+            r"\[row 0, TEXT\] is not UTF-8 at byte 3",
+            id="latin-1",
+        ),
+        pytest.param(
+            "nobody", ("TEXT", np.array([[b"x"]], object), "BYTES"), "unknown", id="model"
+        ),
+    ],
+)
+def test_raw_requests_that_are_wrong_are_told_what_was_expected(
+    served: Served, model: str, tensor: Any, message: str
+) -> None:
+    with (
+        triton.InferenceServerClient(served.server.endpoints.grpc) as raw,
+        pytest.raises(Exception, match=message),
+    ):
+        raw.infer(model, [infer_input(*tensor)])
+
+
+def test_the_sdk_lists_the_public_models(client: Client) -> None:
+    assert {status.name for status in client.models() if status.ready} == {
+        model.name for model in PUBLIC_MODELS
+    }
+
+
+def test_curl_gets_the_same_answer_where_http_was_opened(served: Served) -> None:
+    body = {
+        "inputs": [
+            {"name": "TEXT", "datatype": "BYTES", "shape": [1, 1], "data": ["all is well"]}
+        ],
+        "outputs": [{"name": "PROBABILITIES"}],
+    }
+    url = f"http://{served.server.endpoints.http}/v2/models/sentiment/infer"
+    done = subprocess.run(
+        ["curl", "--silent", "--fail-with-body", url, "--data", json.dumps(body)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    (output,) = json.loads(done.stdout)["outputs"]
+    expected = served.probabilities("all is well")
+    np.testing.assert_allclose(output["data"], expected, atol=TOLERANCE)

@@ -1,0 +1,235 @@
+"""A checkpoint becomes a repository whole, or not at all and says why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import LLAMA, WINDOW, byte_tokenizer, random_weights, write_tiny
+
+from megatick_contract import MegatickError
+from megatick_export import (
+    ExportOptions,
+    Network,
+    export_repository,
+    read_checkpoint,
+    reference_network,
+    write_checkpoint,
+)
+from megatick_export.errors import HeadError, RepositoryError, TokenizerError
+from megatick_export.parity import (
+    Logits,
+    ParityError,
+    Rows,
+    onnxruntime_engine,
+    ragged_rows,
+    reference_logits,
+)
+
+FP32 = ExportOptions(precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("export") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def repository(checkpoint: Path) -> Path:
+    out = checkpoint.parent / "repository"
+    export_repository(checkpoint, out, options=FP32)
+    return out
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_receipt_hashes_every_file_and_holds_the_evidence(
+    repository: Path, checkpoint: Path
+) -> None:
+    receipt = json.loads((repository / "receipt.json").read_text())
+
+    written = {
+        path.relative_to(repository).as_posix(): hashlib.sha256(
+            path.read_bytes()
+        ).hexdigest()
+        for path in repository.rglob("*")
+        if path.is_file() and path.name not in {"receipt.json", "settings.json"}
+    }
+    assert receipt["files"] == written
+    assert "language_model/1/model.onnx" in written
+    tokenizer = (checkpoint / "tokenizer.json").read_bytes()
+    assert receipt["tokenizer"]["sha256"] == hashlib.sha256(tokenizer).hexdigest()
+    assert set(receipt["checkpoint"]["files"]) >= {"common.pt", ".metadata"}
+    assert receipt["max_tokens"] == WINDOW, "the model's window bounds the default of 512"
+    assert receipt["architecture"]["num_query_groups"] == 2
+    engines = {each["engine"]: each for each in receipt["parity"]}
+    assert set(engines) == {"onnxruntime fp32", "openvino fp32"}
+    assert 0 < engines["onnxruntime fp32"]["max_abs_diff"] < 1e-4
+    settings = json.loads((repository / "sentiment_scores/1/settings.json").read_text())
+    assert settings["model_digest"] == receipt["model_digest"]
+
+
+def test_the_digest_follows_what_is_served(
+    repository: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    forecaster = json.loads((repository / "price_forecast/1/forecaster.json").read_text())
+    forecaster["half_life_s"] = 60.0
+    changed = tmp_path / "forecaster.json"
+    changed.write_text(json.dumps(forecaster))
+
+    receipt = export_repository(
+        checkpoint, tmp_path / "out", options=replace(FP32, forecaster=changed)
+    )
+
+    first = json.loads((repository / "receipt.json").read_text())
+    assert receipt.model_digest != first["model_digest"]
+    settings = json.loads((tmp_path / "out/sentiment_scores/1/settings.json").read_text())
+    assert settings["half_life_s"] == 60.0
+
+
+def test_a_head_in_another_order_is_put_into_the_contracts(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    # The checkpoint's rows are said to be (positive, negative, neutral), as FinBERT's.
+    options = replace(FP32, labels=("positive", "negative", "neutral"))
+    export_repository(checkpoint, tmp_path / "out", options=options)
+    rows = ragged_rows(vocab_size=256, max_tokens=WINDOW)
+
+    served = onnxruntime_engine(tmp_path / "out/language_model/1/model.onnx")(rows)
+
+    own = reference_logits(reference_network(read_checkpoint(checkpoint)), rows)
+    np.testing.assert_allclose(served, own[:, [1, 2, 0]], atol=2e-5)
+
+
+def test_what_is_there_is_never_overwritten(repository: Path, checkpoint: Path) -> None:
+    before = (repository / "receipt.json").read_bytes()
+
+    with pytest.raises(RepositoryError, match="already exists"):
+        export_repository(checkpoint, repository, options=FP32)
+
+    assert (repository / "receipt.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("classes", "problem"),
+    [
+        pytest.param(None, "no classification head, expected one of 3 rows", id="none"),
+        pytest.param(5, "head of 5 rows, expected 3", id="five"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused(
+    tmp_path: Path, classes: int | None, problem: str
+) -> None:
+    architecture = replace(LLAMA, classes=classes)
+    weights = {
+        name: tensor
+        for name, tensor in random_weights(replace(LLAMA, classes=classes or 3)).items()
+        if classes or not name.startswith("classification_head")
+    }
+    write_checkpoint(tmp_path / "checkpoint", architecture, weights)
+    byte_tokenizer().save(str(tmp_path / "checkpoint" / "tokenizer.json"))
+
+    with pytest.raises(HeadError, match=problem):
+        export_repository(tmp_path / "checkpoint", tmp_path / "out", options=FP32)
+
+    assert leftovers(tmp_path) == ["checkpoint"]
+
+
+def test_labels_that_are_not_each_class_once_are_refused(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    options = replace(FP32, labels=("negative", "negative", "positive"))
+
+    with pytest.raises(HeadError, match="each of negative, neutral, positive once"):
+        export_repository(checkpoint, tmp_path / "out", options=options)
+
+
+def test_a_corrupt_tokenizer_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    corrupt = tmp_path / "tokenizer.json"
+    corrupt.write_text('{"model": {"type": "BPE", "vocab"')
+
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: is not a Hugging Face"):
+        export_repository(
+            checkpoint, tmp_path / "out", options=replace(FP32, tokenizer=corrupt)
+        )
+
+    assert leftovers(tmp_path) == ["tokenizer.json"]
+
+
+def test_another_models_tokenizer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    larger = byte_tokenizer()
+    larger.add_tokens(["<beyond the embedding>"])
+    larger.save(str(tmp_path / "larger.json"))
+
+    with pytest.raises(
+        TokenizerError, match="ids up to 256, the checkpoint's embedding has"
+    ):
+        export_repository(
+            checkpoint,
+            tmp_path / "out",
+            options=replace(FP32, tokenizer=tmp_path / "larger.json"),
+        )
+
+
+def test_a_missing_tokenizer_is_asked_for(checkpoint: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    write_checkpoint(bare, LLAMA, random_weights(LLAMA))
+
+    with pytest.raises(TokenizerError, match="name it with --tokenizer"):
+        export_repository(bare, tmp_path / "out", options=FP32)
+
+
+def test_a_forecaster_that_is_none_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "forecaster.json"
+    wrong.write_text("[]")
+
+    with pytest.raises(MegatickError, match="is not a forecaster"):
+        export_repository(
+            checkpoint, tmp_path / "out", options=replace(FP32, forecaster=wrong)
+        )
+
+    assert leftovers(tmp_path) == ["forecaster.json"]
+
+
+@pytest.fixture
+def files_of_at_most_100_kb() -> Iterator[None]:
+    """Writes past 100 kB into one file fail, as they do on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("files_of_at_most_100_kb")
+def test_a_disk_that_fills_leaves_nothing_that_looks_whole(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RepositoryError, match=r"could not be written.*nothing is left at"):
+        export_repository(checkpoint, tmp_path / "out", options=FP32)
+
+    assert leftovers(tmp_path) == []
+
+
+def test_a_graph_that_is_not_the_model_is_refused(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The network that parity is held to differs from the exported one in one weight.
+    def other(network: Network, rows: Rows) -> Logits:
+        logits = reference_logits(network, rows)
+        logits[0, 0] += 0.01
+        return logits
+
+    monkeypatch.setattr("megatick_export.repository.reference_logits", other)
+
+    with pytest.raises(ParityError, match=r"reference network by 1\.00e-02"):
+        export_repository(checkpoint, tmp_path / "out", options=FP32)
+
+    assert leftovers(tmp_path) == []
