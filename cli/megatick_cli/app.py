@@ -40,5 +40,7 @@ def main() -> None:
     try:
         app()
     except MegatickError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}")
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
+        )
         sys.exit(1)

@@ -151,6 +151,9 @@ def run_until_signalled(
             if log is not None:
                 log.ready = True
             console.print(_panel(server))
+            if (curl := _curl(server)) is not None:
+                # Below the panel, on one line: a frame would break what is copied.
+                console.print(curl, markup=False, highlight=False, soft_wrap=True)
             server.wait()
         except KeyboardInterrupt:
             with console.status("Stopping…"):
@@ -216,13 +219,6 @@ def _panel(server: TritonServer) -> Panel:
         rows.add_row()
         rows.add_row("Python", "from megatick_client import Client")
         rows.add_row("", f'Client("{endpoints.grpc}").score(["Profit rose 20 %"])')
-        if endpoints.http is not None:
-            body = (
-                '{"inputs":[{"name":"TEXT","datatype":"BYTES","shape":[1,1],'
-                '"data":["Profit rose 20 %"]}]}'
-            )
-            url = f"http://{endpoints.http}/v2/models/{SENTIMENT.name}/infer"
-            rows.add_row("curl", f"curl {url} -d '{body}'")
     return Panel(
         rows,
         title=f"Serving {server.repository.path}",
@@ -231,3 +227,15 @@ def _panel(server: TritonServer) -> Panel:
         subtitle_align="left",
         expand=False,
     )
+
+
+def _curl(server: TritonServer) -> str | None:
+    """A command that scores a headline over HTTP; None if that is closed."""
+    http = server.endpoints.http
+    if http is None or SENTIMENT.name not in server.repository.models:
+        return None
+    body = (
+        '{"inputs":[{"name":"TEXT","datatype":"BYTES","shape":[1,1],'
+        '"data":["Profit rose 20 %"]}]}'
+    )
+    return f"curl http://{http}/v2/models/{SENTIMENT.name}/infer -d '{body}'"

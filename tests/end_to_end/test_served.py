@@ -14,7 +14,7 @@ import tritonclient.grpc as triton
 from served import Served
 from tiny import WINDOW
 
-from megatick_client import BadRequest, Client, Sentiment, SentimentState
+from megatick_client import BadRequest, Client, Sentiment, Sentiments, SentimentState
 from megatick_contract import MARKET_VIEW, PUBLIC_MODELS
 from megatick_contract.tensors import NUMPY_DTYPES
 
@@ -70,8 +70,11 @@ def test_200_requests_of_mixed_lengths_from_16_threads_equal_each_text_alone(
     ]
     alone = {text: as_array(client.score(text)) for text in texts}
 
+    def ask(texts: list[str]) -> Sentiments:
+        return client.score(texts)
+
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda texts: client.score(texts), requests))
+        answers = list(pool.map(ask, requests))
 
     assert len(answers) == 200
     for request, answer in zip(requests, answers, strict=True):

@@ -1,0 +1,103 @@
+"""The arguments of ``tritonserver``: a closed server, opened only where asked."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from megatick_server.launcher.endpoints import Endpoints
+from megatick_server.launcher.installation import Installation
+from megatick_server.launcher.options import Api, ServeOptions
+
+CLOSED_HEADER: Final = "Closed-See-megatick-serve---help"
+"""Triton names the header it wants in its refusal, so the name says what to do.
+
+A capital letter is illegal in an HTTP/2 header name and the gRPC server drops the whole
+request (tried, with the right value): nobody can send it.
+"""
+
+
+def triton_command(
+    installation: Installation,
+    *,
+    repository: Path,
+    backends: Path,
+    endpoints: Endpoints,
+    options: ServeOptions,
+    shm_prefix: str,
+) -> list[str]:
+    """Build the command line.
+
+    Args:
+        installation: the wheel's server.
+        repository: the model repository.
+        backends: the prepared backend directory.
+        endpoints: where to listen.
+        options: everything else.
+        shm_prefix: how this server's shared-memory segments are named.
+    """
+    return [
+        str(installation.binary),
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+        # A server that loaded half of its models must not look ready; both are
+        # Triton's defaults, but too much hangs on them to leave them unsaid.
+        "--exit-on-error=true",
+        "--strict-readiness=true",
+        # The configs are complete.  Otherwise every step is started twice.
+        "--disable-auto-complete-config",
+        f"--exit-timeout-secs={max(1, round(options.stop_timeout_s))}",
+        f"--log-verbose={options.log_verbose}",
+        "--pinned-memory-pool-byte-size=0",  # for copies to a GPU
+        *_grpc(endpoints.grpc, options),
+        *_http(endpoints.http, options),
+        *_metrics(endpoints.metrics),
+        *_model_control(options),
+    ]
+
+
+def _grpc(endpoint: str, options: ServeOptions) -> Iterator[str]:
+    yield from _listen("grpc", endpoint)
+    yield from _restrict("--grpc-restricted-protocol", options)
+
+
+def _http(endpoint: str | None, options: ServeOptions) -> Iterator[str]:
+    if endpoint is None:
+        yield "--allow-http=false"
+        return
+    yield from _listen("http", endpoint)
+    yield from _restrict("--http-restricted-api", options)
+
+
+def _metrics(endpoint: str | None) -> Iterator[str]:
+    if endpoint is None:
+        yield "--allow-metrics=false"
+        return
+    yield from _listen("metrics", endpoint)
+    yield "--allow-gpu-metrics=false"
+
+
+def _listen(service: str, endpoint: str) -> Iterator[str]:
+    address, port = endpoint.split(":")
+    yield f"--{service}-address={address}"
+    yield f"--{service}-port={port}"
+
+
+def _restrict(flag: str, options: ServeOptions) -> Iterator[str]:
+    """Ask for a header that nobody knows, and that nobody could send.
+
+    A command line is no place for a secret, any local user can read it.  So its value
+    holds a line feed, which no HTTP header can (tried), beside CLOSED_HEADER's capital.
+    """
+    if options.restricted:
+        key = f"{secrets.token_hex(16)}\n{secrets.token_hex(16)}"
+        yield f"{flag}={','.join(options.restricted)}:{CLOSED_HEADER}={key}"
+
+
+def _model_control(options: ServeOptions) -> Iterator[str]:
+    if Api.MODEL_REPOSITORY in options.opened:
+        yield "--model-control-mode=explicit"
+        yield "--load-model=*"

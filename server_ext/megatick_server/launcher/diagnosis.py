@@ -1,0 +1,116 @@
+r"""Why the server did not start, read from its log.
+
+Triton says it nowhere else: its exit status is 1 for everything.  So this is the one
+place that goes by message text, one table of what the pinned server prints; the tests
+make it print each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from megatick_server.errors import ModelFailure
+
+_NO_STUB: Final = "Failed to preinitialize Python stub"
+
+_MODEL_PATTERNS: Final = tuple(
+    map(
+        re.compile,
+        (
+            r"""\] "failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.*)"$""",
+            r"""\] "failed to load model '(?P<model>[^']+)': (?P<reason>.*)"$""",
+            r"""\] "Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.*)"$""",
+            # That an ensemble "depends on" a step which failed is no news: the step's
+            # own line says why.
+            r"""\] "Invalid argument: ensemble (?P<model>\S+) (?P<reason>contains .*)"$""",
+            _NO_STUB + r""": """
+            r"""(?P<reason>.*'[^']*/(?P<model>[^'/]+)/\d+/[^'/]+')$""",
+        ),
+    )
+)
+_BIND: Final = re.compile(
+    r"""\] "failed to start (?P<service>\w+) service: \w+ - (?P<reason>.*)"$"""
+)
+_SERVICES: Final = {"GRPC": "gRPC", "HTTP": "HTTP", "Metrics": "metrics"}
+_LOADING: Final = re.compile(r"""\] "loading: (?P<model>.+):\d+"$""")
+_LOADED: Final = re.compile(r"""\] "successfully loaded '(?P<model>.+)'"$""")
+_ESCAPES: Final = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
+_FRAME: Final = re.compile(r"(?P<path>.+)\((?P<line>\d+)\): (?P<function>.+)")
+
+
+def model_failures(log: Iterable[str]) -> tuple[ModelFailure, ...]:
+    """Find the models that did not load, in the order in which they failed."""
+    found: dict[str, ModelFailure] = {}
+    for line in log:
+        for pattern in _MODEL_PATTERNS:
+            if match := pattern.search(line):
+                model = match["model"]
+                found.setdefault(model, ModelFailure(model, _plain(match["reason"])))
+                break
+    return tuple(found.values())
+
+
+def hangs(log: Iterable[str]) -> bool:
+    """Tell whether the server waits for a step that will never come.
+
+    It does when a model's Python file is missing (tried for 120 s), where after any
+    other failure it loads the remaining models and ends.
+    """
+    return any(_NO_STUB in line for line in log)
+
+
+def listens(line: str) -> bool:
+    """Tell whether a line says that gRPC is open, which is after the models loaded."""
+    return '] "Started GRPCInferenceService at ' in line
+
+
+def bind_failure(log: Iterable[str]) -> tuple[str, str] | None:
+    """Find the service that could not listen, and why; None if all could."""
+    for line in log:
+        if match := _BIND.search(line):
+            service = match["service"]
+            return _SERVICES.get(service, service), match["reason"].strip()
+    return None
+
+
+def still_loading(log: Iterable[str]) -> tuple[str, ...]:
+    """Find the models that began to load and are not done, in that order."""
+    loading: dict[str, None] = {}
+    for line in log:
+        if match := _LOADING.search(line):
+            loading[match["model"]] = None
+        elif match := _LOADED.search(line):
+            loading.pop(match["model"], None)
+    return tuple(loading)
+
+
+def worth_showing(line: str) -> bool:
+    """Tell whether a line is a warning or error of Triton's that means something.
+
+    Without a GPU there is no pinned memory to copy through, and the server says so once.
+    """
+    return re.match(r"[WE]\d{4} ", line) is not None and (
+        "pinned system memory" not in line
+    )
+
+
+def tail(log: Sequence[str], lines: int = 15) -> tuple[str, ...]:
+    """Return the last lines that are not part of Triton's drawn tables."""
+    said = [line for line in log if line.strip() and line[0] not in "|+"]
+    return tuple(said[-lines:])
+
+
+def _plain(reason: str) -> str:
+    r"""Undo Triton's escapes, and turn a traceback into its exception and its place.
+
+    >>> _plain(r"Internal: ValueError: no\n\nAt:\n  /r/m/1/model.py(3): initialize\n")
+    'ValueError: no (/r/m/1/model.py, line 3, in initialize)'
+    """
+    text = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), reason)
+    text = text.removeprefix("Internal: ").strip()
+    said, _, trace = text.partition("\n\nAt:\n")
+    if frame := _FRAME.match(trace.strip()):
+        said += f" ({frame['path']}, line {frame['line']}, in {frame['function']})"
+    return said

@@ -1,0 +1,154 @@
+"""What a server is asked to be: where it listens, and which doors are open."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from megatick_server.errors import OptionsError
+
+LOOPBACK: Final = "127.0.0.1"
+
+TRITON_RELEASE: Final = "Triton 2.51.0 (release 24.10)"
+SAFE_CONTAINER: Final = "nvcr.io/nvidia/tritonserver:25.07-py3"
+"""The first release with the fixes that TRITON_RELEASE lacks.
+
+Source: triton-inference-server/pytriton issue 108; NVIDIA security bulletin
+"Triton Inference Server - August 2025".
+"""
+
+
+class Api(StrEnum):
+    """A part of Triton's API that stays restricted until it is opened by name.
+
+    The values are Triton's own, see ``tritonserver --help`` at
+    ``--grpc-restricted-protocol``.  What is not listed (health, metadata, inference)
+    is what a server is for, and always open.  Statistics are restricted too, since
+    metrics count the same on a port of their own; perf_analyzer wants them, and the
+    model configs.
+    """
+
+    SHARED_MEMORY = "shared-memory"
+    MODEL_REPOSITORY = "model-repository"
+    MODEL_CONFIG = "model-config"
+    STATISTICS = "statistics"
+    TRACE = "trace"
+    LOGGING = "logging"
+
+
+RISKS: Final[dict[Api, str]] = {
+    Api.SHARED_MEMORY: (
+        "a caller can take over the server through registered shared memory "
+        "(CVE-2025-23319, CVE-2025-23320, CVE-2025-23334)"
+    ),
+    Api.MODEL_REPOSITORY: (
+        "a caller can unload models, and load one with files of his own, which is "
+        "running code"
+    ),
+    Api.MODEL_CONFIG: "a caller can read every setting and path in the models' configs",
+    Api.STATISTICS: "a caller can see how much every model is used",
+    Api.TRACE: "a caller can switch tracing on and off, which costs speed",
+    Api.LOGGING: "a caller can silence the log",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """How to run one server.  The defaults expose nothing beyond this machine.
+
+    Attributes:
+        address: IPv4 address on which gRPC and HTTP listen.
+        grpc_port: TCP port; 0 picks a free one.
+        http_port: TCP port; None keeps HTTP closed; 0 picks a free one.
+        metrics_port: TCP port of Prometheus metrics; None closes them; 0 picks one.
+        metrics_address: IPv4 address on which metrics listen.
+        opened: APIs that are not restricted, beyond health, metadata and inference.
+            ``MODEL_REPOSITORY`` also lets callers load and unload models.
+        ready_timeout_s: how long loading may take, in seconds, > 0.
+        stop_timeout_s: how long a stop waits for requests in flight, in seconds, ≥ 0,
+            before the process is killed.
+        log_verbose: Triton's verbosity, ≥ 0.
+    """
+
+    address: str = LOOPBACK
+    grpc_port: int = 8001
+    http_port: int | None = None
+    metrics_port: int | None = 8002
+    metrics_address: str = LOOPBACK
+    opened: frozenset[Api] = frozenset()
+    ready_timeout_s: float = 120.0
+    stop_timeout_s: float = 10.0
+    log_verbose: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what Triton would misread.
+
+        Raises:
+            OptionsError: an option is out of its range, or two ports are equal.
+        """
+        for option, address in (
+            ("address", self.address),
+            ("metrics address", self.metrics_address),
+        ):
+            try:
+                ipaddress.IPv4Address(address)
+            except ValueError as error:
+                raise OptionsError(
+                    option, expected="an IPv4 address such as 127.0.0.1", found=address
+                ) from error
+        ports = {
+            "gRPC port": self.grpc_port,
+            "HTTP port": self.http_port,
+            "metrics port": self.metrics_port,
+        }
+        seen: dict[int, str] = {}
+        for option, port in ports.items():
+            if port is None:
+                continue
+            if not 0 <= port <= 65535:
+                raise OptionsError(option, expected="0 to 65535", found=port)
+            if port and port in seen:
+                raise OptionsError(
+                    option, expected=f"another port than the {seen[port]}", found=port
+                )
+            seen[port] = option
+        if not self.ready_timeout_s > 0:
+            raise OptionsError(
+                "ready timeout", expected="more than 0 s", found=self.ready_timeout_s
+            )
+        if not self.stop_timeout_s >= 0:
+            raise OptionsError(
+                "stop timeout", expected="0 s or more", found=self.stop_timeout_s
+            )
+
+    @property
+    def restricted(self) -> tuple[Api, ...]:
+        """The APIs that nobody can call."""
+        return tuple(api for api in Api if api not in self.opened)
+
+    @property
+    def exposures(self) -> tuple[str, ...]:
+        """What these options open beyond the defaults, and the risk of each."""
+        found: list[str] = []
+        if not ipaddress.IPv4Address(self.address).is_loopback:
+            found.append(
+                f"address {self.address}: whoever reaches this machine can call the "
+                "server, unauthenticated and in the clear"
+            )
+        if (
+            self.metrics_port is not None
+            and not ipaddress.IPv4Address(self.metrics_address).is_loopback
+        ):
+            found.append(
+                f"metrics on {self.metrics_address}: whoever reaches this machine can "
+                "see model names and traffic"
+            )
+        if self.http_port is not None:
+            found.append(
+                "HTTP: a caller can overflow the server's stack with chunked requests "
+                "(CVE-2025-23310, CVE-2025-23311)"
+            )
+        found += [f"{api}: {RISKS[api]}" for api in Api if api in self.opened]
+        return tuple(found)

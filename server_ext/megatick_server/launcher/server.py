@@ -1,0 +1,278 @@
+"""One running ``tritonserver``, from its start to its last shared-memory segment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from megatick_server.errors import (
+    AddressError,
+    InstallationError,
+    LaunchError,
+    ModelLoadError,
+    ReadyTimeoutError,
+    ServerDiedError,
+)
+from megatick_server.launcher import diagnosis, keeper
+from megatick_server.launcher.command import triton_command
+from megatick_server.launcher.endpoints import Endpoints, choose_endpoints
+from megatick_server.launcher.installation import (
+    check_shared_memory,
+    find_installation,
+    prepare,
+)
+from megatick_server.launcher.options import ServeOptions
+from megatick_server.launcher.probe import is_ready
+from megatick_server.launcher.repository import check_repository
+
+_LOG_LINES: Final = 2000
+_POLL_S: Final = 0.05
+_KILLED_S: Final = 5.0
+"""What a keeper may take beyond the server's own stop timeout."""
+
+
+class TritonServer:
+    """The wheel's ``tritonserver`` on one model repository.
+
+    As a context manager it is started and ready inside, and gone outside.  It also goes
+    when this process ends, however that happens.
+
+    >>> with TritonServer(Path("build/repository")) as server:  # doctest: +SKIP
+    ...     print(server.endpoints.grpc)
+    127.0.0.1:8001
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        options: ServeOptions | None = None,
+        *,
+        on_log: Callable[[str], None] | None = None,
+    ) -> None:
+        """Check the repository; nothing is started yet.
+
+        Args:
+            repository: folder of models, written by ``megatick export``.
+            options: where to listen and what to open; the defaults are closed.
+            on_log: called with each line of Triton's log, on a thread of its own.
+
+        Raises:
+            RepositoryError: the repository is absent or not whole.
+        """
+        self.repository = check_repository(repository)
+        self.options = options or ServeOptions()
+        self._on_log = on_log
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._listens = threading.Event()
+        self._endpoints: Endpoints | None = None
+        self._pid: int | None = None
+        self._shm_prefix = ""
+        self._directory = Path()
+
+    @property
+    def pid(self) -> int:
+        """Process id of ``tritonserver`` itself."""
+        if self._pid is None:
+            raise LaunchError("the server was not started: call start() first")
+        return self._pid
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where it listens, with the ports that were picked."""
+        if self._endpoints is None:
+            raise LaunchError("the server was not started: call start() first")
+        return self._endpoints
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The last 2,000 lines of Triton's log."""
+        return tuple(self._log)
+
+    @property
+    def shm_prefix(self) -> str:
+        """How this server's segments in ``/dev/shm`` are named."""
+        return self._shm_prefix
+
+    def start(self) -> None:
+        """Start the process; models load in the background, see ``wait_ready``.
+
+        Raises:
+            InstallationError: this machine or environment cannot run the server.
+            AddressError: a port is taken, or the address is not this machine's.
+        """
+        if self._keeper is not None:
+            raise LaunchError("the server was started already")
+        installation = find_installation()
+        check_shared_memory()
+        self._endpoints = choose_endpoints(self.options)
+        self._shm_prefix = f"megatick-{secrets.token_hex(6)}-"
+        self._directory = Path(tempfile.mkdtemp(prefix="megatick-"))  # mode 0700
+        try:
+            prepared = prepare(installation, self._directory)
+            command = triton_command(
+                installation,
+                repository=self.repository.path,
+                backends=prepared.backends,
+                endpoints=self._endpoints,
+                options=self.options,
+                shm_prefix=self._shm_prefix,
+            )
+            self._keeper = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", keeper.__file__),
+                    *(self._shm_prefix, str(self._directory)),
+                    *(str(self.options.stop_timeout_s), *command),
+                ],
+                stdin=subprocess.PIPE,  # its end is ours: closed, the server stops
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=prepared.environment,
+                cwd=self._directory,
+                start_new_session=True,  # the terminal's Ctrl+C is for us alone
+            )
+        except BaseException:
+            keeper.sweep(self._shm_prefix, self._directory)
+            raise
+        output = self._keeper.stdout
+        assert output is not None  # noqa: S101  a pipe was asked for
+        first = output.readline().decode(errors="replace")
+        if not first.strip().isdecimal():
+            with output:
+                said = first + output.read().decode(errors="replace")
+            self.stop()
+            raise InstallationError(
+                f"{installation.binary} cannot be executed: {said.strip()}",
+                remedy="Reinstall nvidia-pytriton 0.7.0.",
+            )
+        self._pid = int(first)
+        self._reader = threading.Thread(
+            target=self._read_log, args=(output,), name="triton-log", daemon=True
+        )
+        self._reader.start()
+
+    def wait_ready(self) -> None:
+        """Wait until every model is loaded and the server says so.
+
+        If that fails, the server is stopped first, then the reason is raised.
+
+        Raises:
+            ModelLoadError: a model did not load.
+            AddressError: a port was taken since ``start`` looked.
+            ServerDiedError: the process ended for another reason.
+            ReadyTimeoutError: ``options.ready_timeout_s`` passed.
+        """
+        deadline = time.monotonic() + self.options.ready_timeout_s
+        # Only once our own log says so: another server may have taken the port.
+        while not (self._listens.is_set() and is_ready(self.endpoints)):
+            if not self.running or diagnosis.hangs(self.log):
+                self.stop()
+                raise self._why_not_ready()
+            if time.monotonic() > deadline:
+                loading = diagnosis.still_loading(self.log)
+                self.stop()
+                raise ReadyTimeoutError(
+                    timeout_s=self.options.ready_timeout_s, loading=loading
+                )
+            time.sleep(_POLL_S)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's process is alive, ready or not."""
+        return self._keeper is not None and self._keeper.poll() is None
+
+    def wait(self) -> None:
+        """Block while the server runs.
+
+        Raises:
+            ServerDiedError: it ended without ``stop``; nothing of it is left.
+        """
+        if self._keeper is None:
+            raise LaunchError("the server was not started: call start() first")
+        self._keeper.wait()
+        self.stop()
+        raise self._why_it_ended("on its own")
+
+    def stop(self) -> None:
+        """Stop the server and remove all it left; harmless if it does not run.
+
+        Requests in flight have ``options.stop_timeout_s`` to finish.
+        """
+        process = self._keeper
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(self.options.stop_timeout_s + _KILLED_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            process.kill()
+            process.wait()
+        if self._reader is not None:
+            self._reader.join(_KILLED_S)  # it ends with the last writer of the log
+        # The keeper has done this, unless it was killed itself.
+        keeper.sweep(self._shm_prefix, self._directory)
+
+    def kill(self) -> None:
+        """End the server at once; ``stop`` is still what cleans up."""
+        if self.running and self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        """Start, and wait until ready."""
+        try:
+            self.start()
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _read_log(self, output: IO[bytes]) -> None:
+        with output:
+            for raw in output:
+                line = raw.decode(errors="replace").rstrip("\n")
+                self._log.append(line)
+                if diagnosis.listens(line):
+                    self._listens.set()
+                if self._on_log is not None:
+                    # Nobody to show it to is no reason to stop reading: with its pipe
+                    # full, the server would stand still.
+                    with contextlib.suppress(OSError):
+                        self._on_log(line)
+
+    def _why_not_ready(self) -> LaunchError:
+        if failures := diagnosis.model_failures(self.log):
+            return ModelLoadError(self.repository.path, failures)
+        return self._why_it_ended("before it was ready")
+
+    def _why_it_ended(self, when: str) -> LaunchError:
+        if failed := diagnosis.bind_failure(self.log):
+            service, reason = failed
+            endpoint = getattr(self.endpoints, service.lower(), None) or "its port"
+            return AddressError(service, endpoint, reason, "Choose another port.")
+        status = self._keeper.returncode if self._keeper is not None else -1
+        return ServerDiedError(when=when, status=status, log=diagnosis.tail(self.log))

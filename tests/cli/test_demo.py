@@ -1,0 +1,58 @@
+"""The whole journey on the default model, as ``make demo`` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MEGATICK = Path(sys.executable).with_name("megatick")
+
+
+def servers_of(repository: Path) -> list[str]:
+    """Processes whose command line names the repository."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+        except OSError:
+            continue  # it ended while we looked
+        if os.fsencode(repository) in command and process.name != str(os.getpid()):
+            found.append(process.name)
+    return found
+
+
+@pytest.mark.triton
+def test_the_demo_answers_and_leaves_no_server(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+
+    done = subprocess.run(
+        [str(MEGATICK), "demo", "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    result = json.loads((out / "result.json").read_text())
+    answers = result["answers"]
+    assert len(answers) == 12
+    labels = {answer["symbol"]: answer["label"] for answer in answers}
+    # Three that no reader would dispute.
+    assert labels["HD"] == "negative"
+    assert labels["BBY"] == "positive"
+    assert labels["XOM"] == "neutral"
+    for answer in answers:
+        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert [horizon["bars"] for horizon in answer["horizons"]] == [1, 5, 20]
+        assert not any(horizon["edge"] for horizon in answer["horizons"])
+        # What is in the file is what the table shows.
+        assert f"{answer['score']:+.2f}" in done.stdout
+    receipt = json.loads(Path(result["receipt"]).read_text())
+    assert receipt["checkpoint"]["parameters"] == 134_515_008 + 3 * 576 + 3
+    assert "claims no edge" in done.stdout
+    assert servers_of(out) == []

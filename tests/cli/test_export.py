@@ -1,0 +1,93 @@
+"""``megatick export`` and ``megatick inspect``, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import write_tiny
+
+MEGATICK = Path(sys.executable).with_name("megatick")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(MEGATICK), *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("cli") / "checkpoint")
+
+
+def test_export_writes_the_repository_and_prints_its_evidence(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "repository"
+
+    done = run("export", checkpoint, "--out", out, "--precision", "fp32")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "openvino fp32" in done.stdout
+    assert (out / "receipt.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        pytest.param([], 1, "nowhere", id="no-checkpoint"),
+        pytest.param(
+            ["--labels", "up,down,flat"], 2, "expected negative, neutral", id="labels"
+        ),
+        pytest.param(["--precision", "fp7"], 2, "'fp7' is not one of", id="precision"),
+        pytest.param(
+            ["--max-tokens", "0"],
+            2,
+            "should be greater than or equal to 1",
+            id="max-tokens",
+        ),
+    ],
+)
+def test_export_explains_what_is_wrong_and_exits_with_the_documented_status(
+    tmp_path: Path, arguments: list[str], status: int, message: str
+) -> None:
+    done = run("export", tmp_path / "nowhere", "--out", tmp_path / "out", *arguments)
+
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_inspect_prints_what_the_checkpoint_is(checkpoint: Path) -> None:
+    done = run("inspect", checkpoint, "--json")
+
+    facts = json.loads(done.stdout)
+    assert facts["layout"] == "torch_dist"
+    assert facts["head"] == "3 classes on the last token"
+    assert facts["tokenizer"] == str(checkpoint / "tokenizer.json")
+    assert facts["architecture"]["num_layers"] == 3
+    # 256 x 64 embedding; a layer: norms 2 x 64, QKV (4 + 2 x 2) x 16 x 64, projection
+    # 64 x 64, gated MLP 3 x 96 x 64; a norm of 64; a head of 3 x 64 + 3.
+    layer = 2 * 64 + 8 * 16 * 64 + 64 * 64 + 3 * 96 * 64
+    assert facts["parameters"] == 256 * 64 + 3 * layer + 64 + 3 * 64 + 3
+
+    table = run("inspect", checkpoint)
+    assert table.returncode == 0
+    assert "num query groups" in table.stdout
+
+
+def test_help_loads_neither_torch_nor_the_engine() -> None:
+    code = (
+        "import sys, megatick_cli.app; "
+        "print(sorted({'torch', 'onnx', 'openvino', 'pandas'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"

