@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -15,16 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from megatick_contract import Label
+from megatick_cli.labels import coloured
 
 if TYPE_CHECKING:
     from megatick_client import Sentiments
-
-_COLOURS: Final[dict[Label, str]] = {
-    "negative": "red",
-    "neutral": "white",
-    "positive": "green",
-}
 
 
 def score(
@@ -120,7 +114,7 @@ def _table(results: Sentiments, *, caption: str) -> Table:
         p = result.probabilities
         table.add_row(
             Text(result.text),  # brackets in a headline are no markup
-            Text(result.label, style=_COLOURS[result.label]),
+            coloured(result.label),
             f"{result.score:+.2f}",
             *(f"{each:.2f}" for each in (p.negative, p.neutral, p.positive)),
             f"{result.tokens}{' (cut)' if result.truncated else ''}",

@@ -14,11 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from megatick_cli.demo.sample import AS_OF, Sample
+from megatick_cli.labels import coloured
 from megatick_client import MarketView
 
 COVERAGE: Final = 0.9
-
-_COLOURS: Final = {"negative": "red", "neutral": "yellow", "positive": "green"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def table(answers: Sequence[Answer]) -> Table:
         shown.add_row(
             answer.sample.symbol,
             sentiment.text,
-            Text(sentiment.label, style=_COLOURS[sentiment.label]),
+            coloured(sentiment.label),
             f"{sentiment.score:+.2f}",
             *(_cell(answer, index) for index in range(len(horizons))),
             f"{answer.latency_ms:.0f}",
