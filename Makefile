@@ -1,7 +1,10 @@
 # Two commands are all a newcomer needs: `make demo` and `make test`.
 # Everything is installed into .venv in this checkout.
 
-PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(shell command -v $(name))))
+# The first that runs and is of a version that will do; else python3, to be told so.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	2>/dev/null && echo $$name && exit; done; command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
