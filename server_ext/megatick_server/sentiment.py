@@ -45,8 +45,8 @@ def polarity(probabilities: Float32Array) -> Float32Array:
     Source:
         Polarity as finBERT defines its sentiment score (Araci 2019, arXiv:1908.10063).
 
-    >>> polarity(np.array([[0.1, 0.2, 0.7]], np.float32)).round(3).tolist()
-    [[0.6]]
+    >>> polarity(np.array([[0.25, 0.0, 0.75]], np.float32)).tolist()
+    [[0.5]]
     """
     score: Float32Array = (
         probabilities[:, _POSITIVE, None] - probabilities[:, _NEGATIVE, None]
