@@ -40,7 +40,8 @@ def inspect(
     table = Table(title=str(checkpoint), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in {**facts, **facts.pop("architecture")}.items():
+    architecture = facts.pop("architecture")
+    for name, value in {**facts, **architecture}.items():
         shown = f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)
         table.add_row(name.replace("_", " "), shown)
     console.print(table)

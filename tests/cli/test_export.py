@@ -79,6 +79,7 @@ def test_inspect_prints_what_the_checkpoint_is(checkpoint: Path) -> None:
     table = run("inspect", checkpoint)
     assert table.returncode == 0
     assert "num query groups" in table.stdout
+    assert "architecture" not in table.stdout, "its fields are rows of their own"
 
 
 def test_help_loads_neither_torch_nor_the_engine() -> None:

@@ -1,0 +1,19 @@
+"""The model repository on disk: the names that its writer and its server agree on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RECEIPT_FILE: Final = "receipt.json"
+"""At the root; a repository without it is not whole."""
+
+SETTINGS_FILE: Final = "settings.json"
+"""In a model's version folder: what the exporter tells that step."""
+
+GRAPH_FILE: Final = "model.onnx"
+TOKENIZER_FILE: Final = "tokenizer.json"
+FORECASTER_FILE: Final = "forecaster.json"
+
+PARTIAL_SUFFIX: Final = ".partial"
+"""Ends the name of a folder that is being written, beside the place it will be renamed
+to; one that is found later was never finished."""
