@@ -24,6 +24,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from megatick_client import Client
 from megatick_export import read_checkpoint, reference_network
+from megatick_export.options import cpu_has_bf16
 from megatick_export.parity import (
     Rows,
     compare,
@@ -74,9 +75,10 @@ def main(
     graph = repository / "language_model" / "1" / "model.onnx"
     engines: dict[str, Callable[[], Engine]] = {
         "onnxruntime fp32": lambda: onnxruntime_engine(graph),
-        "openvino fp32": lambda: openvino_engine(graph, precision="f32"),
-        "openvino bf16": lambda: openvino_engine(graph, precision="bf16"),
+        "openvino fp32": lambda: openvino_engine(graph, precision="fp32"),
     }
+    if cpu_has_bf16():
+        engines["openvino bf16"] = lambda: openvino_engine(graph, precision="bf16")
     logits = {"reference network (torch fp32)": reference}
     for name, load in engines.items():
         with console.status(name):

@@ -6,7 +6,9 @@ inside that function, so ``megatick --help`` loads neither torch nor the server.
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -36,11 +38,28 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """Run the command; exit 1 with one message on an error that we foresaw."""
+    """Run the command; exit 1 with one message on an error that we foresaw.
+
+    SIGTERM ends it as an exception would, so that nothing half-written is left.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except MegatickError as error:
-        Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        _fail(
+            f"this command needs package {error.name!r}, which is not installed: "
+            "pip install 'megatick[all]'"
         )
-        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'this machine'}: {error.strerror or error}")
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _fail(message: str) -> NoReturn:
+    Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    sys.exit(1)

@@ -58,6 +58,7 @@ def export(
     says why); 2 bad usage.
     """
     from megatick_export import ExportOptions, export_repository
+    from megatick_server.forecast import load_forecaster
 
     console = Console()
     options = ExportOptions(
@@ -68,6 +69,8 @@ def export(
         max_tokens=max_tokens,
         max_batch_tokens=max_batch_tokens,
     )
+    if forecaster is not None:
+        load_forecaster(forecaster)  # refuse here what the server would refuse later
     with console.status("exporting …") as status:
         receipt = export_repository(
             checkpoint,

@@ -80,8 +80,7 @@ class Client:
     def __init__(
         self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> None:
-        Deadline.after(timeout_s)  # refuse a bad one here, not at the first call
-        self._timeout_s = timeout_s
+        self._timeout_s = Deadline.after(timeout_s).timeout_s
         self._transport = Transport(address)
 
     @property
@@ -349,6 +348,7 @@ def _one_refusal(refusals: Sequence[tuple[int, BadRequest]], *, rows: int) -> Ba
             for r in error.rejections
         ],
         rows=rows,
+        unlisted=sum(error.unlisted for _, error in refusals),
         address=first.address,
         model=first.model,
         status=first.status,

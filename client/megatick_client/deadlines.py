@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
+from numbers import Real
+from typing import Final
 
 from megatick_client.errors import BadRequest
+
+LONGEST_S: Final = 1e9
+"""Thirty years: gRPC and Triton count in integers that end."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,15 @@ class Deadline:
         """Start the clock.
 
         Raises:
-            BadRequest: not a finite number of seconds above 0.
+            BadRequest: not a number of seconds above 0, and at most ``LONGEST_S``.
         """
-        if not (math.isfinite(timeout_s) and timeout_s > 0):
+        if not (isinstance(timeout_s, Real) and 0 < timeout_s <= LONGEST_S):
             raise BadRequest(
-                f"timeout_s: expected a finite number of seconds > 0, found {timeout_s}"
+                "timeout_s: expected a finite number of seconds > 0, at most "
+                f"{LONGEST_S:g}, found {timeout_s!r:.40}"
             )
-        return cls(timeout_s, time.monotonic() + timeout_s)
+        seconds = float(timeout_s)
+        return cls(seconds, time.monotonic() + seconds)
 
     def left_s(self) -> float:
         """Seconds left, never below 0."""

@@ -52,11 +52,14 @@ class BadRequest(ClientError, ValueError):
     """A value of the request is wrong, and sending it again will fail again.
 
     Attributes:
-        rejections: every bad value, by row of what the caller passed; empty when the
+        rejections: the bad values, by row of what the caller passed; empty when the
             request as a whole is wrong.
+        unlisted: how many more there are; 0 unless the server's message had no room
+            for them.
     """
 
     rejections: tuple[Rejection, ...] = ()
+    unlisted: int = 0
 
     @classmethod
     def listing(
@@ -64,6 +67,7 @@ class BadRequest(ClientError, ValueError):
         rejections: Sequence[Rejection],
         *,
         rows: int,
+        unlisted: int = 0,
         address: str | None = None,
         model: str | None = None,
         status: str | None = None,
@@ -73,18 +77,20 @@ class BadRequest(ClientError, ValueError):
         listed = "; ".join(
             f"row {r.row}, {r.field}: {r.problem}" for r in rejections[:_LISTED]
         )
-        more = len(rejections) - _LISTED
+        more = len(rejections) + unlisted - min(len(rejections), _LISTED)
         bad = len({rejection.row for rejection in rejections})
+        has = f"the first {len(rejections)}" if unlisted else "them all"
         error = cls(
-            f"{address or 'nothing was sent'}: {bad} of {rows} rows refused: {listed}"
-            f"{f'; and {more} more' if more > 0 else ''}.  "
-            "Mend or drop these rows (.rejections has them all) and send the rest.",
+            f"{address or 'nothing was sent'}: {'at least ' if unlisted else ''}{bad} of "
+            f"{rows} rows refused: {listed}{f'; and {more} more' if more else ''}.  "
+            f"Mend or drop these rows (.rejections has {has}) and send the rest.",
             address=address,
             model=model,
             status=status,
             detail=detail,
         )
         error.rejections = tuple(rejections)
+        error.unlisted = unlisted
         return error
 
     @property

@@ -21,7 +21,7 @@ from megatick_client.sentiments import (
     Sentiments,
     read_sentiments,
 )
-from megatick_client.texts import TextRows
+from megatick_client.texts import TextRows, truncation_parameter
 from megatick_contract import MARKET_VIEW, Tensor, Truncation
 from megatick_contract.prices import (
     ELAPSED_S,
@@ -29,7 +29,7 @@ from megatick_contract.prices import (
     PRICES,
     SENTIMENT_STATE,
 )
-from megatick_contract.text import TEXT, TRUNCATION_PARAMETER
+from megatick_contract.text import TEXT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +109,7 @@ def market_view_request(
             ELAPSED_S: elapsed,
         },
         outputs=_OUTPUTS,
-        parameters={TRUNCATION_PARAMETER: truncation},
+        parameters=truncation_parameter(truncation),
     )
 
 

@@ -51,7 +51,7 @@ def read_prices(prices: object) -> PriceRows:
     for row, history in enumerate(histories):
         try:
             closes = _closes(history)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             problem = f"expected a row of numbers, found {error}"
             rejections.append(Rejection(row, PRICES.name, problem))
             continue
@@ -74,16 +74,27 @@ def _histories(prices: Any) -> tuple[list[Any], tuple[str | None, ...], bool]:
     if hasattr(prices, "to_numpy"):  # a Series
         name = getattr(prices, "name", None)
         return [prices.to_numpy()], (None if name is None else str(name),), True
-    if isinstance(prices, str | bytes) or not hasattr(prices, "__len__"):
+    try:
+        if isinstance(prices, str | bytes):
+            raise TypeError
+        first = list(prices[:1])
+    except (TypeError, LookupError) as error:
         raise BadRequest(
             "prices: expected closes, oldest first, as one sequence, rows of them, a "
             f"mapping of symbol to closes or a DataFrame, found {type(prices).__name__}"
-        )
-    if all(np.ndim(element) == 0 for element in prices[:1]):
-        if np.ndim(prices) == 2:  # no rows
+        ) from error
+    if all(_axes(element) == 0 for element in first):
+        if _axes(prices) == 2:  # no rows
             return [], (), False
         return [prices], (None,), True
     return list(prices), (None,) * len(prices), False
+
+
+def _axes(value: object) -> int:
+    try:
+        return np.ndim(value)
+    except ValueError:  # rows of different lengths
+        return 2
 
 
 def _closes(history: Any) -> npt.NDArray[np.float64]:

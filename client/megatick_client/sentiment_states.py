@@ -54,20 +54,31 @@ def read_states(
         rows: R.
 
     Raises:
-        BadRequest: neither one state nor R of them.
+        BadRequest: neither one state nor R of them, or they hold no numbers.
     """
     if states is None or isinstance(states, SentimentState):
         states = [states or SentimentState()] * rows
-    if len(states) != rows:
-        raise BadRequest(
-            f"sentiment_state: expected one state, or {rows}, found {len(states)}"
-        )
+    expected = f"sentiment_state: expected one state, or {rows}"
+    try:
+        found = list(states)
+    except TypeError as error:
+        raise BadRequest(f"{expected}, found {states!r:.40}") from error
+    if len(found) != rows:
+        raise BadRequest(f"{expected}, found {len(found)}")
     array = np.zeros((rows, 4), dtype=np.float32)
-    for row, state in enumerate(states):
-        array[row, STATE_SCORE_SUM] = state.score_sum
-        array[row, STATE_WEIGHT] = state.weight
-        array[row, STATE_LAST_SCORE] = state.last_score
-        array[row, STATE_TEXTS] = state.texts
+    for row, state in enumerate(found):
+        if not isinstance(state, SentimentState):
+            raise BadRequest(f"{expected}, found {state!r:.40} in row {row}")
+        try:
+            with np.errstate(over="ignore"):  # beyond float32 is inf, which is refused
+                array[row, STATE_SCORE_SUM] = state.score_sum
+                array[row, STATE_WEIGHT] = state.weight
+                array[row, STATE_LAST_SCORE] = state.last_score
+                array[row, STATE_TEXTS] = state.texts
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadRequest(
+                f"sentiment_state: expected numbers, found {state} in row {row}"
+            ) from error
     return array
 
 
@@ -91,9 +102,11 @@ def read_elapsed(elapsed_s: float | Sequence[float], *, rows: int) -> Array:
         BadRequest: neither one number nor R of them.
     """
     try:
-        seconds = np.asarray(elapsed_s, dtype=np.float32).reshape(-1, 1)
-    except (TypeError, ValueError) as error:
-        raise BadRequest(f"elapsed_s: expected seconds, found {elapsed_s!r}") from error
+        with np.errstate(over="ignore"):  # beyond float32 is inf, which is refused
+            seconds = np.asarray(elapsed_s, dtype=np.float32).reshape(-1, 1)
+    except (TypeError, ValueError, OverflowError) as error:
+        found = f"{elapsed_s!r:.40}"
+        raise BadRequest(f"elapsed_s: expected seconds, found {found}") from error
     if len(seconds) not in (1, rows):
         raise BadRequest(f"elapsed_s: expected one number, or {rows}, found {len(seconds)}")
     return np.repeat(seconds, rows, axis=0) if len(seconds) != rows else seconds

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from megatick_client.requests import Reply, Request
 from megatick_client.rows import Rows
-from megatick_client.texts import TextRows
+from megatick_client.texts import TextRows, truncation_parameter
 from megatick_contract import LABELS, SENTIMENT, Label, Tensor, Truncation
 from megatick_contract.text import (
     PROBABILITIES,
@@ -18,7 +18,6 @@ from megatick_contract.text import (
     TEXT,
     TOKENS,
     TRUNCATED,
-    TRUNCATION_PARAMETER,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def sentiment_request(texts: TextRows, truncation: Truncation) -> Request:
         SENTIMENT,
         inputs={TEXT: texts.array},
         outputs=SENTIMENT_OUTPUTS,
-        parameters={TRUNCATION_PARAMETER: truncation},
+        parameters=truncation_parameter(truncation),
     )
 
 

@@ -1,7 +1,9 @@
-"""From a gRPC status to an error: one table by status, one for Triton's UNAVAILABLE.
+"""From a gRPC status to an error: one table by status, two by message.
 
-Triton answers UNAVAILABLE for several unlike things, so there, and only there, its
-message decides.  The messages are those of Triton 2.51; a test provokes each of them.
+Triton answers UNAVAILABLE for several unlike things, and gRPC itself answers
+RESOURCE_EXHAUSTED for what is too large, which is no queue.  So there, and only there, the
+message decides.  The messages are those of Triton 2.51 and gRPC's core; a test provokes
+each of them.
 """
 
 from __future__ import annotations
@@ -66,6 +68,16 @@ _NO_ENTRY: Final = Meaning(
 _FAILED: Final = Meaning(
     ServerError, "the server failed", "Its log tells why; the request may be sent again."
 )
+_LONG_REFUSAL: Final = Meaning(
+    ServerError,
+    "the server refused, in more words than gRPC carries",
+    "Send fewer rows at a time to learn which it refuses.",
+)
+_LARGE_REQUEST: Final = Meaning(
+    BadRequest,
+    "the request is larger than the server takes",
+    "Send fewer or shorter rows at a time.",
+)
 _NOT_TRITON: Final = Meaning(
     ServerError,
     "the server there does not know this call",
@@ -82,7 +94,7 @@ BY_STATUS: Final = MappingProxyType(
         "NOT_FOUND": _NO_MODEL,
         "ALREADY_EXISTS": _FAILED,
         "PERMISSION_DENIED": _NO_ENTRY,
-        "RESOURCE_EXHAUSTED": _FULL,
+        "RESOURCE_EXHAUSTED": _FULL,  # a proxy's, unless the message is gRPC's, below
         "FAILED_PRECONDITION": _FAILED,
         "ABORTED": _FAILED,
         "OUT_OF_RANGE": _BAD_REQUEST,
@@ -108,6 +120,21 @@ TRITON_UNAVAILABLE: Final = MappingProxyType(
 """What Triton's own UNAVAILABLE messages mean, by a part that each always holds (an
 ensemble puts its name in front, a model name may follow)."""
 
+GRPC_EXHAUSTED: Final = MappingProxyType(
+    {
+        "metadata size exceeds": _LONG_REFUSAL,
+        "message larger than max": _LARGE_REQUEST,
+    }
+)
+"""What gRPC's own RESOURCE_EXHAUSTED messages mean, by a part of each.
+
+Source: gRPC core, ``hpack_parser.cc`` and ``message_size_filter.cc``.
+"""
+
+_BY_MESSAGE: Final = MappingProxyType(
+    {"UNAVAILABLE": TRITON_UNAVAILABLE, "RESOURCE_EXHAUSTED": GRPC_EXHAUSTED}
+)
+
 
 def meaning_of(status: str, detail: str) -> Meaning:
     """Look a failed call up in the tables.
@@ -116,10 +143,9 @@ def meaning_of(status: str, detail: str) -> Meaning:
         status: name of the gRPC status, such as ``"UNAVAILABLE"``.
         detail: the message that came with it.
     """
-    if status == "UNAVAILABLE":
-        for part, meaning in TRITON_UNAVAILABLE.items():
-            if part in detail:
-                return meaning
+    for part, meaning in _BY_MESSAGE.get(status, {}).items():
+        if part in detail:
+            return meaning
     return BY_STATUS[status]
 
 
@@ -139,6 +165,7 @@ def translate(
         return BadRequest.listing(
             refused,
             rows=rows,
+            unlisted=rejections.unlisted(detail),
             address=address,
             model=model,
             status=status,

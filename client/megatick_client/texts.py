@@ -10,8 +10,8 @@ import numpy as np
 
 from megatick_client.errors import BadRequest
 from megatick_client.requests import Array
-from megatick_contract import Rejection
-from megatick_contract.text import TEXT
+from megatick_contract import TRUNCATIONS, Rejection
+from megatick_contract.text import TEXT, TRUNCATION_PARAMETER
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,24 @@ def read_texts(texts: str | Iterable[str]) -> TextRows:
     return TextRows(kept, array, _index_of(texts), single)
 
 
+def truncation_parameter(truncation: object) -> dict[str, str]:
+    """Say to the server what becomes of a text that is longer than the model's window.
+
+    Raises:
+        BadRequest: no such ``Truncation``.
+    """
+    if not (isinstance(truncation, str) and truncation in TRUNCATIONS):
+        raise BadRequest(
+            f"truncation: expected one of {', '.join(TRUNCATIONS)}, found "
+            f"{truncation!r:.40}"
+        )
+    return {TRUNCATION_PARAMETER: truncation}
+
+
 def _listed(texts: object) -> list[object]:
-    if isinstance(texts, Iterable) and not isinstance(texts, bytes | bytearray):
+    # An array without axes only looks iterable.
+    iterable = isinstance(texts, Iterable) and getattr(texts, "ndim", 1) != 0
+    if iterable and not isinstance(texts, bytes | bytearray):
         return list(texts)
     raise BadRequest(
         "texts: expected a str or a sequence of str, found "

@@ -30,6 +30,9 @@ _CHANNEL: Final = (
     # against; its limit on what we send is its own affair.
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
+    # A refusal lists its bad rows in a header, where gRPC's own limit is 8 KiB; a server
+    # of another release may write more than that.
+    ("grpc.max_metadata_size", 1 << 20),
     # gRPC waits up to two minutes before it tries a lost server again.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -40,8 +43,7 @@ class Transport:
     """A channel to one server."""
 
     def __init__(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        if not host or "/" in host or not port.isdecimal():
+        if not _is_address(address):
             raise BadRequest(
                 f"address: expected HOST:PORT, found {address!r}.  Triton's gRPC port is "
                 "8001 where nobody chose another."
@@ -160,6 +162,14 @@ class Transport:
                 detail=str(error),
             ) from error
         return array
+
+
+def _is_address(address: object) -> bool:
+    """Tell whether this is ``HOST:PORT``; that it leads somewhere is gRPC's to find."""
+    if not (isinstance(address, str) and address.isprintable()):
+        return False
+    host, _, port = address.rpartition(":")
+    return bool(host) and "/" not in host and port.isdecimal()
 
 
 def _input(tensor: Tensor, array: Array) -> InferInput:

@@ -1,7 +1,7 @@
 """The wire that the parts of Megatick share: tensors, class order, horizons, models.
 
-Nothing here computes.  Every ``config.pbtxt`` is held against this package by a test,
-so a name or a shape is changed here first.
+Nothing here computes a score.  Every ``config.pbtxt`` is held against this package by a
+test, so a name or a shape is changed here first.
 """
 
 from megatick_contract.errors import ContractError, MegatickError

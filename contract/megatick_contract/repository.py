@@ -10,6 +10,10 @@ RECEIPT_FILE: Final = "receipt.json"
 SETTINGS_FILE: Final = "settings.json"
 """In a model's version folder: what the exporter tells that step."""
 
+DIGEST_FILE: Final = "model_digest.txt"
+"""In the version folder of a step that tells it: SHA-256 of all that is served, in hex.
+It stands apart because it is computed over every other file."""
+
 GRAPH_FILE: Final = "model.onnx"
 TOKENIZER_FILE: Final = "tokenizer.json"
 FORECASTER_FILE: Final = "forecaster.json"

@@ -7,8 +7,9 @@ from megatick_export.checkpoint import (
     write_checkpoint,
 )
 from megatick_export.network import Network, reference_network
+from megatick_export.options import ExportOptions
 from megatick_export.receipt import Receipt
-from megatick_export.repository import ExportOptions, export_repository
+from megatick_export.repository import export_repository
 
 __all__ = [
     "Architecture",

@@ -6,8 +6,9 @@ MegatickError
     ├── UnsupportedArchitecture     its args ask for mathematics that is not built here
     ├── HostileCheckpoint           its pickle wants to import what no checkpoint needs
     ├── HeadError                   its classification head does not give our classes
+    ├── OptionsError                an option has a value that cannot be served
     ├── TokenizerError              its tokenizer is absent, corrupt or another model's
-    ├── ParityError                 the exported graph is not the same model (parity.py)
+    ├── ParityError                 the exported graph is not the same model
     └── RepositoryError             the model repository cannot be written
 """
 
@@ -84,6 +85,30 @@ class TokenizerError(ExportError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
+
+
+class ParityError(ExportError):
+    """The exported graph does not answer as the checkpoint's model does."""
+
+    def __init__(self, engine: str, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"{engine}: expected logits {expected} of the reference network's, found "
+            f"{found}; nothing was written.  This is a fault of the export: please report "
+            "it with the output of `megatick inspect`."
+        )
+        self.engine = engine
+        self.expected = expected
+        self.found = found
+
+
+class OptionsError(ExportError):
+    """An option of the export has a value that cannot be served."""
+
+    def __init__(self, option: str, *, expected: str, found: object) -> None:
+        super().__init__(f"{option}: expected {expected}, found {found!r}")
+        self.option = option
+        self.expected = expected
+        self.found = found
 
 
 class RepositoryError(ExportError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
@@ -15,12 +16,12 @@ from typing import Any, Final
 from megatick_export.checkpoint import Architecture
 from megatick_export.parity import Comparison
 
-RECEIPT_FILE: Final = "receipt.json"
-
 _PACKAGES: Final = (
     "megatick",
     "torch",
     "onnx",
+    "onnx-ir",
+    "onnxscript",
     "onnxruntime",
     "openvino",
     "tokenizers",
@@ -33,11 +34,11 @@ class Source:
     """The checkpoint that was read.
 
     Attributes:
-        path: as it was given.
+        path: folder of the iteration.
         layout: how it was stored.
         iteration: of the training run, if it is known.
         parameters: numbers in the model, the head included.
-        files: SHA-256 of each file that was read, by name.
+        files: SHA-256 of each file that was read, by path relative to that folder.
     """
 
     path: str
@@ -57,13 +58,14 @@ class Receipt:
         created_utc: ISO 8601.
         checkpoint: what was read.
         tokenizer: its file and SHA-256.
-        forecaster: its file, SHA-256, what it was fitted on, and its edge per horizon.
+        forecaster: SHA-256, what it was fitted on, and its edge per horizon.
         architecture: of the model, head included.
         labels: meaning of the checkpoint's class rows, in the checkpoint's order.
         precision: what the served engine computes in.
         max_tokens: longest row the served model reads.
         parity: each way of running the graph against the reference network.
-        files: SHA-256 of each file of the repository, by path relative to it.
+        files: SHA-256 of each file of the repository, by path relative to it; this one
+            and the digest's own are left out.
         versions: of what made it.
         machine: processor and system that made it.
     """
@@ -84,7 +86,7 @@ class Receipt:
 
     def to_json(self) -> str:
         """Write the receipt as indented JSON."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
 
 
 def sha256(path: Path) -> str:
@@ -95,7 +97,9 @@ def sha256(path: Path) -> str:
 
 def hash_files(root: Path, files: Iterable[Path]) -> dict[str, str]:
     """Hash files, by their path relative to a root, in order of name."""
-    return {file.relative_to(root).as_posix(): sha256(file) for file in sorted(files)}
+    return {
+        Path(os.path.relpath(file, root)).as_posix(): sha256(file) for file in sorted(files)
+    }
 
 
 def model_digest(files: Mapping[str, str]) -> str:

@@ -35,12 +35,6 @@ def write_onnx(classifier: PackedClassifier, path: Path) -> None:
     Raises:
         ExportError: the weights do not fit into one ONNX file (2 GB).
     """
-    size = sum(p.numel() * p.element_size() for p in classifier.parameters())
-    if size > _PROTOBUF_LIMIT_BYTES:
-        raise ExportError(
-            f"{path}: the weights take {size / 1e9:.1f} GB, one ONNX file holds "
-            f"{_PROTOBUF_LIMIT_BYTES / 1e9:.1f} GB: larger models are not exported yet"
-        )
     # Any ragged batch serves as the example; no axis of it may be 0 or 1 long, which
     # torch.export would take for a constant.
     lengths = torch.tensor([3, 5], dtype=torch.int32)
@@ -72,6 +66,13 @@ def write_onnx(classifier: PackedClassifier, path: Path) -> None:
     if program is None:  # torch types it so; dynamo=True always returns a program
         raise ExportError(f"{path}: torch.onnx.export returned no program")
     _tidy(program.model)
+    tensors = (value.const_value for value in program.model.graph.initializers.values())
+    size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    if size > _PROTOBUF_LIMIT_BYTES:
+        raise ExportError(
+            f"{path}: the graph's weights take {size / 1e9:.1f} GB, one ONNX file holds "
+            f"{_PROTOBUF_LIMIT_BYTES / 1e9:.1f} GB: larger models are not exported yet"
+        )
     program.save(str(path), external_data=False)
     onnx.checker.check_model(str(path))
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from tokenizers import Tokenizer
 
+from megatick_contract.repository import TOKENIZER_FILE
 from megatick_export.checkpoint import Checkpoint
 from megatick_export.errors import TokenizerError
-
-TOKENIZER_FILE: Final = "tokenizer.json"
 
 
 def tokenizer_beside(checkpoint: Checkpoint) -> Path | None:
@@ -41,11 +39,14 @@ def find_tokenizer(checkpoint: Checkpoint, given: Path | None) -> Path:
     )
 
 
-def check_tokenizer(path: Path, checkpoint: Checkpoint) -> None:
-    """Load the tokenizer and check that every id it can give is a row of the embedding.
+def check_tokenizer(path: Path, checkpoint: Checkpoint, *, max_tokens: int) -> None:
+    """Load the tokenizer and check that the model can read what it gives.
+
+    Every id must be a row of the embedding, and what it adds to every text must leave
+    room for text in a row of ``max_tokens``.
 
     Raises:
-        TokenizerError: corrupt, or made for a larger vocabulary.
+        TokenizerError: corrupt, made for a larger vocabulary, or the row is too short.
     """
     try:
         tokenizer = Tokenizer.from_file(str(path))
@@ -53,7 +54,15 @@ def check_tokenizer(path: Path, checkpoint: Checkpoint) -> None:
         raise TokenizerError(
             path, f"is not a Hugging Face tokenizer.json: {error}"
         ) from error
-    highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    added = tokenizer.num_special_tokens_to_add(is_pair=False)
+    if max_tokens <= added:
+        raise TokenizerError(
+            path,
+            f"adds {added} tokens to every text, so a row of {max_tokens} holds no text: "
+            f"expected --max-tokens above {added}",
+        )
+    known = tokenizer.get_vocab(with_added_tokens=True).values()
+    highest = max((*known, *tokenizer.encode("").ids), default=-1)
     rows = checkpoint.architecture.vocab_size
     if highest >= rows:
         raise TokenizerError(

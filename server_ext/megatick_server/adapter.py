@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from megatick_contract.models import Model
 from megatick_contract.tensors import NUMPY_DTYPES
-from megatick_server.errors import RequestRefused
+from megatick_server.errors import OutputUnavailable, RequestRefused
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,10 +64,13 @@ def execute(step: Step, triton_requests: Sequence[Any], pb_utils: Any) -> list[A
         One ``InferenceResponse`` a request, in order.
     """
     requests = [_read(step.model, request, pb_utils) for request in triton_requests]
-    answers = _answer(step, requests)
+    readable = [each for each in requests if isinstance(each, StepRequest)]
+    answers = iter(_answer(step, readable))
     return [
-        _write(step.model, request, answer, pb_utils)
-        for request, answer in zip(requests, answers, strict=True)
+        _write(step.model, each, next(answers), pb_utils)
+        if isinstance(each, StepRequest)
+        else _error(step.model, each, pb_utils)
+        for each in requests
     ]
 
 
@@ -83,7 +86,15 @@ def _answer(step: Step, requests: Sequence[StepRequest]) -> Sequence[Arrays | Ex
         return [answer for request in requests for answer in _answer(step, [request])]
 
 
-def _read(model: Model, request: Any, pb_utils: Any) -> StepRequest:
+def _read(model: Model, request: Any, pb_utils: Any) -> StepRequest | Exception:
+    try:
+        return _read_whole(model, request, pb_utils)
+    except Exception as error:  # noqa: BLE001 whatever it is, batch-mates go on
+        _LOG.exception("%s cannot read a request", model.name)
+        return error
+
+
+def _read_whole(model: Model, request: Any, pb_utils: Any) -> StepRequest:
     inputs: Arrays = {}
     for tensor in model.inputs:
         found = pb_utils.get_input_tensor_by_name(request, tensor.name)
@@ -99,15 +110,13 @@ def _read(model: Model, request: Any, pb_utils: Any) -> StepRequest:
 def _write(
     model: Model, request: StepRequest, answer: Arrays | Exception, pb_utils: Any
 ) -> Any:
-    if isinstance(answer, RequestRefused):
-        refusal = pb_utils.TritonError(str(answer), pb_utils.TritonError.INVALID_ARG)
-        return pb_utils.InferenceResponse(output_tensors=[], error=refusal)
     if isinstance(answer, Exception):
-        failure = pb_utils.TritonError(
-            f"{model.name} failed: {type(answer).__name__}: {answer}",
-            pb_utils.TritonError.INTERNAL,
-        )
-        return pb_utils.InferenceResponse(output_tensors=[], error=failure)
+        return _error(model, answer, pb_utils)
+    missing = sorted(request.wanted - answer.keys())
+    if missing:
+        absent = [each.name for each in model.inputs if each.name not in request.inputs]
+        refusal = OutputUnavailable(missing, absent_inputs=absent)
+        return _error(model, refusal, pb_utils)
     return pb_utils.InferenceResponse(
         output_tensors=[
             pb_utils.Tensor(
@@ -118,3 +127,15 @@ def _write(
             if tensor.name in request.wanted
         ]
     )
+
+
+def _error(model: Model, error: Exception, pb_utils: Any) -> Any:
+    """A response that blames the caller for what was refused, and us for the rest."""
+    if isinstance(error, RequestRefused | OutputUnavailable):
+        told = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+    else:
+        told = pb_utils.TritonError(
+            f"{model.name} failed: {type(error).__name__}: {error}",
+            pb_utils.TritonError.INTERNAL,
+        )
+    return pb_utils.InferenceResponse(output_tensors=[], error=told)

@@ -3,6 +3,7 @@
 ServerError
 ├── ArtefactError    a file that a step loads is absent, corrupt or not for this machine
 ├── RequestRefused   a request's values are not fit to compute; it fails alone
+├── OutputUnavailable  a request asks for an output without the inputs that it needs
 └── LaunchError      ``tritonserver`` cannot be started, or ended on its own
     ├── OptionsError          an option has a value that the server cannot take
     ├── InstallationError     this machine or environment cannot run the server
@@ -33,6 +34,17 @@ class ArtefactError(ServerError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
+
+
+class OutputUnavailable(ServerError):
+    """A request asks for an output, and leaves out the optional inputs that it needs."""
+
+    def __init__(self, outputs: Sequence[str], *, absent_inputs: Sequence[str]) -> None:
+        super().__init__(
+            f"output {', '.join(outputs)} cannot be computed without the optional input "
+            f"{', '.join(absent_inputs)}: send it, or name only the outputs that you want"
+        )
+        self.outputs = tuple(outputs)
 
 
 class RequestRefused(ServerError):

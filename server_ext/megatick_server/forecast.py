@@ -33,11 +33,23 @@ from megatick_server.volatility import bar_returns, ewma_volatility
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_MAX_SECONDS: Final = 1e9
+_MAX_HORIZON_BARS: Final = 100_000
+_MAX_STANDARD_RETURN: Final = 100.0
+_MAX_COEFFICIENT: Final = 10.0
+_MAX_LOG_SCALE: Final = 3.0
+"""However its features lean, a forecast is at most e³ = 20 times as wide as the file's
+quantiles say, and as little as 1/20 of it."""
+_EDGE_P_VALUE: Final = 0.05
+"""An edge is claimed at the 5 % level, or not at all."""
+
+_Seconds = Annotated[float, Field(gt=0, le=_MAX_SECONDS)]
 _Fraction = Annotated[float, Field(gt=0, lt=1)]
 _Probability = Annotated[float, Field(ge=0, le=1)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Rows = tuple[tuple[_Finite, ...], ...]
+_StandardReturn = Annotated[float, Field(ge=-_MAX_STANDARD_RETURN, le=_MAX_STANDARD_RETURN)]
+_Coefficient = Annotated[float, Field(ge=-_MAX_COEFFICIENT, le=_MAX_COEFFICIENT)]
+_Quantiles = tuple[tuple[_StandardReturn, ...], ...]
+_Coefficients = tuple[tuple[_Coefficient, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,7 @@ class Forecaster(BaseModel):
         baseline_quantiles: the random walk's, likewise.
         features: names from ``FEATURES``.
         location: [H][features], in units of the volatility to the horizon.
-        log_scale: [H][features].
+        log_scale: [H][features]; the sum is held within ±3.
         edge: per horizon, whether it beat the random walk in its last evaluation.
         edge_p_value: per horizon, of that test.
         fitted_on: the data, in words.
@@ -110,16 +122,18 @@ class Forecaster(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["location_scale"]
-    horizons_bars: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    horizons_bars: tuple[Annotated[int, Field(ge=1, le=_MAX_HORIZON_BARS)], ...] = Field(
+        min_length=1
+    )
     levels: tuple[_Fraction, ...] = Field(min_length=1)
-    bar_s: _Positive
-    half_life_s: _Positive
+    bar_s: _Seconds
+    half_life_s: _Seconds
     ewma_decay: _Fraction
-    quantiles: _Rows
-    baseline_quantiles: _Rows
+    quantiles: _Quantiles
+    baseline_quantiles: _Quantiles
     features: tuple[str, ...] = ()
-    location: _Rows = ()
-    log_scale: _Rows = ()
+    location: _Coefficients = ()
+    log_scale: _Coefficients = ()
     edge: tuple[bool, ...]
     edge_p_value: tuple[_Probability, ...]
     fitted_on: str
@@ -128,8 +142,8 @@ class Forecaster(BaseModel):
     def _shapes_agree(self) -> Self:
         horizons, levels = len(self.horizons_bars), len(self.levels)
         for name in ("horizons_bars", "levels"):
-            values = getattr(self, name)
-            if list(values) != sorted(set(values)):
+            values = np.array(getattr(self, name), np.float32)  # as the wire tells them
+            if (np.diff(values) <= 0).any():
                 raise ValueError(f"{name} must rise")
         unknown = set(self.features) - set(FEATURES)
         if unknown:
@@ -146,14 +160,18 @@ class Forecaster(BaseModel):
                 raise ValueError(f"{name} must rise along the levels")
         for name in ("location", "log_scale"):
             rows = getattr(self, name)
-            if (
-                self.features
-                and [len(row) for row in rows] != [len(self.features)] * horizons
-            ):
-                raise ValueError(f"{name} must be {horizons} rows of one per feature")
+            expected = [len(self.features)] * horizons if self.features else []
+            if [len(row) for row in rows] != expected:
+                raise ValueError(
+                    f"{name} must be {len(expected)} rows of {len(self.features)}, one "
+                    "a feature"
+                )
         for name in ("edge", "edge_p_value"):
             if len(getattr(self, name)) != horizons:
                 raise ValueError(f"{name} must hold one value per horizon")
+        for edge, p_value in zip(self.edge, self.edge_p_value, strict=True):
+            if edge and p_value > _EDGE_P_VALUE:
+                raise ValueError(f"edge is claimed at a p-value of {p_value}")
         return self
 
     def forecast(
@@ -189,7 +207,8 @@ class Forecaster(BaseModel):
             return np.zeros((rows, horizons, 1)), np.ones((rows, horizons, 1))
         values = np.stack([FEATURES[name](seen) for name in self.features], axis=1)
         location = values @ np.array(self.location).T  # (rows, H)
-        scale = np.exp(values @ np.array(self.log_scale).T)
+        log_scale = values @ np.array(self.log_scale).T
+        scale = np.exp(np.clip(log_scale, -_MAX_LOG_SCALE, _MAX_LOG_SCALE))
         return location[..., None], scale[..., None]
 
 

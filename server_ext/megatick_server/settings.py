@@ -1,4 +1,4 @@
-"""What the exporter tells a step: one ``settings.json`` in the model's version folder."""
+"""What the exporter tells a step, in the model's version folder."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from megatick_contract.repository import DIGEST_FILE, SETTINGS_FILE
 from megatick_server.engine import Precision
 from megatick_server.errors import ArtefactError
-
-SETTINGS_FILE = "settings.json"
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 
@@ -40,16 +39,9 @@ class LanguageModelSettings(_Strict):
 
 
 class SentimentSettings(_Strict):
-    """Of the ``sentiment_scores`` step: what is served, and how fast news fades."""
+    """Of the ``sentiment_scores`` step: how fast news fades."""
 
-    model_digest: str
-    half_life_s: float = Field(gt=0)
-
-
-class ForecastSettings(_Strict):
-    """Of the ``price_forecast`` step: what is served."""
-
-    model_digest: str
+    half_life_s: float = Field(gt=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,18 @@ class ModelFolder:
     def of(cls, triton_args: Mapping[str, str]) -> ModelFolder:
         """Find the folder from the arguments of Triton's ``initialize``."""
         return cls(Path(triton_args["model_repository"]) / triton_args["model_version"])
+
+    def model_digest(self) -> str:
+        """Read the SHA-256 of all that is served, in hex.
+
+        Raises:
+            ArtefactError: the file is absent.
+        """
+        path = self.path / DIGEST_FILE
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise ArtefactError(path, f"cannot be read: {error.strerror}") from error
 
     def settings(self, kind: type[_Settings]) -> _Settings:
         """Read the step's settings.

@@ -26,6 +26,23 @@ def servers_of(repository: Path) -> list[str]:
     return found
 
 
+def test_what_the_demo_did_not_make_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "checkpoint" / "mine.pt"
+    mine.parent.mkdir()
+    mine.write_bytes(b"weights")
+
+    done = subprocess.run(
+        [str(MEGATICK), "demo", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "the demo did not make" in done.stderr
+    assert mine.read_bytes() == b"weights"
+
+
 @pytest.mark.triton
 def test_the_demo_answers_and_leaves_no_server(tmp_path: Path) -> None:
     out = tmp_path / "demo"

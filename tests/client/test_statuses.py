@@ -76,6 +76,23 @@ def test_a_listing_becomes_rejections() -> None:
     assert raised.rejections == (Rejection(1, "TEXT", "is blank"),)
 
 
+def test_a_listing_that_the_server_cut_says_so() -> None:
+    raised = translate(
+        "INVALID_ARGUMENT",
+        "9 bad values in 9 rows: [rows 1-2, TEXT] is blank; and 7 more bad values",
+        address="h:1",
+        model="sentiment",
+        rows=9,
+        timeout_s=1,
+    )
+
+    assert isinstance(raised, BadRequest)
+    assert (raised.rows, raised.unlisted) == ((1, 2), 7)
+    assert "at least 2 of 9 rows refused" in str(raised)
+    assert "; and 7 more.  " in str(raised)
+    assert "(.rejections has the first 2)" in str(raised)
+
+
 def test_a_long_listing_is_cut_in_the_message_alone() -> None:
     rejections = [Rejection(row, "TEXT", "is blank") for row in range(300)]
 

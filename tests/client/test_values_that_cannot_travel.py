@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any, cast
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from megatick_client import BadRequest, Client
+from megatick_client import BadRequest, Client, SentimentState, ServerUnavailable
 
 NOBODY = "127.0.0.1:1"
 
@@ -43,6 +46,8 @@ def test_texts(texts: list[str], rows: tuple[int, ...], problem: str) -> None:
             np.array(["2026-01-01"], "M8[D]"), (0,), "dtype datetime64", id="dates"
         ),
         pytest.param(np.ones((2, 3, 4)), (0, 1), "2 axes", id="3-d"),
+        pytest.param([[[1], [1, 2]], [1.0]], (0,), "inhomogeneous shape", id="ragged"),
+        pytest.param([10**400], (0,), "too large", id="beyond-a-float"),
     ],
 )
 def test_prices(prices: list[list[float]], rows: tuple[int, ...], problem: str) -> None:
@@ -54,7 +59,9 @@ def test_prices(prices: list[list[float]], rows: tuple[int, ...], problem: str) 
     assert problem in refused.value.rejections[0].problem
 
 
-@pytest.mark.parametrize("prices", [7.0, "1, 2, 3", None], ids=repr)
+@pytest.mark.parametrize(
+    "prices", [7.0, "1, 2, 3", None, {1.0, 2.0}, np.array(7.0)], ids=repr
+)
 def test_prices_that_are_no_history(prices: list[float]) -> None:
     with (
         Client(NOBODY) as client,
@@ -63,24 +70,87 @@ def test_prices_that_are_no_history(prices: list[float]) -> None:
         client.forecast(prices)
 
 
-@pytest.mark.parametrize("texts", [b"bytes", 7], ids=repr)
+@pytest.mark.parametrize("texts", [b"bytes", 7, np.array("a")], ids=repr)
 def test_texts_that_are_no_texts(texts: str) -> None:
     with Client(NOBODY) as client, pytest.raises(BadRequest, match="texts: expected a str"):
         client.score(texts)
 
 
-@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf")])
-def test_every_call_has_a_deadline(timeout_s: float) -> None:
+@pytest.mark.parametrize("truncation", [None, ["x"], b"head", "middle", 1], ids=repr)
+def test_truncations(truncation: Any) -> None:
+    expected = "truncation: expected one of head, tail, error, found "
+    with Client(NOBODY) as client:
+        with pytest.raises(BadRequest, match=expected + re.escape(repr(truncation))):
+            client.score("a", truncation=truncation)
+        with pytest.raises(BadRequest, match=expected):
+            client.market_view("a", [1.0], truncation=truncation)
+
+
+@pytest.mark.parametrize(
+    ("states", "found"),
+    [
+        pytest.param(5, "one state, or 1, found 5", id="number"),
+        pytest.param("x", "found 'x' in row 0", id="str"),
+        pytest.param([None], "found None in row 0", id="none"),
+        pytest.param(
+            SentimentState(score_sum=cast("float", "much")),
+            "expected numbers, found SentimentState.*in row 0",
+            id="text-in-a-state",
+        ),
+    ],
+)
+def test_states(states: Any, found: str) -> None:
+    with Client(NOBODY) as client, pytest.raises(BadRequest, match=found):
+        client.forecast([1.0], sentiment_state=states)
+
+
+@pytest.mark.parametrize("elapsed_s", ["soon", object(), 10**400, [[1], [1, 2]]], ids=type)
+def test_seconds(elapsed_s: Any) -> None:
+    with Client(NOBODY) as client, pytest.raises(BadRequest, match="elapsed_s: expected"):
+        client.forecast([1.0], elapsed_s=elapsed_s)
+
+
+@pytest.mark.parametrize(
+    "timeout_s",
+    [0, -1, float("nan"), float("inf"), 10**400, 1e15, "5", b"5", [5], 5j],
+    ids=lambda timeout_s: f"{timeout_s!r:.10}",
+)
+def test_every_call_has_a_deadline(timeout_s: Any) -> None:
     with pytest.raises(BadRequest, match="timeout_s: expected a finite number"):
         Client(NOBODY, timeout_s=timeout_s)
     with Client(NOBODY) as client, pytest.raises(BadRequest, match="timeout_s"):
         client.score("a", timeout_s=timeout_s)
 
 
+def test_a_client_without_a_deadline_is_refused() -> None:
+    with pytest.raises(BadRequest, match="timeout_s: expected .* found None"):
+        Client(NOBODY, timeout_s=cast("float", None))
+
+
+@pytest.mark.parametrize("timeout_s", [1, np.float32(0.5), np.int64(1), 1e9], ids=repr)
+def test_any_real_number_is_a_deadline(timeout_s: Any) -> None:
+    """It is sent: what fails is that nobody is there."""
+    with Client(NOBODY) as client, pytest.raises(ServerUnavailable):
+        client.score("a", timeout_s=timeout_s)
+
+
 @pytest.mark.parametrize(
     "address",
-    ["", "127.0.0.1", "127.0.0.1:", ":8001", "http://127.0.0.1:8001", "host:port"],
+    [
+        "",
+        "127.0.0.1",
+        "127.0.0.1:",
+        ":8001",
+        "http://127.0.0.1:8001",
+        "host:port",
+        "\ud800:8001",
+        "a\0b:8001",
+        None,
+        8001,
+        b"127.0.0.1:8001",
+    ],
+    ids=ascii,
 )
-def test_addresses(address: str) -> None:
+def test_addresses(address: Any) -> None:
     with pytest.raises(BadRequest, match="address: expected HOST:PORT"):
         Client(address)

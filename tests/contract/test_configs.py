@@ -85,6 +85,23 @@ def test_every_model_batches_on_its_first_axis_and_refuses_late_requests(
 
 
 @pytest.mark.parametrize("model", [SENTIMENT, MARKET_VIEW], ids=lambda model: model.name)
+def test_an_ensembles_steps_are_wired_by_the_contract(model: Model) -> None:
+    steps = {step.name: step for step in MODELS}
+    known = {tensor.name for tensor in model.inputs}
+
+    for step in read_config(model.name).ensemble_scheduling.step:
+        signature = steps[step.model_name]
+        required = {tensor.name for tensor in signature.inputs if not tensor.optional}
+        optional = {tensor.name for tensor in signature.inputs if tensor.optional}
+        assert required <= set(step.input_map) <= required | optional
+        assert set(step.input_map.values()) <= known, "it is fed by what came before"
+        assert set(step.output_map) <= {tensor.name for tensor in signature.outputs}
+        known |= set(step.output_map.values())
+
+    assert {tensor.name for tensor in model.outputs} <= known
+
+
+@pytest.mark.parametrize("model", [SENTIMENT, MARKET_VIEW], ids=lambda model: model.name)
 def test_an_ensemble_never_gives_an_output_an_inputs_name(model: Model) -> None:
     # Triton 2.51 loads such an ensemble and then hangs or dies on the first request.
     assert not {t.name for t in model.inputs} & {t.name for t in model.outputs}

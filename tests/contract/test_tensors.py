@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megatick_contract import ContractError, Rejection
+from megatick_contract import ContractError
 from megatick_contract.prices import PRICES, QUANTILES
-from megatick_contract.rejections import describe, parse
 from megatick_contract.text import TEXT
 
 
@@ -37,21 +36,3 @@ def test_a_tensor_refuses_others_and_says_what_it_found(array: Any) -> None:
         PRICES.check(array)
 
     assert str(list(array.shape)) in caught.value.found
-
-
-def test_rejections_survive_the_message_that_carries_them() -> None:
-    rejections = (
-        Rejection(0, "TEXT", "is blank; leave it out"),
-        Rejection(7, "PRICES", "has close -1 at bar 3\nexpected > 0"),
-        Rejection(8, "TEXT", "quotes; [row 9, TEXT] itself"),
-    )
-
-    read = parse("in ensemble 'market_view', " + describe(rejections, rows=9))
-
-    assert [(r.row, r.field) for r in read] == [(0, "TEXT"), (7, "PRICES"), (8, "TEXT")]
-    assert read[0].problem == "is blank; leave it out"
-    assert read[1].problem == "has close -1 at bar 3 expected > 0"
-
-
-def test_a_message_without_rejections_lists_none() -> None:
-    assert parse("unexpected shape for input 'PRICES'") == ()

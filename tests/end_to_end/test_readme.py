@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -48,15 +51,12 @@ def test_the_python_runs(served: Served, number: int) -> None:
 @pytest.mark.triton
 def test_the_curl_line_runs(served: Served) -> None:
     (command,) = blocks("sh")
+    program, url, flag, body = shlex.split(at_the_tests_server(command, served))
 
-    done = subprocess.run(
-        ["bash", "-c", at_the_tests_server(command, served)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert '"name":"SCORE"' in done.stdout
+    assert (program, flag) == ("curl", "-d")
+    with urllib.request.urlopen(url, body.encode()) as reply:
+        outputs = {output["name"] for output in json.load(reply)["outputs"]}
+    assert "SCORE" in outputs
 
 
 def test_every_command_that_is_named_exists() -> None:

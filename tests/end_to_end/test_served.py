@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -203,6 +203,33 @@ def test_raw_tritonclient_gets_every_output_of_the_contract(served: Served) -> N
     assert (stages > 0).all()
 
 
+def test_a_private_step_called_in_part_harms_no_other_call(
+    served: Served, client: Client
+) -> None:
+    alone = as_array(client.score("all is well"))
+    inputs = [
+        infer_input("logits", np.zeros((1, 3), np.float32), "FP32"),
+        infer_input("preprocess_us", np.zeros((1, 1), np.float32), "FP32"),
+        infer_input("language_model_us", np.zeros((1, 1), np.float32), "FP32"),
+    ]  # all outputs are asked for, and the state that two of them need is not sent
+
+    def ask(number: int) -> Any:
+        if number % 2:
+            return as_array(client.score("all is well"))
+        refused = pytest.raises(
+            Exception, match="without the optional input SENTIMENT_STATE"
+        )
+        with triton.InferenceServerClient(served.server.endpoints.grpc) as raw, refused:
+            raw.infer("sentiment_scores", inputs)
+        return None
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(ask, range(60)))
+
+    for answer in answers[1::2]:
+        np.testing.assert_allclose(answer, alone, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize(
     ("model", "tensor", "message"),
     [
@@ -220,6 +247,12 @@ def test_raw_tritonclient_gets_every_output_of_the_contract(served: Served) -> N
             ("TEXT", np.array([[b"caf\xe9"]], object), "BYTES"),
             r"\[row 0, TEXT\] is not UTF-8 at byte 3",
             id="latin-1",
+        ),
+        pytest.param(
+            "sentiment",
+            ("TEXT", np.full((257, 1), b"x", object), "BYTES"),
+            "batch-size must be <= 256",
+            id="257-rows",
         ),
         pytest.param(
             "nobody", ("TEXT", np.array([[b"x"]], object), "BYTES"), "unknown", id="model"
@@ -242,7 +275,7 @@ def test_the_sdk_lists_the_public_models(client: Client) -> None:
     }
 
 
-def test_curl_gets_the_same_answer_where_http_was_opened(served: Served) -> None:
+def test_plain_http_gets_the_same_answer_where_it_was_opened(served: Served) -> None:
     body = {
         "inputs": [
             {"name": "TEXT", "datatype": "BYTES", "shape": [1, 1], "data": ["all is well"]}
@@ -250,13 +283,8 @@ def test_curl_gets_the_same_answer_where_http_was_opened(served: Served) -> None
         "outputs": [{"name": "PROBABILITIES"}],
     }
     url = f"http://{served.server.endpoints.http}/v2/models/sentiment/infer"
-    done = subprocess.run(
-        ["curl", "--silent", "--fail-with-body", url, "--data", json.dumps(body)],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
+    with urllib.request.urlopen(url, json.dumps(body).encode()) as reply:
+        (output,) = json.load(reply)["outputs"]
 
-    (output,) = json.loads(done.stdout)["outputs"]
     expected = served.probabilities("all is well")
     np.testing.assert_allclose(output["data"], expected, atol=TOLERANCE)

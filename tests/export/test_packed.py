@@ -54,7 +54,7 @@ def test_packed_rows_equal_rows_alone(
     if runtime == "onnxruntime":
         logits = onnxruntime_engine(path)(rows)
     else:
-        logits = openvino_engine(path, precision="f32")(rows)
+        logits = openvino_engine(path, precision="fp32")(rows)
 
     reference = reference_logits(network, rows)
     assert np.ptp(reference) > 0.1, "rows that all answer alike would prove nothing"
@@ -122,3 +122,27 @@ def test_no_linear_layer_sees_padding(exported: tuple[Network, Path]) -> None:
     assert len(linear) >= 4 * layers + 1
     assert {ranks[node.output[0]] for node in linear} == {2}
     assert len(attention) == 2 * layers
+
+
+def test_the_last_layer_answers_for_one_token_of_each_row(
+    exported: tuple[Network, Path],
+) -> None:
+    # Of the linear layers, all run on [tokens, ·] but the last layer's output projection
+    # and MLP, BERT's pooler, and the head, which run on [rows, ·].
+    network, path = exported
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+    weights = {tensor.name for tensor in model.graph.initializer}
+    first_axis = {
+        value.name: value.type.tensor_type.shape.dim[0].dim_param
+        for value in (*model.graph.value_info, *model.graph.output)
+        if value.type.tensor_type.shape.dim
+    }
+    axes = [
+        first_axis[node.output[0]]
+        for node in model.graph.node
+        if node.op_type in {"Gemm", "MatMul"} and weights & set(node.input)
+    ]
+
+    pooled = 4 + network.architecture.pooler
+    assert axes[-pooled:] == ["rows"] * pooled
+    assert "rows" not in axes[:-pooled]

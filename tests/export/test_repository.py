@@ -5,27 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny import LLAMA, WINDOW, byte_tokenizer, random_weights, write_tiny
+from tokenizers import processors
 
 from megatick_contract import MegatickError
 from megatick_export import (
     ExportOptions,
-    Network,
     export_repository,
+    parity,
     read_checkpoint,
     reference_network,
     write_checkpoint,
 )
-from megatick_export.errors import HeadError, RepositoryError, TokenizerError
-from megatick_export.parity import (
-    Logits,
+from megatick_export.errors import (
+    HeadError,
+    OptionsError,
     ParityError,
+    RepositoryError,
+    TokenizerError,
+)
+from megatick_export.parity import (
+    Comparison,
+    Logits,
     Rows,
     onnxruntime_engine,
     ragged_rows,
@@ -61,7 +69,7 @@ def test_the_receipt_hashes_every_file_and_holds_the_evidence(
             path.read_bytes()
         ).hexdigest()
         for path in repository.rglob("*")
-        if path.is_file() and path.name not in {"receipt.json", "settings.json"}
+        if path.is_file() and path.name not in {"receipt.json", "model_digest.txt"}
     }
     assert receipt["files"] == written
     assert "language_model/1/model.onnx" in written
@@ -73,8 +81,9 @@ def test_the_receipt_hashes_every_file_and_holds_the_evidence(
     engines = {each["engine"]: each for each in receipt["parity"]}
     assert set(engines) == {"onnxruntime fp32", "openvino fp32"}
     assert 0 < engines["onnxruntime fp32"]["max_abs_diff"] < 1e-4
-    settings = json.loads((repository / "sentiment_scores/1/settings.json").read_text())
-    assert settings["model_digest"] == receipt["model_digest"]
+    for step in ("sentiment_scores", "price_forecast"):
+        digest = (repository / step / "1" / "model_digest.txt").read_text()
+        assert digest.strip() == receipt["model_digest"]
 
 
 def test_the_digest_follows_what_is_served(
@@ -85,12 +94,21 @@ def test_the_digest_follows_what_is_served(
     changed = tmp_path / "forecaster.json"
     changed.write_text(json.dumps(forecaster))
 
-    receipt = export_repository(
-        checkpoint, tmp_path / "out", options=replace(FP32, forecaster=changed)
-    )
+    changes: dict[str, dict[str, Any]] = {
+        "out": {"forecaster": changed},
+        "window": {"max_tokens": 50},
+        "same": {},
+    }
+    digests = {
+        export_repository(
+            checkpoint, tmp_path / name, options=replace(FP32, **change)
+        ).model_digest
+        for name, change in changes.items()
+    }
 
     first = json.loads((repository / "receipt.json").read_text())
-    assert receipt.model_digest != first["model_digest"]
+    assert len(digests) == 3
+    assert first["model_digest"] in digests, "the same export has the same digest"
     settings = json.loads((tmp_path / "out/sentiment_scores/1/settings.json").read_text())
     assert settings["half_life_s"] == 60.0
 
@@ -143,13 +161,48 @@ def test_a_head_that_does_not_fit_is_refused(
     assert leftovers(tmp_path) == ["checkpoint"]
 
 
-def test_labels_that_are_not_each_class_once_are_refused(
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        pytest.param(
+            {"labels": ("negative", "negative", "positive")},
+            "labels: expected each of negative, neutral, positive once",
+            id="labels",
+        ),
+        pytest.param({"max_tokens": 0}, "max_tokens: expected at least 1", id="window"),
+        pytest.param(
+            {"forecaster": Path("nope.json")},
+            "forecaster: expected a forecaster's",
+            id="file",
+        ),
+    ],
+)
+def test_options_that_cannot_be_served_are_refused_at_once(
+    change: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(OptionsError, match=problem):
+        replace(FP32, **change)
+
+
+def test_a_window_without_room_for_text_is_refused(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    options = replace(FP32, labels=("negative", "negative", "positive"))
+    ending = byte_tokenizer()
+    ending.post_processor = processors.TemplateProcessing(
+        single=["$A", "end"],
+        special_tokens=[{"id": "end", "ids": [1, 2, 3], "tokens": ["a", "b", "c"]}],
+    )
+    ending.save(str(tmp_path / "ending.json"))
+    options = replace(FP32, tokenizer=tmp_path / "ending.json", max_tokens=3)
 
-    with pytest.raises(HeadError, match="each of negative, neutral, positive once"):
+    with pytest.raises(TokenizerError, match="adds 3 tokens to every text"):
         export_repository(checkpoint, tmp_path / "out", options=options)
+
+
+def test_paths_may_be_strings(checkpoint: Path, tmp_path: Path) -> None:
+    export_repository(str(checkpoint), str(tmp_path / "out"), options=FP32)
+
+    assert (tmp_path / "out" / "receipt.json").is_file()
 
 
 def test_a_corrupt_tokenizer_is_named(checkpoint: Path, tmp_path: Path) -> None:
@@ -218,18 +271,45 @@ def test_a_disk_that_fills_leaves_nothing_that_looks_whole(
     assert leftovers(tmp_path) == []
 
 
-def test_a_graph_that_is_not_the_model_is_refused(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("runtime", ["onnxruntime_engine", "openvino_engine"])
+@pytest.mark.parametrize("off_by", [0.01, np.nan], ids=["a-hundredth", "nan"])
+def test_an_engine_that_is_not_the_model_is_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runtime: str,
+    off_by: float,
 ) -> None:
-    # The network that parity is held to differs from the exported one in one weight.
-    def other(network: Network, rows: Rows) -> Logits:
-        logits = reference_logits(network, rows)
-        logits[0, 0] += 0.01
-        return logits
+    real = getattr(parity, runtime)
 
-    monkeypatch.setattr("megatick_export.repository.reference_logits", other)
+    def broken(path: Path, **options: Any) -> Callable[[Rows], Logits]:
+        engine = real(path, **options)
+        return lambda rows: engine(rows) + np.float32(off_by)
 
-    with pytest.raises(ParityError, match=r"reference network by 1\.00e-02"):
+    monkeypatch.setattr(parity, runtime, broken)
+
+    name = runtime.removesuffix("_engine")
+    with pytest.raises(ParityError, match=f"{name} fp32: expected logits within 1e-03"):
         export_repository(checkpoint, tmp_path / "out", options=FP32)
 
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("max_abs_diff", "label_flips", "good"),
+    [
+        pytest.param(1.5, 6, True, id="rows-that-are-close"),
+        pytest.param(1.5, 7, False, id="more-than-a-tenth-flips"),
+        pytest.param(np.nan, 0, False, id="nan"),
+    ],
+)
+def test_a_lower_precision_may_flip_a_tenth_of_random_rows(
+    max_abs_diff: float, label_flips: int, good: bool
+) -> None:
+    comparison = Comparison("openvino bf16", max_abs_diff, label_flips, rows=64)
+
+    if good:
+        assert parity.check(comparison, exact=False) is comparison
+    else:
+        with pytest.raises(ParityError, match="at most 10% of the labels flipped"):
+            parity.check(comparison, exact=False)

@@ -57,6 +57,8 @@ class FakeRequest:
     custom: dict[str, Any] = field(default_factory=dict)
 
     def parameters(self) -> str:
+        if "broken" in self.custom:
+            raise ValueError("no JSON")
         return json.dumps(self.custom) if self.custom else ""
 
     def requested_output_names(self) -> list[str]:
@@ -117,6 +119,36 @@ def test_a_refused_request_fails_alone_as_the_callers_fault() -> None:
     assert third.tensors["HALF"].tolist() == [[2.0]]
     assert second.error.code == "INVALID_ARG"
     assert str(second.error) == "1 bad value in 1 row: [row 0, X] is negative"
+
+
+def test_an_output_that_needs_an_absent_input_is_refused_alone() -> None:
+    class NoBoth(Halve):
+        def __call__(self, requests: Sequence[StepRequest]) -> list[Any]:
+            answers = super().__call__(requests)
+            for each, answer in zip(requests, answers, strict=True):
+                if "Y" not in each.inputs and isinstance(answer, dict):
+                    del answer["BOTH"]
+            return answers
+
+    first, second = execute(
+        NoBoth(), [request(2.0, wanted=["BOTH"]), request(4.0)], PB_UTILS
+    )
+
+    assert first.error.code == "INVALID_ARG"
+    assert "output BOTH cannot be computed without the optional input Y" in str(first.error)
+    assert second.tensors["HALF"].tolist() == [[2.0]]
+
+
+def test_a_request_that_cannot_be_read_fails_alone() -> None:
+    first, second = execute(
+        Halve(), [request(2.0, custom={"broken": True}), request(4.0)], PB_UTILS
+    )
+
+    assert (first.error.code, str(first.error)) == (
+        "INTERNAL",
+        "halve failed: ValueError: no JSON",
+    )
+    assert second.tensors["HALF"].tolist() == [[2.0]]
 
 
 def test_a_request_that_breaks_the_batch_fails_alone_as_ours(

@@ -92,6 +92,22 @@ def test_without_news_a_sentiment_aware_forecaster_is_the_random_walk(
     np.testing.assert_array_equal(leaning.quantiles, plain.quantiles)
 
 
+def test_however_its_features_lean_a_forecast_stays_finite(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        features=["news_count"],
+        location=[[0.1]] * 2,
+        log_scale=[[10.0], [-10.0]],
+    )
+    # log(1 + 1e9) = 20.7, so the log scale of ±207 is held at ±3.
+    state = np.array([[0, 0, 0, 1e9]], np.float32)
+    forecast = load_forecaster(path).forecast(CLOSES, state, NOW)
+
+    widths = np.ptp(forecast.quantiles[0], axis=-1)
+    expected = [0.02 * 2 * np.exp(3), 0.04 * 2 * np.exp(-3)]
+    np.testing.assert_allclose(widths, expected, rtol=1e-3)
+
+
 def test_a_price_that_never_moves_has_a_point_forecast(tmp_path: Path) -> None:
     flat = np.full((1, 64), 7, np.float32)
     path = write(
@@ -116,6 +132,12 @@ def test_a_price_that_never_moves_has_a_point_forecast(tmp_path: Path) -> None:
             {"features": ["astrology"]}, "['astrology'] are unknown", id="feature"
         ),
         pytest.param({"features": ["last_return"]}, "location must be 2 rows", id="rows"),
+        pytest.param({"location": [[0.1]] * 2}, "location must be 0 rows", id="no-feature"),
+        pytest.param({"quantiles": [[-1e300, 0, 1e300]] * 2}, "quantiles", id="huge"),
+        pytest.param({"horizons_bars": [1, 2**33]}, "horizons_bars", id="beyond-int32"),
+        pytest.param({"levels": [0.1, 0.5, 0.5 + 1e-12]}, "levels must rise", id="float32"),
+        pytest.param({"bar_s": 1e39}, "bar_s", id="bar"),
+        pytest.param({"edge_p_value": [1.0, 0.4]}, "edge is claimed at", id="p-value"),
         pytest.param({"half_life_s": 0}, "half_life_s", id="half-life"),
         pytest.param({"colour": "red"}, "colour", id="unknown-name"),
     ],

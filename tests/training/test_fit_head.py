@@ -27,7 +27,7 @@ def test_fitted_rows_work_on_features_as_they_are() -> None:
     classes = np.repeat([0, 1, 2], 60)
     noise = random.normal(0, [5, 0.0004], (180, 2))
     features = (centres[classes] + noise).astype(np.float32)
-    texts = LabelledTexts(("",) * 180, classes)
+    texts = LabelledTexts(tuple("abcdefghi"[i % 9] * 3 for i in range(180)), classes)
 
     head = fit_rows(features, texts, seed=0)
 

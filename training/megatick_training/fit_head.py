@@ -3,8 +3,8 @@
     python -m megatick_training.fit_head LABELLED.csv --out sentiment_head.safetensors
 
 The features are the default model's final hidden state at each text's last token; the
-rows are a multinomial logistic regression on them.  Regularisation is chosen inside the
-training rows, and what is held back (by groups of near-duplicates) is only judged.  The
+rows are a multinomial logistic regression on them.  Regularisation is chosen by folds of
+the training rows, and what is held back (by groups of near-duplicates) is only judged.  The
 figures are written beside the head.
 """
 
@@ -24,9 +24,10 @@ import typer
 from rich.console import Console
 from rich.progress import track
 from safetensors.numpy import save_file
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from megatick_contract import LABELS
@@ -108,16 +109,13 @@ def fit_rows(
         weight (3, hidden) and bias (3,), for features as they are: the standardisation
         that the fit needs is folded into them.
     """
-    scaler = StandardScaler().fit(features)
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    model = LogisticRegressionCV(
-        Cs=_STRENGTHS,
-        cv=folds,
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
+        {"logisticregression__C": _STRENGTHS},
         scoring="f1_macro",
-        max_iter=2000,
-        l1_ratios=(0.0,),
-        use_legacy_attributes=False,
-    ).fit(scaler.transform(features), texts.classes)
+        cv=StratifiedGroupKFold(5, shuffle=True, random_state=seed),
+    ).fit(features, texts.classes, groups=texts.groups())
+    scaler, model = (step for _, step in search.best_estimator_.steps)
     weight = model.coef_ / scaler.scale_
     bias = model.intercept_ - weight @ scaler.mean_
     return weight.astype(np.float32), bias.astype(np.float32)

@@ -36,6 +36,10 @@ class LabelledTexts:
         """Pick rows, in the order given."""
         return LabelledTexts(tuple(self.texts[row] for row in rows), self.classes[rows])
 
+    def groups(self) -> list[str]:
+        """Name the group of near-duplicates that each text belongs to."""
+        return [near_duplicate_key(text) for text in self.texts]
+
     def split(self, *, held_back: float, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
         """Split by groups of near-duplicates: two of a group never part.
 
@@ -46,9 +50,8 @@ class LabelledTexts:
         Returns:
             What to train on, and what is held back.
         """
-        groups = [near_duplicate_key(text) for text in self.texts]
         splitter = GroupShuffleSplit(1, test_size=held_back, random_state=seed)
-        train, test = next(splitter.split(self.texts, groups=groups))
+        train, test = next(splitter.split(self.texts, groups=self.groups()))
         return self.take(train), self.take(test)
 
 

@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.status import Status
 
 from megatick_cli.export import PRECISION_HELP, PrecisionChoice, parity_line
+from megatick_contract.repository import RECEIPT_FILE
 
 if TYPE_CHECKING:
     from megatick_cli.demo.report import Answer
     from megatick_cli.demo.sample import Sample
 
+_MARK: Final = ".megatick-demo"
 _MIN_WIDTH: Final = 100
 _TIMEOUT_S: Final = 60.0
 
@@ -37,7 +39,7 @@ def demo(
     SmolLM2-135M becomes a Megatron-core checkpoint, is exported to a packed ONNX graph,
     proven to be the same model, hosted by the real Triton behind an ensemble, and asked
     over gRPC about 12 invented headlines and the real closes of 12 stocks.  Nothing is
-    downloaded.  What is in the folder from an earlier run is replaced.
+    downloaded.  What an earlier run left in the folder is replaced.
 
     Exit status: 0 done, and no server left running; 1 a stage failed (one message on
     stderr says which and why); 2 bad usage.
@@ -47,15 +49,19 @@ def demo(
     from megatick_cli.serve import run_until_signalled
     from megatick_export import ExportOptions, export_repository
     from megatick_server.launcher import ServeOptions, TritonServer
+    from megatick_server.launcher.endpoints import choose_endpoints
     from megatick_training.default_model import write_default_checkpoint
 
     console = _console()
     clock = _StageClock(console)
+    serving = ServeOptions() if keep else ServeOptions(grpc_port=0, metrics_port=None)
+    choose_endpoints(serving)  # a port that is taken is told before minutes are spent
     samples = load_samples()
+    claim_folder(out)
     checkpoint, repository = out / "checkpoint", out / "repository"
-    result = out / "result.json"
     for old in (checkpoint, repository):
         shutil.rmtree(old, ignore_errors=True)
+    result = out / "result.json"
     result.unlink(missing_ok=True)
 
     with clock.stage("Megatron-core checkpoint of SmolLM2-135M"):
@@ -68,20 +74,43 @@ def demo(
             progress=stage.detail,
         )
         stage.note(parity_line(receipt))
-    server = TritonServer(repository, ServeOptions(grpc_port=0, metrics_port=None))
-    with contextlib.ExitStack() as stack:
-        with clock.stage("Triton with 6 models, gRPC on loopback"):
-            stack.enter_context(server)
+    server = TritonServer(repository, serving)
+    try:
+        with clock.stage(
+            f"Triton with {len(server.repository.models)} models, on loopback"
+        ):
+            server.start()
+            server.wait_ready()
         with clock.stage(f"{len(samples)} calls of market_view"):
             answers = _ask(samples, server.endpoints.grpc)
-    write_json(result, answers, repository=repository, seconds=clock.seconds)
+        write_json(result, answers, repository=repository, seconds=clock.seconds)
 
-    console.print()
-    console.print(table(answers))
-    console.print(verdict(answers))
-    console.print(f"Values: {result}   evidence: {repository / 'receipt.json'}")
-    if keep:
-        run_until_signalled(TritonServer(repository, ServeOptions()), console)
+        console.print()
+        console.print(table(answers))
+        console.print(verdict(answers))
+        console.print(f"Values: {result}   evidence: {repository / RECEIPT_FILE}")
+        if keep:
+            run_until_signalled(server, console)
+    finally:
+        server.stop()
+
+
+def claim_folder(out: Path) -> None:
+    """Make the demo's folder, or recognise it; never replace what is not the demo's own.
+
+    Raises:
+        typer.BadParameter: the path is taken by something else.
+    """
+    mark = out / _MARK
+    if mark.is_file():
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise typer.BadParameter(
+            f"{out} holds something that the demo did not make: choose another folder",
+            param_hint="--out",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    mark.write_text("Made by `megatick demo`, which replaces what is in here.\n")
 
 
 def _console() -> Console:

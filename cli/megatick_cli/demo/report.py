@@ -16,6 +16,7 @@ from rich.text import Text
 from megatick_cli.demo.sample import AS_OF, Sample
 from megatick_cli.labels import coloured
 from megatick_client import MarketView
+from megatick_contract.repository import RECEIPT_FILE
 
 COVERAGE: Final = 0.9
 
@@ -84,7 +85,7 @@ def table(answers: Sequence[Answer]) -> Table:
 
 
 def verdict(answers: Sequence[Answer]) -> str:
-    """What the forecasts are worth, in two sentences."""
+    """What the forecasts are worth, in a few sentences."""
     forecast = answers[0].view.forecast
     horizons = range(len(forecast.horizons_bars))
     inside = sum(answer.inside(index) for answer in answers for index in horizons)
@@ -98,9 +99,13 @@ def verdict(answers: Sequence[Answer]) -> str:
         f"The forecaster beat the random walk at {', '.join(with_edge)} days in its last "
         "evaluation."
         if with_edge
-        else "The forecaster claims no edge over the random walk: its intervals are the "
-        "random walk's."
+        else "The forecaster claims no edge over the random walk."
     )
+    if all(
+        np.array_equal(each.view.forecast.quantiles, each.view.forecast.baseline_quantiles)
+        for each in answers
+    ):
+        edge += "  Its intervals are the random walk's."
     return f"{edge}  {inside} of the {moves} moves that followed fell inside theirs."
 
 
@@ -110,7 +115,7 @@ def write_json(
     """Write the same values, where the receipt is, and how long each stage took."""
     document = {
         "as_of": AS_OF,
-        "receipt": str(repository / "receipt.json"),
+        "receipt": str(repository / RECEIPT_FILE),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
         "answers": [_as_json(answer) for answer in answers],
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import torch
 
@@ -22,6 +22,7 @@ from megatick_export.checkpoint.architecture import (
     PositionEmbedding,
     Shape,
 )
+from megatick_export.checkpoint.fields import Fields, Simple, plain
 from megatick_export.errors import CheckpointError, UnsupportedArchitecture
 
 # arg -> (values that leave the mathematics alone, what another value asks for)
@@ -84,14 +85,23 @@ def architecture_of(
     Raises:
         UnsupportedArchitecture: an arg changes the mathematics in a way not built here.
         CheckpointError: an arg without which the model is unknown is missing, or the
-            word embedding is.
+            word embedding is, or an arg is not of its type.
     """
     _refuse_unsupported(args, path)
-    hidden: int = _required(args, "hidden_size", path)
-    heads: int = _required(args, "num_attention_heads", path)
+    fields = Fields(args, path)
+    layers = fields.count("num_layers")
+    if layers > len(stored):
+        raise CheckpointError(
+            path,
+            expected=f"tensors of num_layers={layers} layers",
+            found=f"{len(stored)} tensors in all",
+            hint="Is a pipeline stage missing, or are the args of another model?",
+        )
+    hidden = fields.count("hidden_size")
+    heads = fields.count("num_attention_heads")
     # Without group_query_attention the field is 1 and means nothing.
-    grouped = bool(args.get("group_query_attention"))
-    groups = _required(args, "num_query_groups", path) if grouped else heads
+    grouped = fields.flag("group_query_attention")
+    groups = fields.count("num_query_groups") if grouped else heads
     if heads % groups:
         raise CheckpointError(
             path,
@@ -99,44 +109,43 @@ def architecture_of(
             found=f"{heads} and {groups}",
             hint="The args are not those of this model.",
         )
-    linear_bias = bool(args.get("add_bias_linear", True))
+    linear_bias = fields.flag("add_bias_linear", default=True)
     kind: Kind = "bert" if _is_bert(stored) else "gpt"
-    tied = not args.get("untie_embeddings_and_output_weights", False)
-    token_types = stored.get("embedding.tokentype_embeddings.weight", (0,))
-    classes = stored.get("classification_head.weight")
-    if kind == "bert" and legacy_models and args.get("openai_gelu"):
+    if kind == "bert" and legacy_models and fields.flag("openai_gelu"):
         reason = "the tanh GELU in a legacy BERT's vocabulary head"
         raise UnsupportedArchitecture(path, arg="openai_gelu", value=True, reason=reason)
     return Architecture(
         kind=kind,
-        num_layers=_required(args, "num_layers", path),
+        num_layers=layers,
         hidden_size=hidden,
         num_attention_heads=heads,
         num_query_groups=groups,
-        kv_channels=args.get("kv_channels") or hidden // heads,
-        ffn_hidden_size=args.get("ffn_hidden_size") or 4 * hidden,
-        vocab_size=_vocab_size(args, stored, path),
-        max_position_embeddings=_required(args, "max_position_embeddings", path),
-        position_embedding=_position_embedding(args, path),
-        rotary_percent=float(args.get("rotary_percent", 1.0)),
-        rotary_base=float(args.get("rotary_base", 10000)),
-        rotary_interleaved=bool(args.get("rotary_interleaved", False)),
-        normalization=_normalization(args, path),
-        norm_epsilon=float(_either(args, "norm_epsilon", "layernorm_epsilon", 1e-5)),
-        zero_centered_gamma=bool(
-            _either(args, "apply_layernorm_1p", "layernorm_zero_centered_gamma", False)
+        kv_channels=fields.count("kv_channels", hidden // heads),
+        ffn_hidden_size=fields.count("ffn_hidden_size", 4 * hidden),
+        vocab_size=_vocab_size(fields, stored),
+        max_position_embeddings=fields.count("max_position_embeddings"),
+        position_embedding=_position_embedding(fields),
+        rotary_percent=fields.number("rotary_percent", 1.0),
+        rotary_base=fields.number("rotary_base", 10000.0),
+        rotary_interleaved=fields.flag("rotary_interleaved"),
+        normalization=_normalization(fields),
+        norm_epsilon=fields.number(
+            fields.either("norm_epsilon", "layernorm_epsilon"), 1e-5
         ),
-        activation=_activation(args, linear_bias, legacy_models=legacy_models),
-        gated=bool(args.get("swiglu", False)),
+        zero_centered_gamma=fields.flag(
+            fields.either("apply_layernorm_1p", "layernorm_zero_centered_gamma")
+        ),
+        activation=_activation(fields, linear_bias, legacy_models=legacy_models),
+        gated=fields.flag("swiglu"),
         linear_bias=linear_bias,
-        qkv_bias=linear_bias or bool(args.get("add_qkv_bias", False)),
-        qk_norm=bool(args.get("qk_layernorm", False)),
-        tied_embeddings=tied,
-        num_tokentypes=token_types[0],
+        qkv_bias=linear_bias or fields.flag("add_qkv_bias"),
+        qk_norm=fields.flag("qk_layernorm"),
+        tied_embeddings=not fields.flag("untie_embeddings_and_output_weights"),
+        num_tokentypes=_rows(stored, "embedding.tokentype_embeddings.weight") or 0,
         lm_head="lm_head.dense.weight" in stored,
         pooler="pooler.dense.weight" in stored,
         binary_head="binary_head.weight" in stored,
-        classes=None if classes is None else classes[0],
+        classes=_rows(stored, "classification_head.weight"),
     )
 
 
@@ -210,26 +219,9 @@ def arguments_of(
 def _refuse_unsupported(args: Mapping[str, Any], path: Path) -> None:
     for arg, (harmless, reason) in _REFUSED.items():
         value = args.get(arg)
-        if value not in harmless:
-            raise UnsupportedArchitecture(path, arg=arg, value=value, reason=reason)
-
-
-def _required(args: Mapping[str, Any], arg: str, path: Path) -> int:
-    value = args.get(arg)
-    if not isinstance(value, int) or value < 1:
-        raise CheckpointError(
-            path,
-            expected=f"a whole number > 0 in the arg {arg}",
-            found=repr(value) if arg in args else "no such arg",
-            hint="Say it in absent_args if the file carries no args at all.",
-        )
-    return value
-
-
-def _either(args: Mapping[str, Any], arg: str, renamed: str, default: object) -> Any:
-    """Read an arg that core 0.19 renamed."""
-    found = args.get(arg)
-    return args.get(renamed, default) if found is None else found
+        # A tensor, say, does not let itself be compared.
+        if not isinstance(value, get_args(Simple)) or value not in harmless:
+            raise UnsupportedArchitecture(path, arg=arg, value=plain(value), reason=reason)
 
 
 def _is_bert(stored: Collection[str]) -> bool:
@@ -237,58 +229,65 @@ def _is_bert(stored: Collection[str]) -> bool:
     return any(mark in stored for mark in marks)
 
 
-def _vocab_size(args: Mapping[str, Any], stored: Mapping[str, Shape], path: Path) -> int:
+def _rows(stored: Mapping[str, Shape], name: str) -> int | None:
+    """Count a tensor's rows; one of no dimensions is refused with all other shapes."""
+    return (*stored[name], 0)[0] if name in stored else None
+
+
+def _vocab_size(fields: Fields, stored: Mapping[str, Shape]) -> int:
     """Take the padded size the run wrote down; older runs left only the table."""
     name = "embedding.word_embeddings.weight"
-    if name not in stored:
+    rows = _rows(stored, name)
+    if rows is None:
         raise CheckpointError(
-            path,
+            fields.path,
             tensor=name,
             expected="the word embedding of the first pipeline stage",
             found="none",
             hint="Is the first stage's file missing, or is this another kind of model?",
         )
-    padded = args.get("padded_vocab_size")
-    return padded if isinstance(padded, int) else stored[name][0]
+    return fields.count("padded_vocab_size", rows)
 
 
-def _position_embedding(args: Mapping[str, Any], path: Path) -> PositionEmbedding:
+def _position_embedding(fields: Fields) -> PositionEmbedding:
     arg = "position_embedding_type"
     # Before it was an arg of its own, one flag switched to rotary positions.
-    if args.get("use_rotary_position_embeddings"):
+    if fields.flag("use_rotary_position_embeddings"):
         return "rope"
-    value = args.get(arg, "learned_absolute")
+    value = fields.word(arg, "learned_absolute")
     if value not in _POSITIONS:
         reason = f"only {', '.join(_POSITIONS)} are built here"
-        raise UnsupportedArchitecture(path, arg=arg, value=value, reason=reason)
+        raise UnsupportedArchitecture(
+            fields.path, arg=arg, value=plain(value), reason=reason
+        )
     return _POSITIONS[value]
 
 
-def _normalization(args: Mapping[str, Any], path: Path) -> Normalization:
-    value = args.get("normalization", "LayerNorm")
+def _normalization(fields: Fields) -> Normalization:
+    value = fields.word("normalization", "LayerNorm")
     if value == "LayerNorm":
         return "LayerNorm"
     if value == "RMSNorm":
         return "RMSNorm"
     reason = "only LayerNorm and RMSNorm are built here"
-    raise UnsupportedArchitecture(path, arg="normalization", value=value, reason=reason)
+    raise UnsupportedArchitecture(
+        fields.path, arg="normalization", value=plain(value), reason=reason
+    )
 
 
-def _activation(
-    args: Mapping[str, Any], linear_bias: bool, *, legacy_models: bool
-) -> Activation:
+def _activation(fields: Fields, linear_bias: bool, *, legacy_models: bool) -> Activation:
     """Tell which GELU, above all: the fused kernel is the tanh approximation.
 
     ``bias_gelu_fusion`` reads like a speed switch and is on by default, yet the kernel
     (megatron/core/fusions/fused_bias_gelu.py) computes another function than F.gelu:
     3e-3 apart in the logits.  It needs a bias; without one F.gelu runs.
     """
-    if args.get("swiglu"):
+    if fields.flag("swiglu"):
         return "silu"
-    if args.get("squared_relu"):
+    if fields.flag("squared_relu"):
         return "squared_relu"
-    if args.get("bias_gelu_fusion") and linear_bias:
+    if fields.flag("bias_gelu_fusion") and linear_bias:
         return "gelu_tanh"
-    if legacy_models and args.get("openai_gelu"):
+    if legacy_models and fields.flag("openai_gelu"):
         return "gelu_tanh"
     return "gelu"

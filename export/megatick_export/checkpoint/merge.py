@@ -82,15 +82,19 @@ def join_ranks(
 
 
 def _join(shards: list[torch.Tensor], name: str, *, gated: bool) -> torch.Tensor:
-    if len(shards) == 1:
-        return shards[0]
+    first = shards[0]
+    # What cannot have been cut this way is refused with all other wrong shapes.
+    if len(shards) == 1 or first.dim() == 0:
+        return first
     if name.endswith(_CUT_BY_COLUMNS):
-        return torch.cat(shards, dim=1)
+        return torch.cat(shards, dim=1) if first.dim() == 2 else first
     if gated and ".linear_fc1." in name:
+        if len(first) % 2:
+            return first
         # Each rank holds [its gate; its up]; the whole is [all gates; all ups].
         gates, ups = zip(*(shard.chunk(2) for shard in shards), strict=True)
         return torch.cat([*gates, *ups])
-    return torch.cat(shards) if name.endswith(_CUT_BY_ROWS) else shards[0]
+    return torch.cat(shards) if name.endswith(_CUT_BY_ROWS) else first
 
 
 def grouped_qkv(qkv: torch.Tensor, *, version: float, heads: int) -> torch.Tensor:
@@ -107,7 +111,7 @@ def grouped_qkv(qkv: torch.Tensor, *, version: float, heads: int) -> torch.Tenso
 
     Source: ``fix_query_key_value_ordering`` of Megatron-LM's checkpointing.py.
     """
-    channels, rest = divmod(qkv.shape[0], 3 * heads)
+    channels, rest = divmod(qkv.shape[0] if qkv.dim() else 1, 3 * heads)
     if version >= 2 or rest:  # rows that do not fit are refused with all other shapes
         return qkv
     if version >= 1:

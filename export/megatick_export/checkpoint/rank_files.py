@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import torch
 
+from megatick_export.checkpoint.fields import Fields, listed, shown
 from megatick_export.checkpoint.merge import grouped_qkv, join_ranks, join_stages
 from megatick_export.checkpoint.names import canonical_name, is_weight
 from megatick_export.checkpoint.pickles import load_torch_file
@@ -20,6 +21,7 @@ from megatick_export.checkpoint.stored import Stored, args_in
 from megatick_export.errors import CheckpointError, UnsupportedArchitecture
 
 FILE_NAME: Final = "model_optim_rng.pt"
+_DEEPEST: Final = 32  # legacy models nest their modules seven deep
 _FOLDER: Final = re.compile(r"mp_rank_(\d+)(?:_(\d+))?(_\d+)?")
 
 
@@ -28,15 +30,25 @@ def rank_folders(folder: Path) -> list[Path]:
     return [folder / name for name in _names(folder) if _FOLDER.fullmatch(name)]
 
 
-def read_rank_files(folder: Path, absent_args: Mapping[str, Any] | None) -> Stored:
-    """Read and join all ranks of one iteration's folder.
+def is_rank_folder(folder: Path) -> bool:
+    """Tell by its name whether a folder holds one rank's file."""
+    return _FOLDER.fullmatch(folder.name) is not None
+
+
+def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Stored:
+    """Read and join all ranks of an iteration.
+
+    Args:
+        place: the iteration's folder, or the one file of a model that was not cut.
+        absent_args: Megatron's args for a file that carries none.
 
     Raises:
-        CheckpointError: a rank is missing, a file is truncated, or no args are there.
+        CheckpointError: a rank is missing, a file is truncated or is not what Megatron
+            writes, or no args are there.
         HostileCheckpoint: a pickle names something outside the allow-list.
         UnsupportedArchitecture: the folders are those of expert parallelism.
     """
-    files = _files_by_rank(folder)
+    files = {(0, 0): place} if place.is_file() else _files_by_rank(place)
     first_file = files[min(files)]
     states = {rank: load_torch_file(file) for rank, file in files.items()}
     for rank, state in states.items():
@@ -49,11 +61,14 @@ def read_rank_files(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
             )
     first = states[min(states)]
     args = args_in(first, absent_args, path=first_file)
-    tensor_ranks, stages = _check_complete(folder, files, args)
+    fields = Fields(args, first_file)
+    tensor_ranks, stages = _check_complete(place, files, fields)
     chunks = _chunk_keys(first, first_file)
     legacy = "language_model" in first[chunks[0]]
-    heads = int(args.get("num_attention_heads") or 0) // tensor_ranks
-    version = float(first.get("checkpoint_version", 0))
+    heads = fields.count("num_attention_heads", 0) // tensor_ranks
+    gated = fields.flag("swiglu")
+    saved = Fields(first, first_file)
+    version = saved.number("checkpoint_version", 0.0)
 
     def stage(chunk: str, number: int) -> dict[str, torch.Tensor]:
         ranks = [
@@ -62,13 +77,12 @@ def read_rank_files(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
             )
             for rank in range(tensor_ranks)
         ]
-        gated = bool(args.get("swiglu"))
-        return join_ranks(ranks, gated=gated, path=folder)
+        return join_ranks(ranks, gated=gated, path=place)
 
     return Stored(
         layout="torch",
         args=args,
-        iteration=int(first.get("iteration") or 0),
+        iteration=saved.count("iteration", 0, least=0),
         weights=join_stages(stage(c, number) for c in chunks for number in stages),
         files=tuple(sorted(files.values())),
         tensor_parallel=tensor_ranks,
@@ -103,39 +117,52 @@ def _names(folder: Path) -> list[str]:
 
 
 def _check_complete(
-    folder: Path, files: Mapping[tuple[int, int], Path], args: Mapping[str, Any]
+    place: Path, files: Mapping[tuple[int, int], Path], fields: Fields
 ) -> tuple[int, range]:
     """Hold the ranks found against those the args speak of."""
     # model_parallel_size was its name until 2020, when there was no pipeline.
-    size = args.get("tensor_model_parallel_size") or args.get("model_parallel_size")
-    tensor_ranks = int(size or 1 + max(rank for rank, _ in files))
-    size = args.get("pipeline_model_parallel_size")
-    stages = range(int(size or 1 + max(stage for _, stage in files)))
-    needed = {(rank, stage) for rank in range(tensor_ranks) for stage in stages}
-    if needed != files.keys():
-        names = [
-            f"mp_rank_{rank:02d}" + (f"_{stage:03d}" if len(stages) > 1 else "")
-            for rank, stage in sorted(needed - files.keys())
-        ]
-        missing = f"without {', '.join(names)}" if names else "and others besides"
+    size = fields.either("tensor_model_parallel_size", "model_parallel_size")
+    tensor_ranks = fields.count(size, 1 + max(rank for rank, _ in files))
+    last_stage = max(stage for _, stage in files)
+    stages = range(fields.count("pipeline_model_parallel_size", 1 + last_stage))
+    # The args may speak of more ranks than there is room to list.
+    total = tensor_ranks * stages.stop
+    found = sum(rank < tensor_ranks and stage in stages for rank, stage in files)
+    if found == len(files) == total:
+        return tensor_ranks, stages
+    lone = place.is_file()
+    names = (
+        f"mp_rank_{rank:02d}" + (f"_{stage:03d}" if stages.stop > 1 else "")
+        for rank in range(tensor_ranks)
+        for stage in stages
+        if lone or (rank, stage) not in files
+    )
+    missing = listed(names, total=total if lone else total - found)
+    expected = f"{total} ranks: {tensor_ranks} tensor-parallel x {stages.stop} "
+    expected += "pipeline-parallel"
+    if lone:
         raise CheckpointError(
-            folder,
-            expected=f"{len(needed)} ranks: {tensor_ranks} tensor-parallel x "
-            f"{len(stages)} pipeline-parallel",
-            found=f"{len(files)} {missing}",
-            hint="Copy every mp_rank folder of the iteration.",
+            place,
+            expected=expected,
+            found="the file of one",
+            hint=f"Pass a folder with {missing}, each with its {FILE_NAME}.",
         )
-    return tensor_ranks, stages
+    raise CheckpointError(
+        place,
+        expected=expected,
+        found=f"{len(files)} " + (f"without {missing}" if missing else "with others"),
+        hint="Copy every mp_rank folder of the iteration, and no other.",
+    )
 
 
 def _chunk_keys(state: Mapping[str, Any], path: Path) -> list[str]:
     """Find the virtual stages: ``model``, or ``model0``, ``model1`` and so on."""
-    keys = [key for key in state if re.fullmatch(r"model\d*", str(key))]
+    keys = [key for key in state if isinstance(key, str) and re.fullmatch(r"model\d*", key)]
     if not keys or not all(isinstance(state[key], dict) for key in keys):
         raise CheckpointError(
             path,
             expected="a mapping of tensors under 'model'",
-            found=", ".join(sorted(map(str, state))) or "nothing",
+            found=listed(state) or "nothing",
             hint="Is this a Megatron checkpoint, and not one of its optimizer alone?",
         )
     return sorted(keys, key=lambda key: (len(key), key))
@@ -146,7 +173,7 @@ def _rank_tensors(
 ) -> dict[str, torch.Tensor]:
     """Collect one rank's tensors by canonical name, QKV rows in the core's order."""
     tensors: dict[str, torch.Tensor] = {}
-    for stored_name, value in _flat(model or {}):
+    for stored_name, value in _flat({} if model is None else model, path):
         if not is_weight(stored_name):
             continue
         if not isinstance(value, torch.Tensor):
@@ -168,9 +195,18 @@ def _rank_tensors(
     return tensors
 
 
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(nested: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Join the keys of nested modules with dots."""
+    nameless = isinstance(nested, dict) and any(not isinstance(key, str) for key in nested)
+    if not isinstance(nested, dict) or nameless or prefix.count(".") > _DEEPEST:
+        raise CheckpointError(
+            path,
+            expected=f"modules by name, at most {_DEEPEST} deep, under 'model'",
+            found=shown(nested),
+            hint="Is this file from another program?",
+        )
     for key, value in nested.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flat(value, path, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

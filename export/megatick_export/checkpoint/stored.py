@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from megatick_export.checkpoint.fields import listed, shown
 from megatick_export.errors import CheckpointError
 
 Layout = Literal["torch_dist", "torch"]
@@ -46,9 +48,17 @@ def args_in(
     """Take the args from a saved state, or those given in their absence.
 
     Raises:
-        CheckpointError: the file has none and none were given, or it has and so were.
+        CheckpointError: the file has none and none were given, it has and so were, or
+            what it has is not a namespace.
     """
     saved = state.get("args")
+    if saved is not None and not isinstance(saved, argparse.Namespace):
+        raise CheckpointError(
+            path,
+            expected="the run's args as the argparse.Namespace that Megatron saves",
+            found=shown(saved),
+            hint="Is this file from another program?",
+        )
     if saved is not None and absent_args is not None:
         raise CheckpointError(
             path,
@@ -62,7 +72,7 @@ def args_in(
         raise CheckpointError(
             path,
             expected="the run's args, from which the architecture is read",
-            found=f"only {', '.join(sorted(map(str, state))) or 'nothing'}",
+            found=f"only {listed(state) or 'nothing'}",
             hint=(
                 "Pass absent_args with Megatron's own names: num_layers, hidden_size, "
                 "num_attention_heads, max_position_embeddings and what differs from "

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import torch
 
+from megatick_export.checkpoint.fields import Fields
 from megatick_export.checkpoint.names import canonical_name, is_weight
 from megatick_export.checkpoint.pickles import load_inert, load_torch_file
 from megatick_export.checkpoint.stored import Stored, args_in
@@ -71,15 +72,16 @@ def read_torch_dist(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
     _join_gated_halves(weights)
     common, common_file = _read_common_state(folder, index)
     args = args_in(common, absent_args, path=common_file)
+    fields = Fields(args, common_file)
     shards = {chunk.file for key in keys for chunk in index.chunks[key]}
     return Stored(
         layout="torch_dist",
         args=args,
-        iteration=int(common.get("iteration") or 0),
+        iteration=Fields(common, common_file).count("iteration", 0, least=0),
         weights=weights,
         files=tuple(sorted(shards | {folder / ".metadata", common_file})),
-        tensor_parallel=int(args.get("tensor_model_parallel_size") or 1),
-        pipeline_parallel=int(args.get("pipeline_model_parallel_size") or 1),
+        tensor_parallel=fields.count("tensor_model_parallel_size", 1),
+        pipeline_parallel=fields.count("pipeline_model_parallel_size", 1),
         legacy_models=False,
     )
 
@@ -99,14 +101,14 @@ def _read_index(folder: Path) -> _Index:
                     hint="Save the checkpoint again without storage transforms.",
                 )
             chunk = _Chunk(
-                tuple(getattr(key, "offset", None) or ()),
+                tuple(int(start) for start in getattr(key, "offset", None) or ()),
                 folder / _plain_name(path, place.relative_path),
                 int(place.offset),
                 int(place.length),
             )
             chunks.setdefault(key.fqn, []).append(chunk)
         shapes = {
-            key: tuple(stored.size)
+            str(key): tuple(int(length) for length in stored.size)
             for key, stored in metadata.state_dict_metadata.items()
             if hasattr(stored, "size")
         }
@@ -137,7 +139,7 @@ def _plain_name(path: Path, name: str) -> str:
 def _check_present(chunk: _Chunk) -> None:
     end = chunk.start + chunk.length
     size = chunk.file.stat().st_size if chunk.file.is_file() else None
-    if size is None or size < end:
+    if size is None or not 0 <= chunk.start <= end <= size:
         raise CheckpointError(
             chunk.file,
             expected=f"a shard of at least {end} bytes, as .metadata says",
@@ -197,7 +199,7 @@ def _box(chunk: _Chunk, part: torch.Tensor) -> tuple[slice, ...]:
 def _unstacked(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     """Split a tensor of all layers, ``[layers, ...]``, into one of each; no copy."""
     rest = name.removeprefix(_STACK)
-    if rest == name or rest.split(".")[0].isdigit():
+    if rest == name or rest.split(".")[0].isdigit() or tensor.dim() == 0:
         return {name: tensor}
     return {f"{_STACK}{layer}.{rest}": part for layer, part in enumerate(tensor)}
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from megatick_export.aside import written_aside
 from megatick_export.checkpoint.architecture import Architecture
 from megatick_export.checkpoint.arguments import arguments_of
 from megatick_export.checkpoint.names import torch_dist_name
@@ -66,16 +63,11 @@ def write_checkpoint(
             exists, or the disk is full or not writable; nothing is left behind.
         UnsupportedArchitecture: Megatron's args cannot say this architecture.
     """
+    from torch.distributed.checkpoint.api import CheckpointException
+
     path = Path(path)
     check_weights(path, architecture, weights)
     folder = path / f"iter_{iteration:07d}"
-    if folder.exists():
-        raise CheckpointError(
-            folder,
-            expected="an iteration that is not there yet",
-            found="one of this number",
-            hint="Choose another iteration or folder, or remove it first.",
-        )
     dtype = weights["embedding.word_embeddings.weight"].dtype
     fixed = arguments_of(architecture, dtype, path=path)
     common = {
@@ -84,14 +76,30 @@ def write_checkpoint(
         "iteration": iteration,
         "num_floating_point_operations_so_far": 0,
     }
-    with _written_aside(folder) as aside:
-        torch.save(common, aside / "common.pt")
-        _save_sharded(_stacked(architecture, weights), aside)
-        # Megatron takes a folder with this file for a whole checkpoint: it comes last.
-        (aside / "metadata.json").write_text(json.dumps(_METADATA), encoding="utf-8")
-    tracker = path / f".{TRACKER}"
-    tracker.write_text(str(iteration), encoding="utf-8")
-    tracker.replace(path / TRACKER)
+    try:
+        with written_aside(folder) as aside:
+            torch.save(common, aside / "common.pt")
+            _save_sharded(_stacked(architecture, weights), aside)
+            # Written where a failure removes it; moved once there is what it names.
+            (aside / f".{TRACKER}").write_text(str(iteration), encoding="utf-8")
+            # Megatron takes a folder with this file for a whole checkpoint: it is last.
+            (aside / "metadata.json").write_text(json.dumps(_METADATA), encoding="utf-8")
+        (folder / f".{TRACKER}").replace(path / TRACKER)
+    except FileExistsError as error:
+        raise CheckpointError(
+            folder,
+            expected="an iteration that is not there yet",
+            found="one of this number",
+            hint="Choose another iteration or folder, or remove it first.",
+        ) from error
+    # torch reports a failed write as RuntimeError or its own exception.
+    except (OSError, RuntimeError, CheckpointException) as error:
+        raise CheckpointError(
+            folder,
+            expected="a folder that can be written, with room for the weights",
+            found=_first_cause(error),
+            hint="Free some space or choose another folder; nothing was left behind.",
+        ) from error
     return folder
 
 
@@ -134,42 +142,8 @@ def _save_sharded(state: dict[str, Any], folder: Path) -> None:
         save(state, storage_writer=Writer(folder), no_dist=True)
 
 
-@contextmanager
-def _written_aside(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into that becomes ``folder`` only if all goes well."""
-    from torch.distributed.checkpoint.api import CheckpointException
-
-    made = not folder.parent.exists()
-    aside: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".partial_", dir=folder.parent))
-        yield aside
-        aside.chmod(0o777 & ~_umask())
-        aside.rename(folder)
-    # torch reports a failed write as RuntimeError or its own exception.
-    except (OSError, RuntimeError, CheckpointException) as error:
-        raise CheckpointError(
-            folder,
-            expected="a folder that can be written, with room for the weights",
-            found=_first_cause(error),
-            hint="Free some space or choose another folder; nothing was left behind.",
-        ) from error
-    finally:
-        if aside is not None and aside.exists():
-            shutil.rmtree(aside)
-        if made and folder.parent.exists() and not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
-
-
 def _first_cause(error: BaseException) -> str:
     failures = getattr(error, "failures", None)
     if failures:
         error = next(iter(failures.values()))[0]
     return f"{type(error).__name__}: {error}"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -26,6 +26,7 @@ from typing import Final
 import megatick_contract
 from megatick_server.errors import InstallationError
 from megatick_server.launcher.keeper import SHARED_MEMORY
+from megatick_server.launcher.private import PREFIX, temporary_folder
 
 GLIBC_NEEDED: Final = (2, 35)
 """Source: the wheel's tag, manylinux_2_35."""
@@ -162,7 +163,7 @@ def prepare(
 
     Args:
         installation: the wheel's server.
-        directory: private, empty; the caller removes it.
+        directory: private, with a plain path; the caller removes it.
         python_path: further folders from which models may import.
 
     Raises:
@@ -217,10 +218,11 @@ def try_installation() -> Installation:
     """Start the server's program and its stub once, without a model.
 
     Raises:
-        InstallationError: one of them is absent or does not start.
+        InstallationError: one of them is absent or does not start, or could not where
+            temporary files are.
     """
     installation = find_installation()
-    with tempfile.TemporaryDirectory(prefix="megatick-") as directory:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=temporary_folder()) as directory:
         prepared = prepare(installation, Path(directory))
         usage = subprocess.run(
             [installation.binary, "--help"],  # exits 1 even so

@@ -8,7 +8,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -34,6 +33,7 @@ from megatick_server.launcher.installation import (
     prepare,
 )
 from megatick_server.launcher.options import ServeOptions
+from megatick_server.launcher.private import MODELS, make_private
 from megatick_server.launcher.probe import is_ready
 from megatick_server.launcher.repository import check_repository
 
@@ -66,7 +66,7 @@ class TritonServer:
         Args:
             repository: folder of models, written by ``megatick export``.
             options: where to listen and what to open; the defaults are closed.
-            on_log: called with each line of Triton's log, on a thread of its own.
+            on_log: called with each line of ``log``, on a thread of its own.
 
         Raises:
             RepositoryError: the repository is absent or not whole.
@@ -100,12 +100,17 @@ class TritonServer:
     @property
     def log(self) -> tuple[str, ...]:
         """The last 2,000 lines of Triton's log."""
-        return tuple(self._log)
+        return tuple(map(self._as_named, tuple(self._log)))
 
     @property
     def shm_prefix(self) -> str:
         """How this server's segments in ``/dev/shm`` are named."""
         return self._shm_prefix
+
+    @property
+    def started(self) -> bool:
+        """Whether ``start`` was called, whatever became of it."""
+        return self._keeper is not None
 
     def start(self) -> None:
         """Start the process; models load in the background, see ``wait_ready``.
@@ -114,18 +119,18 @@ class TritonServer:
             InstallationError: this machine or environment cannot run the server.
             AddressError: a port is taken, or the address is not this machine's.
         """
-        if self._keeper is not None:
+        if self.started:
             raise LaunchError("the server was started already")
         installation = find_installation()
         check_shared_memory()
         self._endpoints = choose_endpoints(self.options)
         self._shm_prefix = f"megatick-{secrets.token_hex(6)}-"
-        self._directory = Path(tempfile.mkdtemp(prefix="megatick-"))  # mode 0700
+        self._directory = make_private(self.repository.path)
         try:
             prepared = prepare(installation, self._directory)
             command = triton_command(
                 installation,
-                repository=self.repository.path,
+                repository=self._directory / MODELS,
                 backends=prepared.backends,
                 endpoints=self._endpoints,
                 options=self.options,
@@ -178,7 +183,7 @@ class TritonServer:
         deadline = time.monotonic() + self.options.ready_timeout_s
         # Only once our own log says so: another server may have taken the port.
         while not (self._listens.is_set() and is_ready(self.endpoints)):
-            if not self.running or diagnosis.hangs(self.log):
+            if not self.running or diagnosis.hangs(self._log_lines()):
                 self.stop()
                 raise self._why_not_ready()
             if time.monotonic() > deadline:

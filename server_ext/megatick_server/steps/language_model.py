@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from megatick_contract.repository import GRAPH_FILE
 from megatick_contract.steps import (
     INPUT_IDS,
     LANGUAGE_MODEL,
@@ -38,7 +39,7 @@ class LanguageModel:
         folder = ModelFolder.of(triton_args)
         settings = folder.settings(LanguageModelSettings)
         engine = PackedEngine(
-            folder.path / "model.onnx",
+            folder.path / GRAPH_FILE,
             precision=settings.precision,
             max_batch_tokens=settings.max_batch_tokens,
             threads=len(os.sched_getaffinity(0)),

@@ -10,6 +10,7 @@ import numpy as np
 
 from megatick_contract.prices import ELAPSED_S, PRICES, SENTIMENT_STATE
 from megatick_contract.rejections import Rejection
+from megatick_contract.repository import TOKENIZER_FILE
 from megatick_contract.steps import (
     INPUT_IDS,
     LONGEST,
@@ -46,7 +47,7 @@ class Preprocess:
         folder = ModelFolder.of(triton_args)
         settings = folder.settings(PreprocessSettings)
         return cls(
-            TextTokenizer(folder.path / "tokenizer.json", max_tokens=settings.max_tokens)
+            TextTokenizer(folder.path / TOKENIZER_FILE, max_tokens=settings.max_tokens)
         )
 
     def __call__(

@@ -23,11 +23,12 @@ from megatick_contract.prices import (
     QUANTILES,
     SENTIMENT_STATE,
 )
+from megatick_contract.repository import FORECASTER_FILE
 from megatick_contract.steps import EARLIER_US, PRICE_FORECAST_STEP
 from megatick_server.adapter import Arrays, StepRequest
 from megatick_server.errors import RequestRefused
 from megatick_server.forecast import Forecaster, load_forecaster
-from megatick_server.settings import ForecastSettings, ModelFolder
+from megatick_server.settings import ModelFolder
 from megatick_server.validation import check_prices, check_state
 
 
@@ -36,7 +37,7 @@ class PriceForecast:
 
     model = PRICE_FORECAST_STEP
 
-    def __init__(self, forecaster: Forecaster, settings: ForecastSettings) -> None:
+    def __init__(self, forecaster: Forecaster, *, model_digest: str) -> None:
         self._forecaster = forecaster
         self._about: dict[str, Any] = {
             HORIZONS.name: forecaster.horizons_bars,
@@ -45,7 +46,7 @@ class PriceForecast:
             HALF_LIFE_S.name: (forecaster.half_life_s,),
             EDGE.name: forecaster.edge,
             EDGE_P_VALUE.name: forecaster.edge_p_value,
-            MODEL_DIGEST.name: (settings.model_digest.encode(),),
+            MODEL_DIGEST.name: (model_digest.encode(),),
         }
 
     @classmethod
@@ -53,8 +54,8 @@ class PriceForecast:
         """Load the forecaster of the version folder."""
         folder = ModelFolder.of(triton_args)
         return cls(
-            load_forecaster(folder.path / "forecaster.json"),
-            folder.settings(ForecastSettings),
+            load_forecaster(folder.path / FORECASTER_FILE),
+            model_digest=folder.model_digest(),
         )
 
     def __call__(

@@ -29,13 +29,15 @@ class SentimentScores:
 
     model = SENTIMENT_SCORES
 
-    def __init__(self, settings: SentimentSettings) -> None:
+    def __init__(self, settings: SentimentSettings, *, model_digest: str) -> None:
         self._settings = settings
+        self._model_digest = model_digest.encode()
 
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Read the step's settings."""
-        return cls(ModelFolder.of(triton_args).settings(SentimentSettings))
+        folder = ModelFolder.of(triton_args)
+        return cls(folder.settings(SentimentSettings), model_digest=folder.model_digest())
 
     def __call__(
         self, requests: Sequence[StepRequest]
@@ -52,9 +54,7 @@ class SentimentScores:
         answer: Arrays = {
             PROBABILITIES.name: probabilities,
             SCORE.name: score,
-            MODEL_DIGEST.name: np.full(
-                (rows, 1), self._settings.model_digest.encode(), object
-            ),
+            MODEL_DIGEST.name: np.full((rows, 1), self._model_digest, object),
         }
         if SENTIMENT_STATE.name in inputs:
             aged = decay(

@@ -32,22 +32,30 @@ class BadRows(Exception):
     """The request is refused for these values."""
 
 
-def sentiment(inputs: Arrays, *, truncation: str, timeout_ms: int) -> Arrays:
+def check(inputs: Arrays, *, truncation: str) -> None:
+    """Refuse blank texts, long ones where that was asked for, and windows of NaN."""
+    bad = []
+    for row, (raw,) in enumerate(inputs.get("TEXT", ())):
+        tokens = len(raw.split())
+        if not tokens:
+            bad.append(Rejection(row, "TEXT", "is blank"))
+        if tokens > WINDOW_TOKENS and truncation == "error":
+            problem = f"has {tokens} tokens, more than {WINDOW_TOKENS}"
+            bad.append(Rejection(row, "TEXT", problem))
+    for row, window in enumerate(inputs.get("PRICES", ())):
+        if np.isnan(window).all():
+            bad.append(Rejection(row, "PRICES", "has no price"))
+    if bad:
+        raise BadRows(describe(bad, rows=len(next(iter(inputs.values())))))
+
+
+def sentiment(inputs: Arrays, *, timeout_ms: int) -> Arrays:
     """Score texts.
 
     ``sleep S`` first sleeps S seconds; ``crash`` raises; ``timeout`` counts the request's
     timeout in milliseconds as its tokens.
     """
     texts = [text.decode() for text in inputs["TEXT"][:, 0]]
-    bad = [Rejection(r, "TEXT", "is blank") for r, t in enumerate(texts) if not t.strip()]
-    if truncation == "error":
-        bad += [
-            Rejection(r, "TEXT", f"has more than {WINDOW_TOKENS} tokens")
-            for r, t in enumerate(texts)
-            if len(t.split()) > WINDOW_TOKENS
-        ]
-    if bad:
-        raise BadRows(describe(bad, rows=len(texts)))
     for text in texts:
         if text.startswith("sleep "):
             time.sleep(float(text.split()[1]))
@@ -75,9 +83,6 @@ def forecast(inputs: Arrays, **_: Any) -> Arrays:
     """
     prices, state = inputs["PRICES"], inputs["SENTIMENT_STATE"]
     given = ~np.isnan(prices)
-    bad = [Rejection(r, "PRICES", "has no price") for r in np.flatnonzero(~given.any(1))]
-    if bad:
-        raise BadRows(describe(bad, rows=len(prices)))
     rows = len(prices)
     lines = np.outer(HORIZONS_BARS, np.arange(len(LEVELS)) - 3) / 1000
     start = given.argmax(axis=1)
@@ -139,9 +144,8 @@ class TritonPythonModel:
         }
         truncation = json.loads(request.parameters()).get("truncation", "head")
         try:
-            outputs = self.answer(
-                inputs, truncation=truncation, timeout_ms=request.timeout() // 1000
-            )
+            check(inputs, truncation=truncation)
+            outputs = self.answer(inputs, timeout_ms=request.timeout() // 1000)
         except BadRows as error:
             refusal = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
             return pb_utils.InferenceResponse([], error=refusal)

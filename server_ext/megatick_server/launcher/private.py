@@ -1,0 +1,76 @@
+"""A server's private directory, and why all that Triton starts is reached through it.
+
+Triton's Python backend starts each stub with ``bash -c`` and quotes nothing, so a space in
+a path splits it and ``$(…)`` in a path is run (tried).  What reaches that command is the
+backend directory, the model's path, and the model's name.  The first two are therefore
+inside this directory, whose path is plain, and the models behind a link.
+
+Source: triton-inference-server/python_backend, ``src/stub_launcher.cc``, release 24.10.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from megatick_server.errors import InstallationError
+
+PREFIX: Final = "megatick-"
+MODELS: Final = "models"
+"""The link to the model repository."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./+-]+")
+PLAIN_CHARACTERS: Final = "letters, digits and _ . / + -"
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a shell reads this as one word, and as itself."""
+    return _PLAIN.fullmatch(text) is not None
+
+
+def temporary_folder() -> Path:
+    """Find where private directories may be made.
+
+    Raises:
+        InstallationError: a shell would not read its path as it is written.
+    """
+    try:
+        folder = Path(tempfile.gettempdir()).absolute()
+    except FileNotFoundError as error:
+        raise InstallationError(
+            "no folder for temporary files can be written to",
+            remedy="Set TMPDIR to one that can.",
+        ) from error
+    if not is_plain(str(folder)):
+        raise InstallationError(
+            f"the folder for temporary files is {str(folder)!r}, and Triton's Python "
+            "backend hands such a path to a shell, unquoted",
+            remedy=f"Set TMPDIR to a folder whose path has only {PLAIN_CHARACTERS}.",
+        )
+    return folder
+
+
+def make_private(repository: Path) -> Path:
+    """Make a directory for one server, with a link to what it serves.
+
+    Args:
+        repository: the model repository; an absolute path of any characters.
+
+    Returns:
+        Its path: mode 0700, and plain.  The caller removes it.
+
+    Raises:
+        InstallationError: it cannot be made.
+    """
+    folder = temporary_folder()
+    try:
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+    except OSError as error:
+        raise InstallationError(
+            f"no directory can be made in {folder}: {error.strerror}",
+            remedy="Set TMPDIR to a folder where one can.",
+        ) from error
+    (directory / MODELS).symlink_to(repository)
+    return directory
