@@ -130,12 +130,12 @@ def warn_of_exposures(options: ServeOptions, console: Console) -> None:
 def run_until_signalled(
     server: TritonServer, console: Console, log: _LogLines | None = None
 ) -> None:
-    """Start a server, print how to call it, and stop it on SIGINT, SIGTERM or SIGHUP.
+    """Run a server, print how to call it, and stop it on SIGINT, SIGTERM or SIGHUP.
 
     A second signal while it stops ends the requests in flight, too.
 
     Args:
-        server: not started yet.
+        server: started here, unless it was already.
         console: where to print.
         log: what shows the server's log lines.
 
@@ -146,7 +146,8 @@ def run_until_signalled(
         try:
             models = len(server.repository.models)
             with console.status(f"Loading {models} models…"):
-                server.start()
+                if not server.started:
+                    server.start()
                 server.wait_ready()
             if log is not None:
                 log.ready = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from numbers import Real
@@ -32,12 +33,16 @@ class Deadline:
         Raises:
             BadRequest: not a number of seconds above 0, and at most ``LONGEST_S``.
         """
-        if not (isinstance(timeout_s, Real) and 0 < timeout_s <= LONGEST_S):
+        given: object = timeout_s  # not all callers check their types
+        try:
+            seconds = float(given) if isinstance(given, Real) else math.nan
+        except OverflowError:  # an int beyond all floats
+            seconds = math.inf
+        if not 0 < seconds <= LONGEST_S:
             raise BadRequest(
                 "timeout_s: expected a finite number of seconds > 0, at most "
-                f"{LONGEST_S:g}, found {timeout_s!r:.40}"
+                f"{LONGEST_S:g}, found {given!r:.40}"
             )
-        seconds = float(timeout_s)
         return cls(seconds, time.monotonic() + seconds)
 
     def left_s(self) -> float:

@@ -90,7 +90,7 @@ def _histories(prices: Any) -> tuple[list[Any], tuple[str | None, ...], bool]:
     return list(prices), (None,) * len(prices), False
 
 
-def _axes(value: object) -> int:
+def _axes(value: Any) -> int:
     try:
         return np.ndim(value)
     except ValueError:  # rows of different lengths

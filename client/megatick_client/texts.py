@@ -78,9 +78,8 @@ def truncation_parameter(truncation: object) -> dict[str, str]:
 
 
 def _listed(texts: object) -> list[object]:
-    # An array without axes only looks iterable.
-    iterable = isinstance(texts, Iterable) and getattr(texts, "ndim", 1) != 0
-    if iterable and not isinstance(texts, bytes | bytearray):
+    bare = isinstance(texts, bytes | bytearray) or getattr(texts, "ndim", 1) == 0
+    if isinstance(texts, Iterable) and not bare:  # an array without axes only looks it
         return list(texts)
     raise BadRequest(
         "texts: expected a str or a sequence of str, found "

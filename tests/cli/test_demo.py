@@ -13,15 +13,15 @@ import pytest
 MEGATICK = Path(sys.executable).with_name("megatick")
 
 
-def servers_of(repository: Path) -> list[str]:
-    """Processes whose command line names the repository."""
+def processes_naming(folder: Path) -> list[str]:
+    """Processes whose command line names the folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes()
         except OSError:
             continue  # it ended while we looked
-        if os.fsencode(repository) in command and process.name != str(os.getpid()):
+        if os.fsencode(folder) in command and process.name != str(os.getpid()):
             found.append(process.name)
     return found
 
@@ -45,11 +45,13 @@ def test_what_the_demo_did_not_make_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.triton
 def test_the_demo_answers_and_leaves_no_server(tmp_path: Path) -> None:
-    out = tmp_path / "demo"
+    out, scratch = tmp_path / "demo", tmp_path / "scratch"
+    scratch.mkdir()  # the server's processes run from a private folder in here
 
     done = subprocess.run(
         [str(MEGATICK), "demo", "--out", str(out)],
         capture_output=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
         text=True,
         check=False,
     )
@@ -72,4 +74,5 @@ def test_the_demo_answers_and_leaves_no_server(tmp_path: Path) -> None:
     receipt = json.loads(Path(result["receipt"]).read_text())
     assert receipt["checkpoint"]["parameters"] == 134_515_008 + 3 * 576 + 3
     assert "claims no edge" in done.stdout
-    assert servers_of(out) == []
+    assert processes_naming(scratch) == []
+    assert list(scratch.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
-from megatick_server.launcher import Api
+from megatick_cli.serve import run_until_signalled
+from megatick_server.launcher import Api, ServeOptions, TritonServer
+from megatick_server.launcher.private import MODELS, PREFIX
 
 IDENTITY = Path(__file__).parents[1] / "server_ext" / "identity"
 FREE_PORTS = ("--grpc-port", "0", "--metrics-port", "0")
@@ -73,32 +78,39 @@ def serving(repository: Path) -> Iterator[Serving]:
     process.communicate()
 
 
-def processes_of(repository: Path) -> dict[int, list[str]]:
-    """Arguments of each process on this machine that names the repository, by pid."""
+def private_of(repository: Path) -> Path:
+    """The private directory of the repository's server, which its processes name."""
+    links = Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MODELS}")
+    (found,) = [link.parent for link in links if link.readlink() == repository]
+    return found
+
+
+def processes_of(private: Path) -> dict[int, list[str]]:
+    """Arguments of each process on this machine that names the directory, by pid."""
     found = {}
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             arguments = file.read_bytes().decode(errors="replace").split("\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if any(str(repository) in each for each in arguments):
+        if any(str(private) in each for each in arguments):
             found[int(file.parent.name)] = arguments
     return found
 
 
-def triton_of(repository: Path) -> tuple[int, list[str]]:
-    """The pid and arguments of the repository's ``tritonserver``."""
+def triton_of(private: Path) -> tuple[int, list[str]]:
+    """The pid and arguments of the directory's ``tritonserver``."""
     (found,) = [
         (pid, arguments)
-        for pid, arguments in processes_of(repository).items()
+        for pid, arguments in processes_of(private).items()
         if arguments[0].endswith("bin/tritonserver")
     ]
     return found
 
 
-def segments_of(repository: Path) -> Callable[[], list[Path]]:
+def segments_of(private: Path) -> Callable[[], list[Path]]:
     """How to list the shared memory of a running server, also once it is gone."""
-    _, arguments = triton_of(repository)
+    _, arguments = triton_of(private)
     (prefix,) = [
         argument.rpartition("=")[2]
         for argument in arguments
@@ -138,7 +150,7 @@ def test_an_unknown_api_is_bad_usage() -> None:
 def test_a_signal_stops_it_clean(
     serving: Serving, repository: Path, signalled: signal.Signals
 ) -> None:
-    segments = segments_of(repository)
+    segments = segments_of(private := private_of(repository))
     assert segments()
     started = time.monotonic()
 
@@ -148,7 +160,8 @@ def test_a_signal_stops_it_clean(
     assert (serving.process.returncode, stderr) == (0, "")
     assert "Stopped." in stdout
     assert time.monotonic() - started < 10
-    assert not processes_of(repository)
+    assert not processes_of(private)
+    assert not private.exists()
     assert not segments()
 
 
@@ -163,29 +176,63 @@ def test_says_where_it_listens(serving: Serving) -> None:
 @pytest.mark.triton
 def test_a_killed_launcher_leaves_no_server(serving: Serving, repository: Path) -> None:
     """SIGKILL cannot be caught, so it is the keeper that ends the server."""
-    segments = segments_of(repository)
+    segments = segments_of(private := private_of(repository))
     assert segments()
 
     serving.process.kill()
     serving.process.communicate()
 
     deadline = time.monotonic() + 15
-    while processes_of(repository) and time.monotonic() < deadline:
+    while processes_of(private) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not processes_of(repository)
+    assert not processes_of(private)
     assert not segments()
 
 
 @pytest.mark.triton
 def test_a_server_that_dies_fails_the_command(serving: Serving, repository: Path) -> None:
-    pid, _ = triton_of(repository)
+    pid, _ = triton_of(private := private_of(repository))
 
     os.kill(pid, signal.SIGKILL)
     _, stderr = serving.process.communicate(timeout=15)
 
     assert serving.process.returncode == 1
     assert "ended on its own" in stderr
-    assert not processes_of(repository)
+    assert not processes_of(private)
+
+
+@pytest.mark.triton
+def test_a_server_that_runs_already_is_only_waited_for(repository: Path) -> None:
+    """As ``megatick demo --keep`` hands it over."""
+
+    class Interrupts(io.StringIO):
+        """The terminal of a user who stops it once the panel is there."""
+
+        def write(self, text: str) -> int:
+            written = super().write(text)
+            if "stops it" in text:
+                signal.raise_signal(signal.SIGTERM)
+            return written
+
+    shown = Interrupts()
+    with TritonServer(repository, ServeOptions(grpc_port=0, metrics_port=None)) as server:
+        pid = server.pid
+        run_until_signalled(server, Console(file=shown, width=120))
+
+        assert not server.running
+    assert server.pid == pid
+    assert server.endpoints.grpc in shown.getvalue()
+    assert shown.getvalue().endswith("Stopped.\n")
+
+
+@pytest.mark.parametrize("option", ["--ready-timeout", "--stop-timeout"])
+def test_a_timeout_that_never_ends_is_refused(repository: Path, option: str) -> None:
+    process = start(repository, *FREE_PORTS, option, "inf")
+    stdout, stderr = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert "86400 s, found inf" in stderr
+    assert stdout == ""
 
 
 @pytest.mark.triton

@@ -123,7 +123,7 @@ def test_every_call_has_a_deadline(timeout_s: Any) -> None:
 
 
 def test_a_client_without_a_deadline_is_refused() -> None:
-    with pytest.raises(BadRequest, match="timeout_s: expected .* found None"):
+    with pytest.raises(BadRequest, match=r"timeout_s: expected .* found None"):
         Client(NOBODY, timeout_s=cast("float", None))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -154,12 +155,66 @@ class TestWhereItIs:
         with pytest.raises(CheckpointError, match=f"found {ITERATION}.*Pass one"):
             read_checkpoint(tmp_path)
 
-    @pytest.mark.parametrize("text", ["", "latest", "../7", "-7"])
+    @pytest.mark.parametrize("text", ["", "latest", "../7", "-7", "7" * 5000], ids=len)
     def test_a_tracker_of_nonsense(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "latest_checkpointed_iteration.txt").write_text(text)
 
         with pytest.raises(CheckpointError, match="expected a whole number"):
             read_checkpoint(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("inside", "given"),
+        [
+            (f"{ITERATION}/mp_rank_00", "model_optim_rng.pt"),
+            (f"{ITERATION}/mp_rank_00", "."),
+            (ITERATION, "mp_rank_00"),
+            (ITERATION, "mp_rank_00/model_optim_rng.pt"),
+            (ITERATION, "."),
+            ("", ITERATION),
+        ],
+    )
+    def test_a_relative_path(
+        self, monkeypatch: pytest.MonkeyPatch, inside: str, given: str
+    ) -> None:
+        monkeypatch.chdir(GOLDEN / "gpt2" / inside)
+
+        read = read_checkpoint(given)
+
+        assert read.iteration == 7
+        assert read.path == GOLDEN / "gpt2" / ITERATION
+
+    @pytest.mark.parametrize("given", ["", "model_optim_rng.pt"], ids=["folder", "file"])
+    def test_a_lone_file(self, tmp_path: Path, gpt2: Checkpoint, given: str) -> None:
+        lone = tmp_path / "lone"
+        lone.mkdir()
+        shutil.copy(gpt2.files[0], lone)
+        (tmp_path / "mp_rank_00").mkdir()  # of another model, for all one can know
+
+        read = read_checkpoint(lone / given)
+
+        assert equal_weights(read, gpt2)
+        assert read.path == lone
+        assert read.files == (lone / "model_optim_rng.pt",)
+
+    def test_a_lone_file_of_several(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        sizes: dict[str, Any] = {
+            "tensor_model_parallel_size": 2,
+            "pipeline_model_parallel_size": 2,
+        }
+        file = save_torch(tmp_path, gpt2, **sizes) / "mp_rank_00" / "model_optim_rng.pt"
+        lone = Path(shutil.copy(file, tmp_path))
+
+        with pytest.raises(CheckpointError) as refusal:
+            read_checkpoint(lone)
+
+        message = str(refusal.value)
+        assert message.startswith(f"{lone}: expected 4 ranks: 2 tensor-parallel x 2")
+        needed = "mp_rank_00_000, mp_rank_00_001, mp_rank_01_000, mp_rank_01_001, each"
+        assert needed in message
+
+    def test_a_path_that_no_system_has(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match="File name too long"):
+            read_checkpoint(tmp_path / ("x" * 300))
 
     def test_a_tracker_to_nowhere(self, tmp_path: Path) -> None:
         (tmp_path / "latest_checkpointed_iteration.txt").write_text("12")
@@ -235,6 +290,11 @@ class TestArgs:
             ({"norm_epsilon": None, "layernorm_epsilon": 1e-3}, "norm_epsilon", 1e-3),
             ({"kv_channels": None}, "kv_channels", 8),
             ({"ffn_hidden_size": None}, "ffn_hidden_size", None),
+            ({"rotary_base": None}, "rotary_base", 10000.0),
+            ({"rotary_percent": None}, "rotary_percent", 1.0),
+            ({"normalization": None}, "normalization", "LayerNorm"),
+            ({"add_bias_linear": None}, "linear_bias", True),
+            ({"padded_vocab_size": None}, "vocab_size", 128),
             (
                 {"apply_layernorm_1p": None, "layernorm_zero_centered_gamma": True},
                 "zero_centered_gamma",
@@ -300,7 +360,7 @@ class TestArgs:
     def test_a_needed_one_is_missing(self, tmp_path: Path, gpt2: Checkpoint) -> None:
         folder = save_torch(tmp_path, gpt2, hidden_size=None)
 
-        with pytest.raises(CheckpointError, match="in the arg hidden_size"):
+        with pytest.raises(CheckpointError, match="in the field hidden_size, found none"):
             read_checkpoint(folder)
 
 
@@ -331,9 +391,52 @@ class TestContradictions:
 
         message = str(refusal.value)
         assert name in message
-        assert "expected floating-point values of shape (64, 32)" in message
+        assert "of shape (64, 32)" in message
         assert "found torch.float32 of shape (32, 32)" in message
         assert "tensor-parallel shard missing" in message
+
+    @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+    def test_a_weight_that_is_no_number(
+        self, tmp_path: Path, gpt2: Checkpoint, number: float, dtype: torch.dtype
+    ) -> None:
+        weights = {name: tensor.to(dtype) for name, tensor in gpt2.weights.items()}
+        name = "decoder.layers.1.mlp.linear_fc1.weight"
+        weights[name][3, 5] = number
+        folder = save_torch(tmp_path, replace(gpt2, weights=weights))
+
+        with pytest.raises(CheckpointError, match="1 of 2048 NaN or inf") as refusal:
+            read_checkpoint(folder)
+        assert refusal.value.tensor == name
+
+    def test_a_tied_table_that_is_no_number(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        """A NaN is not equal to its own copy, yet the copy is not what is wrong."""
+        table = gpt2.weights["embedding.word_embeddings.weight"].clone()
+        table[0] = math.nan
+        tied = {"embedding.word_embeddings.weight": table, "output_layer.weight": table}
+        folder = save_torch(tmp_path, replace(gpt2, weights={**gpt2.weights, **tied}))
+
+        with pytest.raises(CheckpointError, match=r"word_embeddings.*32 of 4096 NaN"):
+            read_checkpoint(folder)
+
+    def test_values_at_the_edge_are_good(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        """Their sum is infinite; they are not."""
+        name = "decoder.layers.1.mlp.linear_fc1.weight"
+        edge = torch.full((64, 32), 65504.0, dtype=torch.float16)
+        folder = save_torch(tmp_path, replace(gpt2, weights={**gpt2.weights, name: edge}))
+
+        assert torch.equal(read_checkpoint(folder).weights[name], edge)
+
+    @pytest.mark.parametrize("dtype", [torch.int32, torch.float8_e4m3fn])
+    def test_values_without_a_scale(
+        self, tmp_path: Path, gpt2: Checkpoint, dtype: torch.dtype
+    ) -> None:
+        name = "decoder.layers.1.mlp.linear_fc1.weight"
+        other = {**gpt2.weights, name: torch.ones(64, 32).to(dtype)}
+        folder = save_torch(tmp_path, replace(gpt2, weights=other))
+
+        with pytest.raises(CheckpointError, match=f"of 16 bits at least.*{dtype}"):
+            read_checkpoint(folder)
 
     def test_a_vocabulary_of_half_the_rows(self, tmp_path: Path, gpt2: Checkpoint) -> None:
         folder = save_torch(tmp_path, gpt2, padded_vocab_size=256)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import io
+import math
 import os
 import pickle
 import shutil
@@ -17,7 +19,11 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 
 from megatick_export.checkpoint import read_checkpoint
 from megatick_export.checkpoint.pickles import imported_names, load_torch_file
-from megatick_export.errors import CheckpointError, HostileCheckpoint
+from megatick_export.errors import (
+    CheckpointError,
+    HostileCheckpoint,
+    UnsupportedArchitecture,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RANK_FILE = "iter_0000007/mp_rank_00/model_optim_rng.pt"
@@ -155,6 +161,197 @@ def test_every_import_of_a_pickle_is_listed(protocol: int) -> None:
     assert set(names) == {"posix.mkdir", "posix.rmdir"}
 
 
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
+
+WRONG_ARGS = [
+    ("hidden_size", "32"),
+    ("hidden_size", 32.0),
+    ("hidden_size", True),
+    ("hidden_size", 10**600),
+    ("num_layers", 2**40),
+    ("num_attention_heads", [4]),
+    ("num_attention_heads", -4),
+    ("kv_channels", "eight"),
+    ("ffn_hidden_size", {}),
+    ("padded_vocab_size", "128"),
+    ("norm_epsilon", "small"),
+    ("norm_epsilon", math.nan),
+    ("rotary_base", "10000"),
+    ("rotary_percent", math.inf),
+    ("position_embedding_type", ["rope"]),
+    ("normalization", 5),
+    ("swiglu", "False"),
+    ("add_bias_linear", 2),
+    ("group_query_attention", torch.ones(2)),
+    ("tensor_model_parallel_size", "one"),
+    ("tensor_model_parallel_size", ENDLESS),
+    ("pipeline_model_parallel_size", 1.5),
+]
+
+
+def shortly(value: object) -> str:
+    """Name a test: pytest itself would write all the digits."""
+    return value if isinstance(value, str) and len(value) < 40 else type(value).__name__
+
+
+def spoil(path: Path, **changes: Any) -> Path:
+    """Write a golden file again with other things in it; ``args_x`` changes the arg x."""
+    whole = read_checkpoint(path if path.name.startswith("model") else path.parent)
+    args = dict[str, Any](whole.args)
+    for name in [name for name in changes if name.startswith("args_")]:
+        args[name.removeprefix("args_")] = changes.pop(name)
+    state: dict[str, Any] = {"args": argparse.Namespace(**args), "checkpoint_version": 3.0}
+    if path.name.startswith("model"):
+        state["model"] = dict(whole.weights)
+    content = io.BytesIO()  # the file itself is mapped into the weights
+    torch.save({**state, **changes}, content)
+    path.write_bytes(content.getvalue())
+    return path
+
+
+@pytest.mark.parametrize(("arg", "value"), WRONG_ARGS, ids=shortly)
+def test_an_arg_of_another_type(
+    copied: Callable[[str], Path], arg: str, value: object
+) -> None:
+    path = spoil(copied("gpt2") / RANK_FILE, **{f"args_{arg}": value})
+
+    with pytest.raises(CheckpointError) as refusal:
+        read_checkpoint(path)
+
+    message = str(refusal.value)
+    assert arg in message
+    assert str(path.parents[1]) in message
+    assert len(message) < 300 + len(str(path))
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("arg", ["tensor_model_parallel_size", "num_attention_heads"])
+def test_an_arg_of_another_type_in_torch_dist(
+    copied: Callable[[str], Path], arg: str
+) -> None:
+    folder = copied("llama")
+    spoil(folder / COMMON_FILE, **{f"args_{arg}": "one"})
+
+    with pytest.raises(CheckpointError, match=f"whole number >= 1 in the field {arg}"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("value", [torch.ones(2), [10**600], "x" * 1000], ids=shortly)
+def test_a_forbidden_arg_is_shown_shortly(
+    copied: Callable[[str], Path], value: object
+) -> None:
+    path = spoil(copied("gpt2") / RANK_FILE, args_num_experts=value)
+
+    with pytest.raises(UnsupportedArchitecture, match="num_experts=") as refusal:
+        read_checkpoint(path)
+    assert len(str(refusal.value)) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("args", [{}, {"hidden_size": 32}, 5, [], "args"], ids=str)
+@pytest.mark.parametrize("absent_args", [None, {"num_layers": 2}], ids=["", "absent_args"])
+@pytest.mark.parametrize(("name", "file"), [("gpt2", RANK_FILE), ("llama", COMMON_FILE)])
+def test_args_that_are_no_namespace(
+    copied: Callable[[str], Path],
+    args: object,
+    absent_args: dict[str, int] | None,
+    name: str,
+    file: str,
+) -> None:
+    folder = copied(name)
+    path = spoil(folder / file, args=args)
+
+    with pytest.raises(CheckpointError, match=r"expected the run's args as") as refusal:
+        read_checkpoint(folder, absent_args=absent_args)
+    assert refusal.value.path == path
+
+
+@pytest.mark.parametrize("value", ["7", -1, 1.5, [7], 10**600, True], ids=shortly)
+@pytest.mark.parametrize(("name", "file"), [("gpt2", RANK_FILE), ("llama", COMMON_FILE)])
+def test_an_iteration_of_another_type(
+    copied: Callable[[str], Path], value: object, name: str, file: str
+) -> None:
+    folder = copied(name)
+    spoil(folder / file, iteration=value)
+
+    with pytest.raises(CheckpointError, match=r"whole number >= 0 in the field iteration"):
+        read_checkpoint(folder)
+
+
+@pytest.mark.parametrize("value", ["three", -1.0, math.nan, [3.0], {}], ids=shortly)
+def test_a_version_of_another_type(copied: Callable[[str], Path], value: object) -> None:
+    path = spoil(copied("gpt2") / RANK_FILE, checkpoint_version=value)
+
+    with pytest.raises(CheckpointError, match="number >= 0 in the field checkpoint_ver"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "missing"),
+    [
+        (
+            (3_000_000, 1),
+            "3000000 ranks: 3000000 tensor-parallel x 1 pipeline-parallel, found 1 without "
+            "mp_rank_01, mp_rank_02, mp_rank_03, mp_rank_04, mp_rank_05, mp_rank_06, "
+            "mp_rank_07, mp_rank_08 and 2999991 more",
+        ),
+        ((2**62, 2**62), "mp_rank_00_007, mp_rank_00_008 and "),
+    ],
+    ids=["millions", "more-than-memory"],
+)
+def test_more_ranks_than_can_be_listed(
+    copied: Callable[[str], Path], sizes: tuple[int, int], missing: str
+) -> None:
+    folder = copied("gpt2")
+    args = {
+        "args_tensor_model_parallel_size": sizes[0],
+        "args_pipeline_model_parallel_size": sizes[1],
+    }
+    spoil(folder / RANK_FILE, **args)
+    if sizes[1] > 1:
+        rank = folder / "iter_0000007" / "mp_rank_00"
+        rank.rename(rank.with_name("mp_rank_00_000"))
+
+    with pytest.raises(CheckpointError) as refusal:
+        read_checkpoint(folder)
+    assert missing in str(refusal.value)
+    assert len(str(refusal.value)) < 500 + len(str(folder))
+
+
+@pytest.mark.parametrize(
+    "model", [[1], "text", {1: torch.ones(1)}, {"a": {1: 2}}, {"deep": None}], ids=str
+)
+def test_a_model_of_other_things(copied: Callable[[str], Path], model: Any) -> None:
+    if model == {"deep": None}:
+        model["deep"] = model
+    path = spoil(copied("gpt2") / RANK_FILE, model=model)
+
+    with pytest.raises(CheckpointError, match="under 'model'"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "embedding.word_embeddings.weight",
+        "decoder.layers.0.self_attention.linear_qkv.weight",
+        "decoder.layers.0.mlp.linear_fc1.weight",
+    ],
+)
+@pytest.mark.parametrize("version", [0.0, 3.0])
+def test_a_weight_without_dimensions(
+    copied: Callable[[str], Path], name: str, version: float
+) -> None:
+    path = copied("gpt2") / RANK_FILE
+    model = dict(read_checkpoint(path).weights)
+    model[name] = torch.tensor(1.0)
+    spoil(path, model=model, checkpoint_version=version)
+
+    with pytest.raises(CheckpointError, match=r"of shape \(\)") as refusal:
+        read_checkpoint(path)
+    assert refusal.value.tensor == name
+
+
 TRUNCATED = [
     ("gpt2", RANK_FILE),
     ("llama", COMMON_FILE),
@@ -191,7 +388,7 @@ def test_a_missing_file_is_named(
         read_checkpoint(path.parents[file.count("/")])
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"[" * 10**5], ids=len)
 def test_metadata_json_of_nonsense(copied: Callable[[str], Path], content: bytes) -> None:
     folder = copied("llama")
     (folder / "iter_0000007" / "metadata.json").write_bytes(content)
@@ -236,3 +433,19 @@ def test_a_chunk_outside_its_tensor(
     with pytest.raises(CheckpointError, match="some of them outside") as refusal:
         read_checkpoint(folder)
     assert refusal.value.tensor == key
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("offset", -5), ("offset", "x"), ("length", -5), ("length", 2**70), ("length", None)],
+)
+def test_a_chunk_outside_its_file(
+    copied: Callable[[str], Path], field: str, value: object
+) -> None:
+    folder = copied("llama") / "iter_0000007"
+    metadata = FileSystemReader(folder).read_metadata()
+    setattr(next(iter(metadata.storage_data.values())), field, value)
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+
+    with pytest.raises(CheckpointError):
+        read_checkpoint(folder)

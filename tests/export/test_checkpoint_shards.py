@@ -191,6 +191,28 @@ class TestIncomplete:
         with pytest.raises(CheckpointError, match="between rank 0 and rank 1"):
             read_checkpoint(tmp_path)
 
+    @pytest.mark.parametrize(
+        ("name", "shape"),
+        [
+            ("decoder.layers.0.self_attention.linear_proj.weight", (32,)),
+            ("decoder.layers.0.self_attention.linear_qkv.weight", ()),
+            ("decoder.layers.0.mlp.linear_fc1.weight", (3, 32)),
+        ],
+    )
+    def test_shards_that_are_no_parts(
+        self, tmp_path: Path, name: str, shape: tuple[int, ...]
+    ) -> None:
+        whole = read_checkpoint(GOLDEN / "llama")
+        sizes = {"tensor_model_parallel_size": 2}
+        for rank in range(2):
+            part = of_rank(dict(whole.weights), rank, 2, gated=True)
+            state = {"model": {**part, name: torch.ones(shape)}}
+            save_rank(tmp_path, f"mp_rank_{rank:02d}", whole, state, **sizes)
+
+        with pytest.raises(CheckpointError, match=re.escape(f"shape {shape}")) as refusal:
+            read_checkpoint(tmp_path)
+        assert refusal.value.tensor == name
+
     def test_expert_parallel_folders(self, tmp_path: Path) -> None:
         (tmp_path / "mp_rank_00_000_001").mkdir()
 

@@ -6,10 +6,13 @@ That megatron-core itself loads them is checked by hand: ``make_checkpoints.py -
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import math
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -132,6 +135,40 @@ def test_what_no_arg_of_megatron_says(tmp_path: Path, llama: Checkpoint) -> None
     with pytest.raises(UnsupportedArchitecture, match="gated=True"):
         write_checkpoint(tmp_path / "new", architecture, llama.weights)
     assert not (tmp_path / "new").exists()
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path, llama: Checkpoint) -> None:
+    weights = dict(llama.weights)
+    weights["output_layer.weight"] = torch.full((128, 32), math.nan)
+
+    with pytest.raises(CheckpointError, match=r"output_layer\.weight.*4096 of 4096 NaN"):
+        write_checkpoint(tmp_path / "new", llama.architecture, weights)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path, llama: Checkpoint) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(CheckpointError, match=r"file/new/iter_0000000.*Not a directory"):
+        write_checkpoint(tmp_path / "file" / "new", llama.architecture, llama.weights)
+
+
+def test_no_room_for_the_tracker(
+    tmp_path: Path, llama: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last to be written, and without it nothing of the rest is found."""
+    write = Path.write_text
+
+    def refuse(path: Path, text: str, **options: Any) -> int:
+        if "latest" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+
+    with pytest.raises(CheckpointError, match="No space left"):
+        write_checkpoint(tmp_path / "new", llama.architecture, llama.weights)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+import tempfile
 import threading
 import time
 import urllib.request
@@ -20,6 +21,7 @@ import tritonclient.grpc as triton
 
 from megatick_server.errors import (
     AddressError,
+    InstallationError,
     LaunchError,
     ModelLoadError,
     ReadyTimeoutError,
@@ -28,6 +30,7 @@ from megatick_server.errors import (
 from megatick_server.launcher import Api, ServeOptions, TritonServer
 from megatick_server.launcher import server as server_module
 from megatick_server.launcher.command import CLOSED_HEADER
+from megatick_server.launcher.private import MODELS
 
 pytestmark = pytest.mark.triton
 
@@ -187,6 +190,87 @@ def test_callers_can_unload_and_load_where_that_was_opened(
         assert wait_until(lambda: not client.is_model_ready("identity"), 10)
         client.load_model("identity")
         assert client.is_model_ready("identity")
+
+
+# --- a path is no command -------------------------------------------------------------
+
+
+@pytest.fixture
+def odd_repository(tmp_path: Path, write_model: WriteModel) -> Path:
+    """A repository whose path a shell would split and unquote."""
+    odd = tmp_path / "it's two words" / 'a"\\n;' / "repository"
+    odd.parent.mkdir(parents=True)
+    return write_model().rename(odd)
+
+
+def test_runs_no_command_in_a_path(tmp_path: Path, write_model: WriteModel) -> None:
+    """``HOME`` is the server's private directory."""
+    odd = tmp_path / "j$(touch ${HOME}pwned)"
+    odd.mkdir()
+    server = TritonServer(write_model().rename(odd / "repository"), ON_FREE_PORTS)
+
+    try:
+        with server:
+            assert identity(server.endpoints.grpc, 4.0) == 4.0
+    finally:
+        touched = Path(f"{server._directory}pwned")
+        was_run = touched.exists()
+        touched.unlink(missing_ok=True)
+    assert not was_run
+
+
+def test_serves_a_path_of_any_characters(odd_repository: Path) -> None:
+    lines: list[str] = []
+    with TritonServer(odd_repository, ON_FREE_PORTS, on_log=lines.append) as server:
+        assert identity(server.endpoints.grpc, 4.0) == 4.0
+
+    for log in (lines, server.log):
+        assert any(str(odd_repository) in line for line in log)
+        assert not any(str(server._directory / MODELS) in line for line in log)
+
+
+def test_names_the_path_that_was_asked_for(odd_repository: Path) -> None:
+    code = odd_repository / "identity" / "1" / "model.py"
+    code.write_text(FAILS.format(statement="raise ValueError(__file__)"))
+    failing = TritonServer(odd_repository, ON_FREE_PORTS)
+
+    with pytest.raises(ModelLoadError) as caught, failing:
+        pytest.fail("it is not ready")
+
+    (failure,) = caught.value.failures
+    place = f"({code}, line 4, in initialize)"
+    assert failure.reason == f"ValueError: {code} {place}"
+
+
+def test_names_the_path_of_a_missing_file(odd_repository: Path) -> None:
+    failing = TritonServer(odd_repository, ON_FREE_PORTS)
+    code = odd_repository / "identity" / "1" / "model.py"
+    code.unlink()
+
+    with pytest.raises(ModelLoadError) as caught, failing:
+        pytest.fail("it is not ready")
+
+    (failure,) = caught.value.failures
+    assert failure.model == "identity"
+    assert f"'{code}'" in failure.reason
+
+
+def test_refuses_to_start_where_a_shell_would_get_lost(
+    identity_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "two words"))
+
+    with pytest.raises(InstallationError, match="TMPDIR"):
+        TritonServer(identity_repository, ON_FREE_PORTS).start()
+
+
+def test_lets_nobody_else_read_what_passes_through_shared_memory(
+    server: TritonServer,
+) -> None:
+    segments = list(Path("/dev/shm").glob(f"{server.shm_prefix}*"))
+
+    assert segments
+    assert {segment.stat().st_mode & 0o777 for segment in segments} == {0o600}
 
 
 # --- the key is on the command line, and no use -----------------------------------------
@@ -370,8 +454,8 @@ def test_says_why_a_model_did_not_load(
     spoil: Callable[[Path], None], reason: str, write_model: WriteModel
 ) -> None:
     repository = write_model()
-    spoil(repository)
     failing = TritonServer(repository, ON_FREE_PORTS)
+    spoil(repository)  # since then; some of it would have been refused before
 
     with pytest.raises(ModelLoadError, match=f"identity: .*{reason}"), failing:
         pytest.fail("it is not ready")
@@ -473,10 +557,14 @@ def test_a_killed_keeper_leaves_nothing_either(write_model: WriteModel) -> None:
 
 
 def test_is_started_once(server: TritonServer) -> None:
+    assert server.started
     with pytest.raises(LaunchError, match="started already"):
         server.start()
 
 
 def test_has_no_address_before_it_starts(identity_repository: Path) -> None:
+    server = TritonServer(identity_repository)
+
+    assert not server.started
     with pytest.raises(LaunchError, match="not started"):
-        _ = TritonServer(identity_repository).endpoints
+        _ = server.endpoints

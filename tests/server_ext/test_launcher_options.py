@@ -6,12 +6,15 @@ import importlib.util
 import os
 import socket
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from megatick_contract.repository import PARTIAL_SUFFIX
 from megatick_server.errors import (
     AddressError,
     InstallationError,
@@ -33,7 +36,12 @@ from megatick_server.launcher.installation import (
     check_shared_memory,
     find_installation,
     prepare,
+    try_installation,
 )
+from megatick_server.launcher.keeper import sweep
+from megatick_server.launcher.private import MODELS, make_private
+
+WriteModel = Callable[..., Path]
 
 CLOSED = Endpoints(grpc="127.0.0.1:8001", http=None, metrics=None)
 
@@ -107,7 +115,11 @@ def test_models_are_loaded_by_callers_only_where_that_was_opened() -> None:
         pytest.param({"address": "localhost"}, "IPv4 address", id="name"),
         pytest.param({"metrics_address": "::1"}, "metrics address", id="ipv6"),
         pytest.param({"ready_timeout_s": 0.0}, "ready timeout", id="no-time"),
+        pytest.param({"ready_timeout_s": float("inf")}, "ready timeout", id="for-ever"),
         pytest.param({"stop_timeout_s": float("nan")}, "stop timeout", id="nan"),
+        pytest.param({"stop_timeout_s": float("inf")}, "stop timeout", id="endless"),
+        pytest.param({"stop_timeout_s": 1e300}, "0 to 86400 s", id="over-a-day"),
+        pytest.param({"stop_timeout_s": -1.0}, "stop timeout", id="negative"),
     ],
 )
 def test_refuses_an_option_by_name(options: dict[str, Any], said: str) -> None:
@@ -177,11 +189,116 @@ def test_refuses_what_is_no_whole_repository(tmp_path: Path) -> None:
     (tmp_path / "empty" / "model").mkdir()
     (tmp_path / "empty" / "model" / "config.pbtxt").touch()
     assert "no receipt.json" in refused(tmp_path / "empty")
-    (tmp_path / "receipt.json").touch()
-    (tmp_path / "half.partial").mkdir()
-    assert "never finished" in refused(tmp_path / "half.partial")
-    with pytest.raises(RepositoryError, match=r"half\.partial: was never finished"):
-        check_repository(tmp_path)
+
+
+UNFINISHED = ".repository.4321" + PARTIAL_SUFFIX
+
+
+@pytest.mark.parametrize(
+    ("written", "served"),
+    [
+        pytest.param(UNFINISHED, "repository", id="beside-its-place"),
+        pytest.param(UNFINISHED, UNFINISHED, id="itself"),
+        pytest.param(f"repository/{UNFINISHED}", "repository", id="inside"),
+    ],
+)
+def test_refuses_what_an_export_did_not_finish(
+    written: str, served: str, tmp_path: Path
+) -> None:
+    """It is written under a name of its own, and renamed once it is whole."""
+    (tmp_path / written / "identity").mkdir(parents=True)
+    (tmp_path / written / "identity" / "config.pbtxt").touch()
+
+    with pytest.raises(RepositoryError, match="was never finished") as caught:
+        check_repository(tmp_path / served)
+
+    assert caught.value.path == tmp_path / written
+
+
+def test_serves_beside_what_another_export_did_not_finish(write_model: WriteModel) -> None:
+    repository = write_model()
+    (repository.parent / UNFINISHED).mkdir()
+    (repository.parent / f".other{UNFINISHED}").mkdir()
+
+    assert check_repository(repository).models == ("identity",)
+    with pytest.raises(RepositoryError, match="does not exist"):
+        check_repository(repository.parent / "absent")
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_refuses_a_python_step_without_its_file(
+    quote: str, write_model: WriteModel
+) -> None:
+    """Triton would wait for it for ever."""
+    model = write_model() / "identity"
+    config = model / "config.pbtxt"
+    config.write_text(config.read_text().replace('"', quote))
+    (model / "2").mkdir()  # the one that Triton would load
+
+    with pytest.raises(RepositoryError, match="is missing, and its model is a Python step"):
+        check_repository(model.parent)
+
+    config.write_text(config.read_text() + f"default_model_filename: {quote}it.py{quote}")
+    (model / "1" / "it.py").touch()
+    (model / "2" / "it.py").touch()
+    assert check_repository(model.parent).models == ("identity",)
+
+
+def test_asks_no_other_backend_for_a_python_file(write_model: WriteModel) -> None:
+    model = write_model() / "identity"
+    config = model / "config.pbtxt"
+    config.write_text(config.read_text().replace('"python"', '"tensorrt"  # not "python"'))
+    (model / "1" / "model.py").unlink()
+
+    assert check_repository(model.parent).models == ("identity",)
+
+
+@pytest.mark.parametrize("name", ["two words", "$(id)", "a;b", "ä"])
+def test_refuses_a_model_whose_name_a_shell_reads_otherwise(
+    name: str, write_model: WriteModel
+) -> None:
+    with pytest.raises(RepositoryError, match="hands to a shell, unquoted") as caught:
+        check_repository(write_model(name))
+
+    assert caught.value.path.name == name
+
+
+@pytest.mark.parametrize("name", ["two words", "$(id)", "a;b", "ä", "a\nb"])
+def test_refuses_temporary_files_where_a_shell_would_get_lost(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+
+    with pytest.raises(InstallationError, match=r"unquoted.*Set TMPDIR to a folder whose"):
+        make_private(tmp_path)
+    with pytest.raises(InstallationError, match="Set TMPDIR"):
+        try_installation()
+    assert not list((tmp_path / name).iterdir())
+
+
+def test_a_private_directory_is_private_and_leads_to_the_models(tmp_path: Path) -> None:
+    repository = tmp_path / "two words"
+    repository.mkdir()
+
+    directory = make_private(repository)
+
+    try:
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert (directory / MODELS).resolve() == repository
+    finally:
+        sweep("megatick-none-", directory)
+    assert repository.is_dir()
+    assert not directory.exists()
+
+
+def test_names_a_temporary_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+
+    with pytest.raises(InstallationError, match=r"gone: No such file.*Set TMPDIR"):
+        make_private(tmp_path)
 
 
 def test_names_the_wheel_when_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from megatick_export.errors import CheckpointError
 
@@ -37,7 +37,7 @@ class Fields:
 
     def count(self, name: str, default: int | None = None, *, least: int = 1) -> int:
         """Read a whole number of at least ``least``; without a default it must be there."""
-        value = self.values.get(name)
+        value: Any = self.values.get(name)
         if value is None and default is not None:
             return default
         if _is_number(value, int) and least <= value <= _LARGEST:
@@ -46,16 +46,16 @@ class Fields:
 
     def number(self, name: str, default: float) -> float:
         """Read a finite number that is not negative."""
-        value = self.values.get(name)
+        value: Any = self.values.get(name)
         if value is None:
             return default
-        if _is_number(value, int | float) and 0 <= value <= _LARGEST:  # no NaN is
+        if _is_number(value, int | float) and 0 <= value <= _LARGEST:  # a NaN is not
             return float(value)
         raise self._refused(name, "a finite number >= 0")
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Read True or False, as which argparse may also have kept 1 and 0."""
-        value = self.values.get(name)
+        value: Any = self.values.get(name)
         if value is None:
             return default
         if not isinstance(value, int) or value not in (0, 1):
@@ -64,7 +64,7 @@ class Fields:
 
     def word(self, name: str, default: str) -> str:
         """Read a string."""
-        value = self.values.get(name)
+        value: Any = self.values.get(name)
         if value is None:
             return default
         if not isinstance(value, str):
@@ -87,7 +87,7 @@ class Fields:
         )
 
 
-def _is_number(value: Any, kind: type | UnionType) -> TypeGuard[Any]:
+def _is_number(value: Any, kind: type | UnionType) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

@@ -23,6 +23,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -35,9 +36,14 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _POLL_S: Final = 0.2
 
 
+def segments(shm_prefix: str) -> Iterator[Path]:
+    """List a server's segments of shared memory."""
+    return SHARED_MEMORY.glob(f"{shm_prefix}*")
+
+
 def sweep(shm_prefix: str, directory: Path) -> None:
     """Remove a server's shared memory and its private directory, if any is left."""
-    for segment in SHARED_MEMORY.glob(f"{shm_prefix}*"):
+    for segment in segments(shm_prefix):
         segment.unlink(missing_ok=True)
     shutil.rmtree(directory, ignore_errors=True)
 

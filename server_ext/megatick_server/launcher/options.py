@@ -11,6 +11,9 @@ from megatick_server.errors import OptionsError
 
 LOOPBACK: Final = "127.0.0.1"
 
+DAY_S: Final = 86_400.0
+"""The longest timeout; Triton counts its own in 32 bits."""
+
 TRITON_RELEASE: Final = "Triton 2.51.0 (release 24.10)"
 SAFE_CONTAINER: Final = "nvcr.io/nvidia/tritonserver:25.07-py3"
 """The first release with the fixes that TRITON_RELEASE lacks.
@@ -66,9 +69,9 @@ class ServeOptions:
         metrics_address: IPv4 address on which metrics listen.
         opened: APIs that are not restricted, beyond health, metadata and inference.
             ``MODEL_REPOSITORY`` also lets callers load and unload models.
-        ready_timeout_s: how long loading may take, in seconds, > 0.
-        stop_timeout_s: how long a stop waits for requests in flight, in seconds, ≥ 0,
-            before the process is killed.
+        ready_timeout_s: how long loading may take, in seconds, > 0 and at most a day.
+        stop_timeout_s: how long a stop waits for requests in flight before the process
+            is killed, in seconds, ≥ 0 and at most a day.
         log_verbose: Triton's verbosity, ≥ 0.
     """
 
@@ -114,13 +117,15 @@ class ServeOptions:
                     option, expected=f"another port than the {seen[port]}", found=port
                 )
             seen[port] = option
-        if not self.ready_timeout_s > 0:
+        if not 0 < self.ready_timeout_s <= DAY_S:
             raise OptionsError(
-                "ready timeout", expected="more than 0 s", found=self.ready_timeout_s
+                "ready timeout",
+                expected=f"more than 0 s, at most {DAY_S:.0f} s",
+                found=self.ready_timeout_s,
             )
-        if not self.stop_timeout_s >= 0:
+        if not 0 <= self.stop_timeout_s <= DAY_S:
             raise OptionsError(
-                "stop timeout", expected="0 s or more", found=self.stop_timeout_s
+                "stop timeout", expected=f"0 to {DAY_S:.0f} s", found=self.stop_timeout_s
             )
 
     @property

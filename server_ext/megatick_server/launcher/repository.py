@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from megatick_contract.repository import PARTIAL_SUFFIX, RECEIPT_FILE
 from megatick_server.errors import RepositoryError
-
-RECEIPT: Final = "receipt.json"
-PARTIAL: Final = ".partial"
-"""How the exporter names what it has not finished writing."""
+from megatick_server.launcher.private import PLAIN_CHARACTERS, is_plain
 
 _EXPORT: Final = "`megatick export` writes one."
+_PYTHON: Final = re.compile(r"""^\s*backend\s*:\s*["']python["']""", re.M)
+_CODE: Final = re.compile(
+    r"""^\s*default_model_filename\s*:\s*["'](?P<name>[^"']+)""", re.M
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Repository:
 
 
 def check_repository(path: Path) -> Repository:
-    """Look at the folders; no model is opened.
+    """Look at the folders and configs; no model is opened.
 
     Args:
         path: a folder of model folders, each with its ``config.pbtxt``, and of the
@@ -39,29 +43,76 @@ def check_repository(path: Path) -> Repository:
         RepositoryError: it is absent, half-written, or something else.
     """
     path = path.absolute()
+    for unfinished in _unfinished(path):
+        raise RepositoryError(
+            unfinished,
+            "was never finished: its export failed, or is still running",
+            remedy="Delete it and export again.",
+        )
     if not path.is_dir():
         problem = "is a file" if path.exists() else "does not exist"
         raise RepositoryError(
             path, f"{problem}, expected a model repository", remedy=_EXPORT
         )
-    unfinished = [each for each in (path, *path.iterdir()) if each.suffix == PARTIAL]
-    if unfinished:
-        raise RepositoryError(
-            unfinished[0],
-            "was never finished: its export failed, or is still running",
-            remedy="Delete it and export again.",
-        )
-    models = sorted(config.parent.name for config in path.glob("*/config.pbtxt"))
-    if not models:
+    configs = sorted(path.glob("*/config.pbtxt"))
+    if not configs:
         raise RepositoryError(
             path,
             "is not a model repository: no folder in it has a config.pbtxt",
             remedy=_EXPORT,
         )
-    if not (path / RECEIPT).is_file():
+    if not (path / RECEIPT_FILE).is_file():
         raise RepositoryError(
             path,
-            f"has models but no {RECEIPT}, which an export writes last",
+            f"has models but no {RECEIPT_FILE}, which an export writes last",
             remedy="Export it again.",
         )
-    return Repository(path, tuple(models))
+    for config in configs:
+        try:
+            _check_model(config)
+        except OSError as error:
+            raise RepositoryError(
+                config.parent,
+                f"cannot be read: {error.strerror}",
+                remedy="Let this user read it.",
+            ) from error
+    return Repository(path, tuple(config.parent.name for config in configs))
+
+
+def _unfinished(path: Path) -> Iterator[Path]:
+    """Find what an export left: at the path, in it, or where it was to become the path."""
+    if path.name.endswith(PARTIAL_SUFFIX) and path.exists():
+        yield path
+    if path.is_dir():
+        yield from path.glob(f"*{PARTIAL_SUFFIX}")
+    elif not path.exists() and path.parent.is_dir():
+        for beside in path.parent.glob(f".*{PARTIAL_SUFFIX}"):
+            if beside.name.startswith(f".{path.name}."):
+                yield beside
+
+
+def _check_model(config: Path) -> None:
+    """Refuse a model on which Triton would hang instead of failing.
+
+    It waits for ever for a Python step without its file (tried for 120 s), and for one
+    whose name a shell reads otherwise.
+    """
+    folder = config.parent
+    if not is_plain(folder.name):
+        raise RepositoryError(
+            folder,
+            "is a model's name that Triton hands to a shell, unquoted",
+            remedy=f"Rename it with only {PLAIN_CHARACTERS}.",
+        )
+    text = config.read_text(encoding="utf-8", errors="replace")
+    if _PYTHON.search(text) is None:
+        return
+    named = _CODE.search(text)
+    for version in folder.iterdir():
+        code = version / (named["name"] if named else "model.py")
+        if version.name.isdecimal() and not code.is_file():
+            raise RepositoryError(
+                code,
+                "is missing, and its model is a Python step",
+                remedy="Export it again.",
+            )

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -183,7 +184,7 @@ class TritonServer:
         deadline = time.monotonic() + self.options.ready_timeout_s
         # Only once our own log says so: another server may have taken the port.
         while not (self._listens.is_set() and is_ready(self.endpoints)):
-            if not self.running or diagnosis.hangs(self._log_lines()):
+            if not self.running or diagnosis.hangs(self.log):
                 self.stop()
                 raise self._why_not_ready()
             if time.monotonic() > deadline:
@@ -193,6 +194,10 @@ class TritonServer:
                     timeout_s=self.options.ready_timeout_s, loading=loading
                 )
             time.sleep(_POLL_S)
+        # Requests' texts will pass through them, and Triton lets everybody read them.
+        for segment in keeper.segments(self._shm_prefix):
+            with contextlib.suppress(FileNotFoundError):
+                segment.chmod(0o600)
 
     @property
     def running(self) -> bool:
@@ -267,11 +272,17 @@ class TritonServer:
                     # Nobody to show it to is no reason to stop reading: with its pipe
                     # full, the server would stand still.
                     with contextlib.suppress(OSError):
-                        self._on_log(line)
+                        self._on_log(self._as_named(line))
+
+    def _as_named(self, text: str) -> str:
+        """Put the repository where Triton names our link to it."""
+        return text.replace(str(self._directory / MODELS), str(self.repository.path))
 
     def _why_not_ready(self) -> LaunchError:
-        if failures := diagnosis.model_failures(self.log):
-            return ModelLoadError(self.repository.path, failures)
+        # Read as Triton wrote it: the repository's path may hold a quote or a backslash.
+        if failures := diagnosis.model_failures(tuple(self._log)):
+            named = [replace(each, reason=self._as_named(each.reason)) for each in failures]
+            return ModelLoadError(self.repository.path, named)
         return self._why_it_ended("before it was ready")
 
     def _why_it_ended(self, when: str) -> LaunchError:
