@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,13 @@ from tiny import write_tiny
 MEGATICK = Path(sys.executable).with_name("megatick")
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(MEGATICK), *map(str, arguments)], capture_output=True, text=True, check=False
+        [str(MEGATICK), *map(str, arguments)],
+        capture_output=True,
+        env=os.environ | environment,
+        text=True,
+        check=False,
     )
 
 
@@ -27,11 +32,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_export_writes_the_repository_and_prints_its_evidence(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "repository"
+    out, scratch = tmp_path / "repository", tmp_path / "scratch"
+    scratch.mkdir()
 
-    done = run("export", checkpoint, "--out", out, "--precision", "fp32")
+    done = run(
+        "export", checkpoint, "--out", out, "--precision", "fp32", TMPDIR=str(scratch)
+    )
 
     assert (done.returncode, done.stderr) == (0, "")
+    assert not (scratch / ".ses").exists(), "onnxruntime has opened a telemetry session"
     assert "openvino fp32" in done.stdout
     assert (out / "receipt.json").is_file()
 
