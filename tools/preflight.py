@@ -10,7 +10,7 @@ import sys
 
 PYTHONS = ((3, 11), (3, 12))
 GLIBC = (2, 35)
-DISK_GB = 6
+DISK_GB = 6  # 2.0 for .venv, as much again while pip unpacks it, and 1.1 for the demo
 
 
 def problems():
