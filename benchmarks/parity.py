@@ -4,7 +4,8 @@
 
 The reference network runs in torch, float32, each text alone and unpadded; its distance
 from Megatron's own logits is tested on the golden checkpoints.  The others run the packed
-graph in ragged batches, and the last one is the served model over gRPC.
+graph in ragged batches.  The last ones are the served model over gRPC: the same texts in
+requests of many rows, and each in a request of its own with nothing beside it.
 """
 
 from __future__ import annotations
@@ -87,8 +88,13 @@ def main(
     served = f"served ({receipt['precision']})"
     options = ServeOptions(grpc_port=0, metrics_port=None)
     with TritonServer(repository, options) as server, console.status(served):
-        probabilities[served] = _served(server.endpoints.grpc, texts.texts)
+        probabilities[served] = _served(server.endpoints.grpc, texts.texts, at_once=True)
+        probabilities[f"{served}, each text alone"] = _served(
+            server.endpoints.grpc, texts.texts, at_once=False
+        )
 
+    in_batches, alone = list(probabilities.values())[-2:]
+    moved = np.abs(in_batches - alone).max()
     figures = []
     for name, found in probabilities.items():
         comparison = compare(name, found, class_probabilities(reference))
@@ -106,8 +112,16 @@ def main(
             }
         )
     console.print(_table(figures, texts=len(texts)))
+    console.print(
+        f"A probability moves by up to {moved:.1e} with the batch it is served in."
+    )
     if out is not None:
-        document = {"texts": len(texts), "machine": machine(), "engines": figures}
+        document = {
+            "texts": len(texts),
+            "machine": machine(),
+            "engines": figures,
+            "max_abs_probability_diff_batched_or_alone": float(moved),
+        }
         out.write_text(json.dumps(document, indent=2) + "\n")
 
 
@@ -120,9 +134,9 @@ def _in_batches(engine: Engine, tokens: Rows) -> Float32Array:
     return logits
 
 
-def _served(address: str, texts: tuple[str, ...]) -> Float32Array:
+def _served(address: str, texts: tuple[str, ...], *, at_once: bool) -> Float32Array:
     with Client(address, timeout_s=600) as client:
-        scored = client.score(list(texts))
+        scored = client.score(texts) if at_once else [client.score(text) for text in texts]
     return np.array(
         [
             [each.negative, each.neutral, each.positive]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import NoReturn
+from importlib import metadata
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -24,11 +25,30 @@ from megatick_contract import MegatickError
 
 app = typer.Typer(
     name="megatick",
-    help="Serve a Megatron-LM checkpoint with Triton: export it, host it, call it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"megatick {metadata.version('megatick')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Serve a Megatron-LM checkpoint with Triton: export it, host it, call it."""
+
+
 app.command()(demo)
 app.command()(inspect)
 app.command()(export)

@@ -26,7 +26,8 @@ def score(
         list[str] | None,
         typer.Argument(
             metavar="TEXT",
-            help="Texts to score; without any, --file or standard input is read.",
+            help="Texts to score; without any, or with a lone -, --file or standard input "
+            "is read.",
             show_default=False,
         ),
     ] = None,
@@ -81,9 +82,9 @@ def _texts(texts: list[str], file: Path | None) -> list[str]:
     """Take the texts from the one place that was given."""
     if texts and file:
         raise typer.BadParameter("give TEXT or --file, not both")
-    if texts:
+    if texts and texts != ["-"]:
         return texts
-    if file is None and sys.stdin.isatty():
+    if file is None and not texts and sys.stdin.isatty():
         raise typer.BadParameter("give TEXT, --file, or pipe in one text a line")
     raw = file.read_bytes() if file else sys.stdin.buffer.read()
     source = str(file or "standard input")

@@ -250,10 +250,11 @@ class Client:
         """
         texts, windows = read_texts(text), read_prices(prices)
         count = len(texts.texts)
-        if count != len(windows.array) or texts.single != windows.single:
+        if count != len(windows.array):
             raise BadRequest(
                 f"prices: expected one price history a text ({count} of them), found "
-                f"{len(windows.array)}.  Repeat the one that several texts are about."
+                f"{len(windows.array)}.  Repeat the one that several texts are about; of "
+                "a DataFrame each column is a symbol's, so pass df['close'] for one."
             )
         request = market_view_request(
             texts,

@@ -142,8 +142,10 @@ class Forecast:
         distances = np.abs(np.array(self.levels) - level)
         nearest = int(distances.argmin())
         if distances[nearest] > 1e-6:  # levels travel as float32
+            coverages = [round(2 * each - 1, 6) for each in self.levels if each > 0.5]
             raise BadRequest(
-                f"coverage: it needs level {level:g}, the forecast has {self.levels}"
+                f"coverage: expected one of {coverages}, whose two ends are among the "
+                f"forecast's levels, found {round(abs(1 - 2 * level), 6):g}"
             )
         return nearest
 

@@ -43,8 +43,10 @@ def read_prices(prices: object) -> PriceRows:
         prices: closes, oldest first, in one currency a row.
 
     Raises:
-        BadRequest: not numbers, or more than two axes; lists every such row.
+        BadRequest: not numbers, more than two axes, or an index of dates that runs
+            backwards; lists every such row.
     """
+    _refuse_newest_first(prices)
     histories, symbols, single = _histories(prices)
     windows = np.full((len(histories), WINDOW_BARS), np.nan)  # float64, (R, 64)
     rejections = []
@@ -52,7 +54,8 @@ def read_prices(prices: object) -> PriceRows:
         try:
             closes = _closes(history)
         except (TypeError, ValueError, OverflowError) as error:
-            problem = f"expected a row of numbers, found {error}"
+            named = "" if symbols[row] is None else f" in column {symbols[row]!r}"
+            problem = f"expected a row of numbers{named}, found {error}"
             rejections.append(Rejection(row, PRICES.name, problem))
             continue
         tail = closes[-WINDOW_BARS:]
@@ -88,6 +91,17 @@ def _histories(prices: Any) -> tuple[list[Any], tuple[str | None, ...], bool]:
             return [], (), False
         return [prices], (None,), True
     return list(prices), (None,) * len(prices), False
+
+
+def _refuse_newest_first(prices: Any) -> None:
+    """Many vendors send the newest bar first; dates in the index give that away."""
+    index = getattr(prices, "index", None)
+    dated = getattr(getattr(index, "dtype", None), "kind", "") == "M"
+    if dated and len(prices) > 1 and index[0] > index[-1]:  # type: ignore[index]
+        raise BadRequest(
+            f"prices: expected closes, oldest first, found an index from {index[0]} "  # type: ignore[index]
+            f"back to {index[-1]}: pass prices.sort_index()"  # type: ignore[index]
+        )
 
 
 def _axes(value: Any) -> int:

@@ -99,11 +99,12 @@ def test_json_lines(address: str) -> None:
     assert second["text"] == "±0"
 
 
-@pytest.mark.parametrize("source", ["file", "stdin"])
+@pytest.mark.parametrize("source", ["file", "stdin", "dash"])
 def test_one_text_a_line(address: str, tmp_path: Path, source: str) -> None:
     text = "up +\n\n  \nflat ≈\n"
     (tmp_path / "headlines.txt").write_text(text, encoding="utf-8")
-    given = ("--file", str(tmp_path / "headlines.txt")) if source == "file" else ()
+    file = str(tmp_path / "headlines.txt")
+    given = {"file": ("--file", file), "stdin": (), "dash": ("-",)}[source]
 
     _, printed, _ = run(*given, "--json", "--address", address, stdin=text)
 

@@ -104,7 +104,7 @@ def test_price_quantiles_and_interval(client: Client) -> None:
     ("horizon_bars", "coverage", "message"),
     [
         pytest.param(3, 0.8, r"expected one of \(1, 5, 20\), found 3", id="horizon"),
-        pytest.param(5, 0.7, "needs level 0.15, the forecast has", id="level"),
+        pytest.param(5, 0.7, "expected one of .* found 0.7", id="coverage"),
     ],
 )
 def test_interval_invents_nothing(

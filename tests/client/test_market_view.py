@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pandas as pd
 import pytest
 
 from megatick_client import (
@@ -75,6 +78,18 @@ def test_one_history_a_text(
 ) -> None:
     with pytest.raises(BadRequest, match=found):
         client.market_view(text, prices)
+
+
+def test_one_text_goes_with_one_history_however_it_is_held(client: Client) -> None:
+    closes = [1.0, 2.0, 4.0]
+
+    bare = client.market_view("up", closes)
+    frame: Any = pd.DataFrame({"close": closes})  # typed for many texts, taken for one
+    framed = client.market_view("up", frame)
+
+    assert framed.sentiment == bare.sentiment
+    assert framed.forecast.last_price == 4.0
+    assert framed.forecast.symbol == "close"
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,23 @@ def test_any_real_number_is_a_deadline(timeout_s: Any) -> None:
 def test_addresses(address: Any) -> None:
     with pytest.raises(BadRequest, match="address: expected HOST:PORT"):
         Client(address)
+
+
+NEWEST_FIRST = pd.Series(
+    [3.0, 2.0, 1.0], index=pd.date_range("2024-01-01", periods=3)[::-1]
+)
+
+
+@pytest.mark.parametrize("prices", [NEWEST_FIRST, NEWEST_FIRST.to_frame("ACME")])
+def test_dates_that_run_backwards_are_refused(prices: Any) -> None:
+    with pytest.raises(BadRequest, match=r"oldest first, found an index from 2024-01-03"):
+        Client(NOBODY).forecast(prices)
+
+
+def test_a_column_that_is_no_price_is_named() -> None:
+    frame = pd.DataFrame(
+        {"Date": pd.date_range("2024-01-01", periods=2), "close": [1.0, 2.0]}
+    )
+
+    with pytest.raises(BadRequest, match="numbers in column 'Date'"):
+        Client(NOBODY).forecast(frame)

@@ -25,11 +25,17 @@ def blocks(language: str) -> list[str]:
 
 
 def at_the_tests_server(code: str, served: Served) -> str:
+    """The code with this server's ports, and time enough for a busy machine."""
     endpoints = served.server.endpoints
     assert endpoints.http is not None
-    return code.replace("127.0.0.1:8001", endpoints.grpc).replace(
-        "127.0.0.1:8000", endpoints.http
-    )
+    for printed, ours in {
+        "127.0.0.1:8001": endpoints.grpc,
+        "127.0.0.1:8000": endpoints.http,
+        "timeout_s=0.5": "timeout_s=30",
+        "timeout=500_000, client_timeout=0.5": "timeout=30_000_000, client_timeout=30",
+    }.items():
+        code = code.replace(printed, ours)
+    return code
 
 
 @pytest.mark.triton
