@@ -20,12 +20,10 @@ class TokenizedText:
 
     Attributes:
         input_ids: int32, shape (tokens,).
-        total_tokens: tokens of the whole text, those cut off included.
         truncated: part of the text was cut off.
     """
 
     input_ids: npt.NDArray[np.int32]
-    total_tokens: int
     truncated: bool
 
 
@@ -57,19 +55,18 @@ class TextTokenizer:
     ) -> list[TokenizedText]:
         """Tokenize texts; those past the window keep their head or their tail.
 
-        With ``truncation="error"`` nothing is cut: the caller refuses the rows whose
-        ``total_tokens`` exceed ``max_tokens``.
+        With ``truncation="error"`` nothing is cut: the caller refuses the rows that are
+        longer than ``max_tokens``.
         """
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [self._fit(encoding, truncation) for encoding in encodings]
 
     def _fit(self, encoding: Encoding, truncation: Truncation) -> TokenizedText:
         room = self.max_tokens - self._added
-        total = len(encoding) + self._added
-        truncated = total > self.max_tokens and truncation != "error"
+        truncated = len(encoding) > room and truncation != "error"
         if truncated:
             # "right" cuts on the right: the head stays.
             direction = "right" if truncation == "head" else "left"
             encoding.truncate(room, direction=direction)
         whole = self._tokenizer.post_process(encoding)
-        return TokenizedText(np.array(whole.ids, np.int32), total, truncated)
+        return TokenizedText(np.array(whole.ids, np.int32), truncated)

@@ -43,7 +43,7 @@ def test_truncation_leaves_room_for_what_ends_every_text(
     assert short.input_ids.tolist() == [*letters("abcd"), END]
     assert not short.truncated
     assert long.input_ids.tolist() == [*letters(kept), END]
-    assert (long.truncated, long.total_tokens) == (True, 9)
+    assert long.truncated
 
 
 def test_nothing_is_cut_where_the_caller_refuses(tmp_path: Path) -> None:
