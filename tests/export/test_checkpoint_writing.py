@@ -9,13 +9,12 @@ import dataclasses
 import errno
 import json
 import math
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from full_disk import files_of_at_most
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 
 from megatick_export.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -171,30 +170,22 @@ def test_no_room_for_the_tracker(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def little_room() -> Iterator[None]:
-    """Let no file grow past 16 KiB, as a full disk would not."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (16 * 1024, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+LITTLE_ROOM = 16 * 1024
 
 
-@pytest.mark.usefixtures("little_room")
 def test_no_room(tmp_path: Path, llama: Checkpoint) -> None:
-    with pytest.raises(CheckpointError, match="Free some space"):
+    refused = pytest.raises(CheckpointError, match="Free some space")
+    with refused, files_of_at_most(LITTLE_ROOM):
         write_checkpoint(tmp_path / "new", llama.architecture, llama.weights)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_room_leaves_the_iteration_before(
-    tmp_path: Path, llama: Checkpoint, request: pytest.FixtureRequest
-) -> None:
+def test_no_room_leaves_the_iteration_before(tmp_path: Path, llama: Checkpoint) -> None:
     write_checkpoint(tmp_path, llama.architecture, llama.weights, iteration=1)
-    request.getfixturevalue("little_room")
 
-    with pytest.raises(CheckpointError, match="Free some space"):
+    refused = pytest.raises(CheckpointError, match="Free some space")
+    with refused, files_of_at_most(LITTLE_ROOM):
         write_checkpoint(tmp_path, llama.architecture, llama.weights, iteration=2)
 
     assert read_checkpoint(tmp_path).iteration == 1

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from full_disk import files_of_at_most
 from tiny import LLAMA, WINDOW, byte_tokenizer, random_weights, write_tiny
 from tokenizers import processors
 
@@ -252,20 +252,11 @@ def test_a_forecaster_that_is_none_is_refused(checkpoint: Path, tmp_path: Path) 
     assert leftovers(tmp_path) == ["forecaster.json"]
 
 
-@pytest.fixture
-def files_of_at_most_100_kb() -> Iterator[None]:
-    """Writes past 100 kB into one file fail, as they do on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.usefixtures("files_of_at_most_100_kb")
 def test_a_disk_that_fills_leaves_nothing_that_looks_whole(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(RepositoryError, match=r"could not be written.*nothing is left at"):
+    refused = pytest.raises(RepositoryError, match=r"could not be written.*nothing is left")
+    with refused, files_of_at_most(100_000):
         export_repository(checkpoint, tmp_path / "out", options=FP32)
 
     assert leftovers(tmp_path) == []
