@@ -22,7 +22,7 @@ class ExportOptions:
     """How a checkpoint is to be served.
 
     Attributes:
-        tokenizer: a ``tokenizer.json``; None takes the one beside the checkpoint.
+        tokenizer: its file or folder; None takes the one beside the checkpoint.
         forecaster: a forecaster's file; None takes the random walk.
         labels: what the checkpoint's class rows mean, in its own order.
         precision: ``auto`` takes bf16 where this CPU has it, else fp32.

@@ -57,7 +57,8 @@ class Receipt:
             carry it.
         created_utc: ISO 8601.
         checkpoint: what was read.
-        tokenizer: its file and SHA-256.
+        tokenizer: its kind, the SHA-256 of its files, and how it was proven to be the
+            same after its conversion.
         forecaster: SHA-256, what it was fitted on, and its edge per horizon.
         architecture: of the model, head included.
         labels: meaning of the checkpoint's class rows, in the checkpoint's order.
@@ -73,7 +74,7 @@ class Receipt:
     model_digest: str
     created_utc: str
     checkpoint: Source
-    tokenizer: Mapping[str, str]
+    tokenizer: Mapping[str, Any]
     forecaster: Mapping[str, Any]
     architecture: Architecture
     labels: tuple[str, ...]

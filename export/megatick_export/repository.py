@@ -39,7 +39,7 @@ from megatick_export.receipt import (
     versions,
 )
 from megatick_export.to_onnx import write_onnx
-from megatick_export.tokenizer import check_tokenizer, find_tokenizer
+from megatick_export.tokenizer import prepare_tokenizer
 
 
 def export_repository(
@@ -70,8 +70,8 @@ def export_repository(
         checkpoint = read_checkpoint(checkpoint)
     check_head(checkpoint)
     max_tokens = min(options.max_tokens, checkpoint.architecture.max_position_embeddings)
-    tokenizer = find_tokenizer(checkpoint, options.tokenizer)
-    check_tokenizer(tokenizer, checkpoint, max_tokens=max_tokens)
+    progress("converting the tokenizer")
+    tokenizer = prepare_tokenizer(checkpoint, options.tokenizer, max_tokens=max_tokens)
     precision = options.choose_precision()
 
     with _written(Path(out)) as folder:
@@ -81,7 +81,7 @@ def export_repository(
             ignore=shutil.ignore_patterns("__pycache__", ".gitkeep"),
             dirs_exist_ok=True,
         )
-        shutil.copyfile(tokenizer, _version(folder, PREPROCESS.name) / TOKENIZER_FILE)
+        tokenizer.write(_version(folder, PREPROCESS.name) / TOKENIZER_FILE)
         forecaster = _version(folder, PRICE_FORECAST.name) / FORECASTER_FILE
         if options.forecaster is not None:
             shutil.copyfile(options.forecaster, forecaster)
@@ -122,7 +122,10 @@ def export_repository(
                 parameters=checkpoint.num_parameters,
                 files=hash_files(checkpoint.path, checkpoint.files),
             ),
-            tokenizer={"file": str(tokenizer), "sha256": sha256(tokenizer)},
+            tokenizer={
+                **tokenizer.evidence(),
+                "files": {str(file): sha256(file) for file in tokenizer.source.files},
+            },
             forecaster=about_forecaster,
             architecture=checkpoint.architecture,
             labels=options.labels,
