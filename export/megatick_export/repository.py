@@ -34,7 +34,6 @@ from megatick_export.receipt_page import write_page
 from megatick_export.subject import Subject, prepare
 from megatick_export.to_onnx import move_onnx
 
-
 _TELL_THE_DIGEST: Final = (SENTIMENT_SCORES.name, PRICE_FORECAST.name)
 
 
