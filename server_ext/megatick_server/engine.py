@@ -13,9 +13,13 @@ import openvino as ov
 from megatick_contract.packing import packed_feed, plan_batches
 from megatick_server.errors import ArtefactError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "int8"]
 
-_OPENVINO_TYPES: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16"}
+_OPENVINO_TYPES: Final[dict[Precision, str]] = {
+    "fp32": "f32",
+    "bf16": "bf16",
+    "int8": "f32",  # what the graph itself does not quantise
+}
 
 
 class PackedEngine:
