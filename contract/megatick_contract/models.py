@@ -34,7 +34,7 @@ STAGE_US: Final = Tensor(
     "STAGE_US",
     "FP32",
     (ANY,),
-    "[stages] microseconds in each step, queues left out",
+    "[stages] microseconds in each step, queues left out; NaN where a step tells none",
     on_request=True,
 )
 

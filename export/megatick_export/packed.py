@@ -46,8 +46,7 @@ class PackedClassifier(nn.Module):
         for layer in earlier:
             hidden = _attend_everywhere(layer, hidden, rotation, layout)
         pooled = _attend_from_pooled(last, hidden, rotation, layout)  # (B, hidden)
-        logits: Tensor = network.classify(network.final_norm(pooled))
-        return logits
+        return network.classify(network.final_norm(pooled)).float()
 
 
 @dataclass(frozen=True)
