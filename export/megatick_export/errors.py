@@ -9,6 +9,7 @@ MegatickError
     ├── OptionsError                an option has a value that cannot be served
     ├── TokenizerError              its tokenizer is absent, corrupt or another model's
     ├── ParityError                 the exported graph is not the same model
+    ├── EngineError                 an engine cannot be built, or was built for another GPU
     └── RepositoryError             the model repository cannot be written
 """
 
@@ -99,6 +100,10 @@ class ParityError(ExportError):
         self.engine = engine
         self.expected = expected
         self.found = found
+
+
+class EngineError(ExportError):
+    """An engine cannot be built here, or the one that is there suits nothing here."""
 
 
 class OptionsError(ExportError):
