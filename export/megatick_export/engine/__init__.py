@@ -6,7 +6,7 @@ the configs of the TensorRT backend.
 """
 
 from megatick_export.engine.build import build_engine, read_record
-from megatick_export.engine.check import CompileCheck, check_compiles
+from megatick_export.engine.check import CompileCheck, check_compiles, check_repository
 from megatick_export.engine.layers import LayerReport
 from megatick_export.engine.profiles import BatchLimits, Profile
 from megatick_export.engine.record import EngineRecord
@@ -20,6 +20,7 @@ __all__ = [
     "Profile",
     "build_engine",
     "check_compiles",
+    "check_repository",
     "for_tensorrt",
     "read_record",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from megatick_export.engine.compile import compile_graph
+from megatick_export.engine.folder import EngineFolder
 from megatick_export.engine.layers import LayerReport
 from megatick_export.engine.library import load_library
 from megatick_export.engine.profiles import Profile
@@ -50,3 +51,21 @@ def check_compiles(
             CompileCheck(target, library.version, compiled.layers, compiled.seconds)
         )
     return checks
+
+
+def check_repository(
+    repository: Path, targets: Sequence[str], *, row_lengths: Iterable[int] | None = None
+) -> list[CompileCheck]:
+    """Compile the graph of a repository, with the profile that its plan would have.
+
+    Args:
+        repository: exported for TensorRT.
+        targets: as ``check_compiles`` takes them.
+        row_lengths: as ``build_engine`` takes them.
+
+    Raises:
+        EngineError: as ``check_compiles`` raises it.
+        RepositoryError: the repository is absent or was exported for another target.
+    """
+    folder = EngineFolder.of(repository)
+    return check_compiles(folder.graph, folder.profile(row_lengths), targets)

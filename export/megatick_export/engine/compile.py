@@ -79,7 +79,7 @@ def compile_graph(
     if timing_cache is not None:
         known = timing_cache.read_bytes() if timing_cache.is_file() else b""
         cache = config.create_timing_cache(known)
-        if not config.set_timing_cache(cache, False):  # noqa: FBT003 no keyword for it
+        if not config.set_timing_cache(cache, False):
             raise EngineError(
                 f"{timing_cache}: is the timing cache of another GPU or version: name "
                 "another file with --timing-cache"

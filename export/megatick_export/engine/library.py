@@ -56,9 +56,7 @@ def load_library(name: Name) -> Library:
             raise EngineError(
                 f"package {name!r} lacks a part of itself ({error.name}): reinstall it"
             ) from error
-        raise EngineError(
-            f"package {name!r} is not installed: {_INSTALL[name]}"
-        ) from error
+        raise EngineError(f"package {name!r} is not installed: {_INSTALL[name]}") from error
     except (ImportError, OSError) as error:
         raise EngineError(f"package {name!r} cannot be loaded: {error}") from error
     library = Library(name, str(module.__version__), module)
