@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
 PRECISION_HELP = "Of the served model; auto is bf16 where this CPU has it, else fp32."
 
+TOKENIZER_HELP = (
+    "tokenizer.json, SentencePiece .model or WordPiece vocab.txt; or a folder with one of "
+    "these, or with GPT-2's vocab.json and merges.txt."
+)
+
 
 def export(
     checkpoint: Annotated[
@@ -28,7 +33,7 @@ def export(
     out: Annotated[Path, typer.Option(help="Model repository to write; must not exist.")],
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="tokenizer.json.", show_default="beside the checkpoint"),
+        typer.Option(help=TOKENIZER_HELP, show_default="beside the checkpoint"),
     ] = None,
     forecaster: Annotated[
         Path | None,

@@ -48,10 +48,7 @@ def inspect(
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    from megatick_export.tokenizer import tokenizer_beside
-
     architecture = checkpoint.architecture
-    tokenizer = tokenizer_beside(checkpoint)
     return {
         "layout": checkpoint.layout,
         "iteration": checkpoint.iteration,
@@ -65,6 +62,20 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
             if architecture.classes is not None
             else "none"
         ),
-        "tokenizer": str(tokenizer) if tokenizer else "none beside the checkpoint",
+        "tokenizer": _tokenizer(checkpoint),
         "architecture": asdict(architecture),
     }
+
+
+def _tokenizer(checkpoint: Checkpoint) -> str:
+    """Say what it is, or what is wrong with it: the checkpoint is worth printing anyway."""
+    from megatick_export.errors import TokenizerError
+    from megatick_export.tokenizer import find_tokenizer, load_tokenizer
+
+    try:
+        source = find_tokenizer(checkpoint, None)
+        vocabulary = load_tokenizer(checkpoint, source).get_vocab_size()
+    except TokenizerError as error:
+        return str(error)
+    files = ", ".join(map(str, source.files))
+    return f"{source.kind}, {vocabulary:,} tokens, {source.origin}: {files}"

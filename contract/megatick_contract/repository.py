@@ -7,6 +7,12 @@ from typing import Final
 RECEIPT_FILE: Final = "receipt.json"
 """At the root; a repository without it is not whole."""
 
+RECEIPT_PAGE: Final = "receipt.html"
+"""At the root; the receipt as a page to read."""
+
+PROBE_FILE: Final = "probe.json"
+"""At the root: texts, and what the float32 reference answers to them."""
+
 SETTINGS_FILE: Final = "settings.json"
 """In a model's version folder: what the exporter tells that step."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +27,9 @@ from megatick_export.precision.fp8 import ONNX_TRANSLATIONS
 OPSET: Final = 20
 """Attention is decomposed below opset 23; onnxruntime, OpenVINO and TensorRT fuse it."""
 
+_LAST_PRODUCT: Final = re.compile(
+    r"network\.decoder\.layers\.(\d+)\.mlp\.linear_fc2\.weight"
+)
 _ONE_FILE_BYTES: Final = 2 * 1024**3 - 16 * 1024**2
 """What fits into one file: protobuf ends at 2 GiB, and the graph itself takes some MB."""
 
@@ -83,11 +88,29 @@ def write_onnx(
     if program is None:  # torch types it so; dynamo=True always returns a program
         raise ExportError(f"{path}: torch.onnx.export returned no program")
     _tidy(program.model)
+    _name_layers(program.model)
     program.model.metadata_props.update(metadata)
     tensors = (value.const_value for value in program.model.graph.initializers.values())
     size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
     program.save(str(path), external_data=size > _ONE_FILE_BYTES)
     onnx.checker.check_model(str(path))
+
+
+def move_onnx(graph: Path, place: Path) -> None:
+    """Move a graph, and the weights that may lie beside it under its name."""
+    beside = graph.with_name(f"{graph.name}.data")
+    if not beside.is_file():
+        shutil.move(graph, place)
+        return
+    model = onnx.load(str(graph), load_external_data=False)
+    data = place.with_name(f"{place.name}.data")
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = data.name
+    shutil.move(beside, data)
+    onnx.save(model, str(place))
+    graph.unlink()
 
 
 def _tidy(model: onnx_ir.Model) -> None:
@@ -100,6 +123,27 @@ def _tidy(model: onnx_ir.Model) -> None:
         onnx_ir.passes.common.DeduplicateInitializersPass(),
         onnx_ir.passes.common.RemoveUnusedNodesPass(),
     )(model)
+
+
+def _name_layers(model: onnx_ir.Model) -> None:
+    """Name what each layer adds up to, so that a runtime can be asked for it.
+
+    The residual stream after layer 3 is called ``decoder.layers.3``: what the sum that
+    follows the layer's last product gives.
+    """
+    for name, weight in model.graph.initializers.items():
+        found = _LAST_PRODUCT.fullmatch(name)
+        if found is None:
+            continue
+        (node,) = weight.consumers()
+        while node.op_type != "Add" or node.inputs[1] is weight:
+            (node,) = node.outputs[0].consumers()
+        node.outputs[0].name = layer_output(int(found[1]))
+
+
+def layer_output(layer: int) -> str:
+    """Name of the residual stream after a layer, in the graph."""
+    return f"decoder.layers.{layer}"
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def attention(
         for tensor in (query, _repeated(key, served), _repeated(value, served))
     )
     bias = torch.where(mask, 0.0, _MASKED)
-    if wide_softmax or rounding is not None:
+    if wide_softmax or rounding is not None or query.dtype != torch.float32:
         # Half of the scale to each side, so that no product overflows FP16.
         scale: float = query.shape[-1] ** -0.25
         scores = (query * scale) @ (key * scale).transpose(-2, -1)

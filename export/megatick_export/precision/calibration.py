@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from megatick_export.packed import PackedClassifier
+from megatick_export.parity import Rows, torch_engine
 from megatick_export.precision.fp8 import ATTENDED, LINEARS
-
-PackedInputs = tuple[Tensor, Tensor, Tensor]
-"""``PackedClassifier``'s inputs: input_ids, row_lengths, max_seqlen."""
 
 
 def largest_inputs(
-    classifier: PackedClassifier, batches: Iterable[PackedInputs]
+    classifier: PackedClassifier, batches: Iterable[Rows]
 ) -> dict[str, float]:
     """Run text through a float32 classifier and watch what its layers read.
 
     Args:
         classifier: over a float32 network.
-        batches: packed tokens of the calibration texts.
+        batches: tokens of the calibration texts, a packed batch at a time.
 
     Returns:
         The largest absolute value that each linear layer and each of attention's queries,
@@ -39,9 +36,9 @@ def largest_inputs(
         attended = tuple(prefix + name for name in ATTENDED)
         watching.append(_watch(layer.self_attention.core_attention, found, attended))
     try:
-        with torch.inference_mode():
-            for batch in batches:
-                classifier(*batch)
+        run = torch_engine(classifier)
+        for batch in batches:
+            run(batch)
     finally:
         for watch in watching:
             watch.remove()
