@@ -21,8 +21,12 @@ DIGEST_FILE: Final = "model_digest.txt"
 It stands apart because it is computed over every other file."""
 
 GRAPH_FILE: Final = "model.onnx"
+PLAN_FILE: Final = "model.plan"
 TOKENIZER_FILE: Final = "tokenizer.json"
 FORECASTER_FILE: Final = "forecaster.json"
+
+ENGINE_RECORD_FILE: Final = "engine.json"
+"""In the language model's folder: what its ``model.plan`` was built with and for."""
 
 PARTIAL_SUFFIX: Final = ".partial"
 """Ends the name of a folder that is being written, beside the place it will be renamed

@@ -11,6 +11,7 @@ MegatickError
     ├── ParityError                 the exported graph is not the same model
     ├── BudgetError                 a precision changes more answers than is allowed
     ├── QuantisationError           the graph could not be quantised to INT8
+    ├── EngineError                 an engine cannot be built, or was built for another GPU
     └── RepositoryError             the model repository cannot be written
 """
 
@@ -120,6 +121,10 @@ class QuantisationError(ExportError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"int8: {problem}")
+
+
+class EngineError(ExportError):
+    """An engine cannot be built here, or the one that is there suits nothing here."""
 
 
 class OptionsError(ExportError):
