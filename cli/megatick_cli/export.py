@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from megatick_cli.reading import ArchitectureFile, read_with_bar
 from megatick_contract import LABELS, Label
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def export(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Model repository to write; must not exist.")],
+    architecture: ArchitectureFile = None,
     tokenizer: Annotated[
         Path | None,
         typer.Option(help="tokenizer.json.", show_default="beside the checkpoint"),
@@ -71,9 +73,10 @@ def export(
     )
     if forecaster is not None:
         load_forecaster(forecaster)  # refuse here what the server would refuse later
+    read = read_with_bar(checkpoint, architecture)
     with console.status("exporting …") as status:
         receipt = export_repository(
-            checkpoint,
+            read,
             out,
             options=options,
             progress=lambda stage: status.update(f"{stage} …"),
