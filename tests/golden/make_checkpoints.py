@@ -312,9 +312,7 @@ def save_rank(rank: int, name: str, scratch: str) -> None:
     start(scratch, rank, golden.ranks)
     chunks = build(golden)
     keys = ["model"] if len(chunks) == 1 else [f"model{i}" for i in range(len(chunks))]
-    parts = {
-        key: part.sharded_state_dict() for key, part in zip(keys, chunks, strict=True)
-    }
+    parts = {key: part.sharded_state_dict() for key, part in zip(keys, chunks, strict=True)}
     parts = dist_checkpointing.load(parts, f"{scratch}/whole")
     for key, part in zip(keys, chunks, strict=True):
         part.load_state_dict(parts[key])

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, cast
 
+import numpy as np
 import torch
 
 from megatick_export.checkpoint.architecture import Shape
@@ -30,8 +31,8 @@ class Deferred:
     Attributes:
         shape: its shape.
         dtype: its dtype.
-        load: reads it; with False into memory that nothing else holds, with True it may
-            be mapped from its file instead.
+        load: reads it; True if it will be kept, False if it is dropped as soon as it is
+            copied, and its pages with it.
     """
 
     shape: Shape
@@ -50,7 +51,7 @@ Box = tuple[slice, ...]
 
 def in_memory(tensor: torch.Tensor) -> Deferred:
     """Wrap a tensor whose values are there already."""
-    return Deferred(tuple(tensor.shape), tensor.dtype, lambda mapped: tensor)
+    return Deferred(tuple(tensor.shape), tensor.dtype, lambda kept: tensor)
 
 
 def assembled(parts: Sequence[tuple[Box, Deferred]], shape: Shape) -> Deferred:
@@ -59,7 +60,7 @@ def assembled(parts: Sequence[tuple[Box, Deferred]], shape: Shape) -> Deferred:
     if len(parts) == 1 and parts[0][1].shape == shape:
         return parts[0][1]
 
-    def load(mapped: bool) -> torch.Tensor:
+    def load(kept: bool) -> torch.Tensor:
         whole = torch.empty(shape, dtype=dtype)
         for box, part in parts:
             whole[box] = part.load(False)
@@ -123,13 +124,19 @@ class TorchFile:
         last = sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
         nbytes = (1 + last) * tensor.itemsize if tensor.numel() else 0
 
-        def load(mapped: bool) -> torch.Tensor:
-            if mapped and self.start == 0 and nbytes and first % _ALIGNMENT == 0:
+        def load(kept: bool) -> torch.Tensor:
+            aligned = nbytes > 0 and first % _ALIGNMENT == 0
+            if aligned and kept and self.start == 0:
+                # One mapping for all: Python's own would hold a descriptor each.
                 flat = torch.empty(0, dtype=tensor.dtype)
                 part = self._mapping[first : first + nbytes]
                 return flat.set_(part, 0, shape, stride)
-            flat = torch.empty(nbytes // tensor.itemsize, dtype=tensor.dtype)
-            self._read_into(flat, first)
+            if aligned and not kept:
+                view = np.memmap(self.path, np.uint8, "c", first, (nbytes,))
+                flat = torch.from_numpy(view).view(tensor.dtype)
+            else:
+                flat = torch.empty(nbytes // tensor.itemsize, dtype=tensor.dtype)
+                self._read_into(flat, first)
             return flat.as_strided(shape, stride)
 
         return Deferred(shape, tensor.dtype, load)

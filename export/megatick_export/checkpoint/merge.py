@@ -108,7 +108,7 @@ def _joined_halves(shards: list[Deferred]) -> Deferred:
     rows = shards[0].shape[0]
     shape = (rows * len(shards), *shards[0].shape[1:])
 
-    def load(mapped: bool) -> torch.Tensor:
+    def load(kept: bool) -> torch.Tensor:
         whole = torch.empty(shape, dtype=shards[0].dtype)
         halves = whole.view(2, len(shards), rows // 2, *shape[1:])
         for number, shard in enumerate(shards):
@@ -136,7 +136,7 @@ def grouped_qkv(qkv: Deferred, *, version: float, heads: int) -> Deferred:
     if version >= 2 or rest:  # rows that do not fit are refused with all other shapes
         return qkv
 
-    def load(mapped: bool) -> torch.Tensor:
+    def load(kept: bool) -> torch.Tensor:
         rows = qkv.load(False)
         if version >= 1:
             split = rows.view(heads, channels, 3, *rows.shape[1:]).transpose(1, 2)
