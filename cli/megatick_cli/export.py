@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from megatick_cli.reading import ArchitectureFile, read_with_bar
 from megatick_contract import LABELS
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def export(
         bool,
         typer.Option("--fp8-attention", help="With fp8: attention's products as well."),
     ] = False,
+    architecture: ArchitectureFile = None,
     tokenizer: Annotated[
         Path | None,
         typer.Option(help=TOKENIZER_HELP, show_default="beside the checkpoint"),
@@ -132,9 +134,10 @@ def export(
     )
     if forecaster is not None:
         load_forecaster(forecaster)  # refuse here what the server would refuse later
+    read = read_with_bar(checkpoint, architecture)
     with console.status("exporting …") as status:
         receipt = export_repository(
-            checkpoint,
+            read,
             out,
             options=options,
             command=("megatick", *sys.argv[1:]),
