@@ -32,7 +32,6 @@ from megatick_export.errors import (
     TokenizerError,
 )
 from megatick_export.parity import (
-    Comparison,
     Logits,
     Rows,
     onnxruntime_engine,
@@ -291,23 +290,3 @@ def test_an_engine_that_is_not_the_model_is_refused(
         export_repository(checkpoint, tmp_path / "out", options=FP32)
 
     assert leftovers(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("max_abs_diff", "label_flips", "good"),
-    [
-        pytest.param(1.5, 6, True, id="rows-that-are-close"),
-        pytest.param(1.5, 7, False, id="more-than-a-tenth-flips"),
-        pytest.param(np.nan, 0, False, id="nan"),
-    ],
-)
-def test_a_lower_precision_may_flip_a_tenth_of_random_rows(
-    max_abs_diff: float, label_flips: int, good: bool
-) -> None:
-    comparison = Comparison("openvino bf16", max_abs_diff, label_flips, rows=64)
-
-    if good:
-        assert parity.check(comparison, exact=False) is comparison
-    else:
-        with pytest.raises(ParityError, match="at most 10% of the labels flipped"):
-            parity.check(comparison, exact=False)
