@@ -9,6 +9,7 @@ MegatickError
     ├── OptionsError                an option has a value that cannot be served
     ├── TokenizerError              its tokenizer is absent, corrupt or another model's
     ├── ParityError                 the exported graph is not the same model
+    ├── QuantizationError           a graph's weights cannot be made int8
     └── RepositoryError             the model repository cannot be written
 """
 
@@ -97,6 +98,19 @@ class ParityError(ExportError):
             "it with the output of `megatick inspect`."
         )
         self.engine = engine
+        self.expected = expected
+        self.found = found
+
+
+class QuantizationError(ExportError):
+    """The weights of a packed graph cannot be made int8."""
+
+    def __init__(self, graph: Path, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"{graph}: expected {expected}, found {found}; nothing was written.  Quantise "
+            "the float32 graph of an export with --precision fp32."
+        )
+        self.graph = graph
         self.expected = expected
         self.found = found
 
