@@ -9,10 +9,10 @@ with VNNI if ``DYNAMIC_QUANTIZATION_GROUP_SIZE`` is not 0.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -64,36 +64,25 @@ def quantize_int8(graph: Path, out: Path, *, keep: Collection[str] = ()) -> Quan
         if node.op_type in ("Gemm", "MatMul") and node.input[1] in tensors
     ]
     names = list(dict.fromkeys(node.input[1] for node in products))
-    unknown = sorted(set(keep) - set(names))
-    if unknown or not names:
-        raise QuantizationError(
-            graph,
-            expected="names of weights of matrix products to keep"
-            if unknown
-            else "matrix products with weights",
-            found=f"{', '.join(unknown)}, which are not among {', '.join(names)}"
-            if unknown
-            else "none: it may be quantised already",
-        )
-    inserted = []
+    _check(names, keep, graph)
+    dequantized: dict[str, Any] = {}  # a node for each weight, by its output
     for node in products:
         name = node.input[1]
         if name in keep:
             continue
         axis = _output_axis(node)
-        dequantized = f"{name}.dequantized.{axis}"
-        node.input[1] = dequantized
-        if any(dequantized in earlier.output for earlier in inserted):
+        output = f"{name}.dequantized.{axis}"
+        node.input[1] = output
+        if output in dequantized:  # a weight that two products share
             continue
         weight, scale = _rounded(numpy_helper.to_array(tensors[name]), axis, graph, name)
-        parts = {f"{name}.int8.{axis}": weight, f"{name}.scale.{axis}": scale}
-        model.graph.initializer.extend(
-            numpy_helper.from_array(array, part) for part, array in parts.items()
+        parts = [f"{name}.int8.{axis}", f"{name}.scale.{axis}"]
+        model.graph.initializer.append(numpy_helper.from_array(weight, parts[0]))
+        model.graph.initializer.append(numpy_helper.from_array(scale, parts[1]))
+        dequantized[output] = helper.make_node(
+            "DequantizeLinear", parts, [output], axis=axis
         )
-        inserted.append(
-            helper.make_node("DequantizeLinear", list(parts), [dequantized], axis=axis)
-        )
-    nodes = [*inserted, *model.graph.node]
+    nodes = [*dequantized.values(), *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     _drop_unused(model)
@@ -103,6 +92,22 @@ def quantize_int8(graph: Path, out: Path, *, keep: Collection[str] = ()) -> Quan
         int8=tuple(name for name in names if name not in keep),
         kept=tuple(name for name in names if name in keep),
     )
+
+
+def _check(names: Sequence[str], keep: Collection[str], graph: Path) -> None:
+    if not names:
+        raise QuantizationError(
+            graph,
+            expected="products with float32 weights",
+            found="none: it may be quantised already",
+        )
+    unknown = sorted(set(keep) - set(names))
+    if unknown:
+        raise QuantizationError(
+            graph,
+            expected=f"weights to keep from among {', '.join(names)}",
+            found=", ".join(unknown),
+        )
 
 
 def _output_axis(node: Any) -> int:
@@ -126,7 +131,7 @@ def _rounded(
     scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
     steps = np.rint(weight / np.expand_dims(scale, 1 - axis))
     rounded = np.clip(steps, -_LARGEST, _LARGEST).astype(np.int8)
-    return rounded, cast("npt.NDArray[np.float32]", scale)
+    return rounded, scale
 
 
 def _drop_unused(model: Any) -> None:

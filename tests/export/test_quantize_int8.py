@@ -50,7 +50,7 @@ def exported(
     checkpoint = read_checkpoint(write_tiny(folder / "checkpoint", architecture))
     network = reference_network(checkpoint)
     with torch.no_grad():  # a channel of zeros has no scale of its own
-        network.layers[0].mlp.linear_fc1.weight[3] = 0  # type: ignore[index, union-attr]
+        network.layers[0].mlp.linear_fc1.weight[3] = 0
     graph, int8 = folder / "model.onnx", folder / "int8.onnx"
     write_onnx(PackedClassifier(network), graph)
     return Exported(request.param, network, graph, int8, quantize_int8(graph, int8))
@@ -119,7 +119,7 @@ def test_a_kept_weight_is_float_and_untouched(exported: Exported, tmp_path: Path
 
 
 def test_a_name_that_is_no_weight_is_refused(exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(QuantizationError, match=r"found head\.wieght, .* are not among"):
+    with pytest.raises(QuantizationError, match=r"found head\.wieght;"):
         quantize_int8(exported.graph, tmp_path / "int8.onnx", keep=["head.wieght"])
     assert not (tmp_path / "int8.onnx").exists()
 
