@@ -79,7 +79,7 @@ def main(
         "openvino fp32": lambda: openvino_engine(graph),
     }
     if cpu_has_bf16():
-        engines["openvino bf16"] = lambda: openvino_engine(graph, bf16=True)
+        engines["openvino bf16"] = lambda: openvino_engine(graph, precision="bf16")
     logits = {"reference network (torch fp32)": reference}
     for name, load in engines.items():
         with console.status(name):

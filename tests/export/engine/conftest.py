@@ -15,7 +15,7 @@ from megatick_export import Network
 from megatick_export.engine import BatchLimits, Profile
 from megatick_export.packed import PackedClassifier
 from megatick_export.precision.calibration import largest_inputs
-from megatick_export.precision.fp8 import quantise
+from megatick_export.precision.fp8 import quantize
 from megatick_export.precision.lowering import lowered
 from megatick_export.to_onnx import write_onnx
 
@@ -46,7 +46,7 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> WriteGraph:
         if layers:
             batch = [np.arange(40, dtype=np.int32)]
             largest = largest_inputs(PackedClassifier(network), [batch])
-            quantise(half, largest, layers=range(layers))
+            quantize(half, largest, layers=range(layers))
         write_onnx(PackedClassifier(half), path)
         return path
 
