@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import torch
 from tiny import BERT, LLAMA, byte_tokenizer
 from tiny_tokenizers import write_gpt2, write_sentencepiece, write_wordpiece
@@ -104,8 +105,7 @@ def test_a_berts_text_stands_between_cls_and_sep(
     assert read[0] == "[CLS]"
     assert read[-1] == "[SEP]"
     assert read.count("[SEP]") == 1, "a text that spells it is only text"
-    capital = next(iter(read[1:]))
-    assert (capital == capital.lower()) is lower_case or capital == "[UNK]"
+    assert ("o" in read[1][0]) is lower_case, read
     assert prepared.proof is not None
     assert prepared.proof.ties == 0
 
@@ -151,7 +151,6 @@ def test_a_gpt_trained_on_wordpieces_gets_no_cls(tmp_path: Path) -> None:
 def test_sentencepiece_gives_the_librarys_ids(
     tmp_path: Path, algorithm: str, options: dict[str, Any]
 ) -> None:
-    sentencepiece = pytest.importorskip("sentencepiece")
     path = tmp_path / "tokenizer.model"
     write_sentencepiece(path, model_type=algorithm, **options)
     library = sentencepiece.SentencePieceProcessor(model_file=str(path))
@@ -167,7 +166,6 @@ def test_sentencepiece_gives_the_librarys_ids(
 
 
 def test_llama2s_text_begins_with_bos_and_no_others_does(tmp_path: Path) -> None:
-    sentencepiece = pytest.importorskip("sentencepiece")
     write_sentencepiece(tmp_path / "tokenizer.model", model_type="bpe")
     library = sentencepiece.SentencePieceProcessor(str(tmp_path / "tokenizer.model"))
 
@@ -329,7 +327,6 @@ def test_a_row_that_what_is_added_fills_is_refused(tmp_path: Path) -> None:
 def test_the_missing_library_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("sentencepiece")
     write_sentencepiece(tmp_path / "tokenizer.model")
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
 
@@ -348,7 +345,6 @@ def test_the_missing_library_is_named(
 def test_a_sentencepiece_that_cannot_be_written_so_is_refused(
     tmp_path: Path, options: dict[str, Any], problem: str
 ) -> None:
-    pytest.importorskip("sentencepiece")
     write_sentencepiece(tmp_path / "tokenizer.model", **options)
 
     with pytest.raises(TokenizerError, match=f"SentencePiece model with {problem}"):

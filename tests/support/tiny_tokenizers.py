@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from megatick_export.headlines import headlines
@@ -55,8 +56,6 @@ def write_wordpiece(path: Path, *, capitals: bool = False) -> None:
 
 def write_sentencepiece(path: Path, **options: Any) -> None:
     """Train a ``.model`` file with the SentencePiece library."""
-    import sentencepiece
-
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(headlines(800)),
