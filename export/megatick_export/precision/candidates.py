@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from megatick_contract.packing import packed_feed, plan_batches
+from megatick_contract.packing import plan_batches
 from megatick_export.evaluation import EvaluationTexts, measure
 from megatick_export.heads import Classifier
 from megatick_export.network import Network
