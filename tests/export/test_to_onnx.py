@@ -60,7 +60,8 @@ def streams(
     written: Written, rows: list[npt.NDArray[np.int32]]
 ) -> list[npt.NDArray[np.float32]]:
     """The residual stream after each layer of rows run alone, end to end."""
-    network, parts = written.network, [[] for _ in range(LAYERS)]  # type: Any
+    network = written.network
+    parts: list[list[torch.Tensor]] = [[] for _ in range(LAYERS)]
     for row in rows:
         found: list[torch.Tensor] = []
         hidden = network.embed(torch.from_numpy(row)[None].long(), torch.arange(len(row)))
