@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from tiny import write_tiny
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from megatick_cli.app import app
 from megatick_export import ExportOptions, export_repository
