@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny import BERT, GPT2, LLAMA, WINDOW, random_weights
@@ -43,9 +44,8 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> WriteGraph:
         half = lowered(network, torch.float16)
         layers = {"fp16": 0, "fp8": LAYERS, "fp8-but-the-last": LAYERS - 1}[precision]
         if layers:
-            row = torch.arange(40, dtype=torch.int32)
-            batch = (row, torch.tensor([40], dtype=torch.int32), row)
-            largest = largest_inputs(PackedClassifier(network), [batch])
+            rows = [np.arange(40, dtype=np.int32)]
+            largest = largest_inputs(PackedClassifier(network), [rows])
             quantise(half, largest, layers=range(layers))
         write_onnx(PackedClassifier(half), path)
         return path
