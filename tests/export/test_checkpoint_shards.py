@@ -213,6 +213,13 @@ class TestIncomplete:
             read_checkpoint(tmp_path)
         assert refusal.value.tensor == name
 
+    def test_a_third_number_of_zero_is_no_expert_parallelism(self, tmp_path: Path) -> None:
+        whole = read_checkpoint(GOLDEN / "gpt2")
+        state = {"model": dict(whole.weights), "checkpoint_version": 3.0}
+        save_rank(tmp_path, "mp_rank_00_000_000", whole, state)
+
+        assert_same(read_checkpoint(tmp_path), whole)
+
     def test_expert_parallel_folders(self, tmp_path: Path) -> None:
         (tmp_path / "mp_rank_00_000_001").mkdir()
 

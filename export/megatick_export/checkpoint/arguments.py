@@ -126,7 +126,7 @@ def architecture_of(
     """
     _refuse_unsupported(args, path)
     fields = Fields(args, path)
-    layers = fields.count("num_layers")
+    layers = fields.count(fields.either("num_layers", "encoder_num_layers"))
     if layers > len(stored):
         raise CheckpointError(
             path,
@@ -364,6 +364,9 @@ def _activation(
     if fields.flag("bias_gelu_fusion") and (linear_bias or gated):
         return "gelu_tanh"
     if legacy_models and fields.flag("openai_gelu"):
+        return "gelu_tanh"
+    # A legacy model's layer was then Transformer Engine's own, whose GELU is by tanh.
+    if legacy_models and fields.word("transformer_impl", "local") == "transformer_engine":
         return "gelu_tanh"
     return "gelu"
 
