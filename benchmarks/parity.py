@@ -24,6 +24,7 @@ from rich.table import Table
 from sklearn.metrics import accuracy_score, f1_score
 
 from megatick_client import Client
+from megatick_contract.packing import plan_batches
 from megatick_export import read_checkpoint, reference_network
 from megatick_export.options import cpu_has_bf16
 from megatick_export.parity import (
@@ -35,7 +36,6 @@ from megatick_export.parity import (
 )
 from megatick_export.receipt import machine
 from megatick_server.launcher import ServeOptions, TritonServer
-from megatick_server.packing import plan_batches
 from megatick_server.sentiment import class_probabilities
 from megatick_server.tokenization import TextTokenizer
 from megatick_training.labelled_text import read_labelled_texts

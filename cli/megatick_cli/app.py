@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from megatick_cli.build_engine import build_engine
 from megatick_cli.demo.command import demo
 from megatick_cli.doctor import doctor
 from megatick_cli.export import export
@@ -52,6 +53,7 @@ def _options(
 app.command()(demo)
 app.command()(inspect)
 app.command()(export)
+app.command()(build_engine)
 app.command()(serve)
 app.command()(score)
 app.command()(doctor)

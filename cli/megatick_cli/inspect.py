@@ -54,12 +54,9 @@ def _shown(value: object) -> str:
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    from megatick_export.tokenizer import tokenizer_beside
-
     architecture = checkpoint.architecture
     main = str(checkpoint.dtype).removeprefix("torch.")
     dtypes = sorted({str(t.dtype)[len("torch.") :] for t in checkpoint.weights.values()})
-    tokenizer = tokenizer_beside(checkpoint)
     return {
         "layout": checkpoint.layout,
         "shards": _shards(checkpoint),
@@ -76,9 +73,23 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
             if architecture.classes is not None
             else "none"
         ),
-        "tokenizer": str(tokenizer) if tokenizer else "none beside the checkpoint",
+        "tokenizer": _tokenizer(checkpoint),
         "architecture": asdict(architecture),
     }
+
+
+def _tokenizer(checkpoint: Checkpoint) -> str:
+    """Say what it is, or what is wrong with it: the checkpoint is worth printing anyway."""
+    from megatick_export.errors import TokenizerError
+    from megatick_export.tokenizer import find_tokenizer, load_tokenizer
+
+    try:
+        source = find_tokenizer(checkpoint, None)
+        vocabulary = load_tokenizer(checkpoint, source).get_vocab_size()
+    except TokenizerError as error:
+        return str(error)
+    files = ", ".join(map(str, source.files))
+    return f"{source.kind}, {vocabulary:,} tokens, {source.origin}: {files}"
 
 
 def _shards(checkpoint: Checkpoint) -> str:

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from megatick_contract import Model, Tensor
+from megatick_contract.models import ROWS_PER_REQUEST
 
 Array = npt.NDArray[Any]
-
-ROWS_PER_REQUEST: Final = 64
-"""Rows sent in one request.
-
-The models take 256; fewer keep one caller's long list from holding up everybody else.
-"""
 
 
 @dataclass(frozen=True)

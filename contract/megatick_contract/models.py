@@ -27,6 +27,10 @@ STAGES: Final = ("preprocess", "language_model", "sentiment_scores", "price_fore
 """The order of ``STAGE_US``; a model that lacks the last stage returns one value less,
 and ``price_forecast`` alone returns only the last."""
 
+ROWS_PER_REQUEST: Final = 32
+"""Rows of one request that every repository takes.  On a CPU the models take 256; on a GPU
+an engine reserves memory for the largest batch, and takes these."""
+
 MODEL_DIGEST: Final = Tensor(
     "MODEL_DIGEST", "BYTES", (1,), "SHA-256 of what is served, in hex", on_request=True
 )
@@ -34,7 +38,7 @@ STAGE_US: Final = Tensor(
     "STAGE_US",
     "FP32",
     (ANY,),
-    "[stages] microseconds in each step, queues left out",
+    "[stages] microseconds in each step, queues left out; NaN where a step tells none",
     on_request=True,
 )
 

@@ -1,8 +1,11 @@
 """The steps behind the public models, and what travels between them.
 
 A request of R rows of text becomes one ragged element on its way through the language
-model: its tokens are one row of ``input_ids`` [1, N], and one row of ``row_lengths``
-[1, R] comes back as R rows of logits.  These names are private to the server.
+model: its tokens are one row of ``input_ids`` [1, N], its lengths one row of
+``row_lengths`` [1, R], and one row of ``logits`` [1, R, 3] comes back, which is what
+Triton's TensorRT backend can scatter.  ``sentiment_scores`` turns that element into R
+rows again, so whatever else it needs travels as one element too.  These names are private
+to the server.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ from megatick_contract.text import PROBABILITIES, SCORE, TEXT, TOKENS, TRUNCATED
 INPUT_IDS: Final = Tensor("input_ids", "INT32", (ANY,), "[N] tokens, rows end to end")
 ROW_LENGTHS: Final = Tensor("row_lengths", "INT32", (ANY,), "[R] tokens of each row")
 LONGEST: Final = Tensor("longest", "INT32", (ANY,), "[T] its length: max(row_lengths)")
-LOGITS: Final = Tensor("logits", "FP32", (3,), "unnormalised, in class order")
+LOGITS: Final = Tensor("logits", "FP32", (ANY, 3), "[R, 3] unnormalised, in class order")
+STATE: Final = Tensor("state", "FP32", (ANY, 4), "[R, 4] the rows' SENTIMENT_STATE")
+AGE_S: Final = Tensor("age_s", "FP32", (ANY, 1), "[R, 1] the rows' ELAPSED_S")
 NEXT_ELAPSED_S: Final = Tensor(
     "next_elapsed_s", "FP32", (1,), "0: the next state is as of this text"
 )
@@ -37,6 +42,7 @@ PREPROCESS_US: Final = Tensor("preprocess_us", "FP32", (1,), "microseconds in th
 LANGUAGE_MODEL_US: Final = Tensor(
     "language_model_us", "FP32", (1,), "microseconds in the step"
 )
+"""A TensorRT engine does not tell it: ``STAGE_US`` then holds NaN in its place."""
 EARLIER_US: Final = Tensor(
     "earlier_us",
     "FP32",
@@ -54,7 +60,16 @@ _WINDOW: Final = tuple(
 PREPROCESS: Final = Model(
     "preprocess",
     (TEXT, *_WINDOW),
-    (INPUT_IDS, ROW_LENGTHS, LONGEST, TOKENS, TRUNCATED, PREPROCESS_US),
+    (
+        INPUT_IDS,
+        ROW_LENGTHS,
+        LONGEST,
+        TOKENS,
+        TRUNCATED,
+        STATE,
+        AGE_S,
+        PREPROCESS_US,
+    ),
 )
 LANGUAGE_MODEL: Final = Model(
     "language_model",
@@ -63,7 +78,11 @@ LANGUAGE_MODEL: Final = Model(
 )
 SENTIMENT_SCORES: Final = Model(
     "sentiment_scores",
-    (LOGITS, PREPROCESS_US, LANGUAGE_MODEL_US, *_WINDOW[1:]),
+    (
+        LOGITS,
+        PREPROCESS_US,
+        *(replace(each, optional=True) for each in (LANGUAGE_MODEL_US, STATE, AGE_S)),
+    ),
     (
         PROBABILITIES,
         SCORE,

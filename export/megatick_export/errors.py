@@ -9,6 +9,9 @@ MegatickError
     ├── OptionsError                an option has a value that cannot be served
     ├── TokenizerError              its tokenizer is absent, corrupt or another model's
     ├── ParityError                 the exported graph is not the same model
+    ├── BudgetError                 a precision changes more answers than is allowed
+    ├── QuantisationError           the graph could not be quantised to INT8
+    ├── EngineError                 an engine cannot be built, or was built for another GPU
     └── RepositoryError             the model repository cannot be written
 """
 
@@ -99,6 +102,29 @@ class ParityError(ExportError):
         self.engine = engine
         self.expected = expected
         self.found = found
+
+
+class BudgetError(ExportError):
+    """No precision that was asked for keeps the answers within the budgets."""
+
+    def __init__(self, reasons: str, *, texts: str) -> None:
+        super().__init__(
+            f"{reasons} (measured on {texts}); nothing was written.  Take --precision fp32 "
+            "or auto, or allow more with --flip-budget and --score-budget."
+        )
+        self.reasons = reasons
+        self.texts = texts
+
+
+class QuantisationError(ExportError):
+    """The graph could not be quantised to INT8."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"int8: {problem}")
+
+
+class EngineError(ExportError):
+    """An engine cannot be built here, or the one that is there suits nothing here."""
 
 
 class OptionsError(ExportError):

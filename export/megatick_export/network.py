@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from megatick_export.checkpoint import Architecture, Checkpoint
 from megatick_export.transformer import (
+    Linear,
     Norm,
     Rotation,
     TransformerLayer,
@@ -46,6 +47,7 @@ class Network(nn.Module):
 
     Attributes:
         architecture: what it computes.
+        stream_dtype: of the residual stream.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -53,6 +55,7 @@ class Network(nn.Module):
         a = architecture
         hidden = a.hidden_size
         self.architecture = a
+        self.stream_dtype = torch.float32
         self.embedding = _Embedding(a)
         self.decoder = _Decoder(a)
         self.output_layer = _OutputLayer(a)
@@ -62,9 +65,9 @@ class Network(nn.Module):
         if a.pooler:
             self.pooler = _dense(hidden)
         if a.binary_head:
-            self.binary_head = nn.Linear(hidden, 2)
+            self.binary_head = Linear(hidden, 2)
         if a.classes is not None:
-            self.classification_head = nn.Linear(hidden, a.classes)
+            self.classification_head = Linear(hidden, a.classes)
 
     @property
     def layers(self) -> Sequence[TransformerLayer]:
@@ -86,7 +89,7 @@ class Network(nn.Module):
             ``[..., hidden]``.
         """
         tables = self.embedding
-        hidden: Tensor = tables.word_embeddings(input_ids)
+        hidden: Tensor = tables.word_embeddings(input_ids).to(self.stream_dtype)
         if self.architecture.position_embedding == "learned":
             hidden = hidden + tables.position_embeddings(positions)
         if self.architecture.num_tokentypes:
@@ -192,7 +195,7 @@ class Network(nn.Module):
         rotation = self.rotation(positions)
         for layer in self.layers:
             query, key, value = layer.project(hidden, rotation)
-            hidden = layer.finish(hidden, attention(query, key, value, mask))
+            hidden = layer.finish(hidden, layer.attend(query, key, value, mask))
         return self.final_norm(hidden)
 
     def forward(
@@ -265,4 +268,4 @@ class _OutputLayer(nn.Module):
 
 
 def _dense(hidden: int) -> nn.ModuleDict:
-    return nn.ModuleDict({"dense": nn.Linear(hidden, hidden)})
+    return nn.ModuleDict({"dense": Linear(hidden, hidden)})

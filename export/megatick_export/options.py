@@ -8,13 +8,23 @@ from typing import Final, Literal
 
 import openvino
 
-from megatick_contract import LABELS, Label
+from megatick_contract import LABELS
 from megatick_export.errors import OptionsError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+Target = Literal["cpu", "tensorrt", "onnx"]
+
+PRECISIONS: Final[dict[Target, tuple[Precision, ...]]] = {
+    "cpu": ("fp32", "bf16"),
+    "tensorrt": ("fp32", "fp16", "bf16", "fp8"),
+    "onnx": ("fp32", "fp16", "bf16", "fp8"),
+}
+"""What each target can run."""
 
 DEFAULT_MAX_TOKENS: Final = 512
 DEFAULT_MAX_BATCH_TOKENS: Final = 4096
+DEFAULT_FLIP_BUDGET: Final = 0.002
+DEFAULT_SCORE_BUDGET: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -22,10 +32,22 @@ class ExportOptions:
     """How a checkpoint is to be served.
 
     Attributes:
-        tokenizer: a ``tokenizer.json``; None takes the one beside the checkpoint.
+        target: what runs it: OpenVINO on CPUs, TensorRT on NVIDIA GPUs (both behind
+            Triton), or ``onnx`` for a bare graph.
+        tokenizer: a tokenizer's file or folder; None takes the one beside the checkpoint.
         forecaster: a forecaster's file; None takes the random walk.
-        labels: what the checkpoint's class rows mean, in its own order.
-        precision: ``auto`` takes bf16 where this CPU has it, else fp32.
+        labels: what the class rows mean, in the checkpoint's own order; for ``cpu`` and
+            ``tensorrt`` the contract's three, for ``onnx`` any names.
+        prompt: text with ``{text}``, to take classes from the model's own next word; None
+            takes the checkpoint's classification head.
+        verbalizers: with a prompt, the word that means each label.
+        embedding: answer with the pooled hidden state as well.
+        precision: of the matrix products; ``auto`` takes the fastest within the budgets,
+            by measurement on this machine.
+        calibration: texts to measure on (see ``evaluation_texts``); None invents some.
+        flip_budget: share of labels that a precision may change, in [0, 1].
+        score_budget: mean absolute change of the score that it may cause, in [0, 2].
+        fp8_attention: with ``fp8``, attention's own products take FP8 as well.
         max_tokens: longest row to read, in tokens, ≥ 1; the model's own window bounds it.
         max_batch_tokens: most tokens in one run of the engine, ≥ 1.
 
@@ -33,45 +55,91 @@ class ExportOptions:
         OptionsError: a value that cannot be served.
     """
 
+    target: Target = "cpu"
     tokenizer: Path | None = None
     forecaster: Path | None = None
-    labels: tuple[Label, ...] = LABELS
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    labels: tuple[str, ...] = LABELS
+    prompt: str | None = None
+    verbalizers: tuple[str, ...] | None = None
+    embedding: bool = False
+    precision: Precision | Literal["auto"] = "auto"
+    calibration: Path | None = None
+    flip_budget: float = DEFAULT_FLIP_BUDGET
+    score_budget: float = DEFAULT_SCORE_BUDGET
+    fp8_attention: bool = False
     max_tokens: int = DEFAULT_MAX_TOKENS
     max_batch_tokens: int = DEFAULT_MAX_BATCH_TOKENS
 
     def __post_init__(self) -> None:
         """Check what can be checked without the checkpoint."""
-        if sorted(self.labels) != sorted(LABELS):
-            raise OptionsError(
-                "labels", expected=f"each of {', '.join(LABELS)} once", found=self.labels
-            )
+        self._check_labels()
         for name in ("max_tokens", "max_batch_tokens"):
             if getattr(self, name) < 1:
                 raise OptionsError(name, expected="at least 1", found=getattr(self, name))
+        for name, most in (("flip_budget", 1.0), ("score_budget", 2.0)):
+            if not 0 <= getattr(self, name) <= most:
+                raise OptionsError(
+                    name, expected=f"0 to {most:g}", found=getattr(self, name)
+                )
         if self.forecaster is not None and not self.forecaster.is_file():
             raise OptionsError(
                 "forecaster", expected="a forecaster's file", found=str(self.forecaster)
             )
-
-    def choose_precision(self) -> Precision:
-        """Settle ``auto``, and check that this CPU can measure what was asked for.
-
-        Raises:
-            OptionsError: bf16 was asked for, and this CPU has no such arithmetic.
-        """
-        if self.precision == "fp32":
-            return "fp32"
-        if cpu_has_bf16():
-            return "bf16"
-        if self.precision == "bf16":
+        if (self.prompt is None) != (self.verbalizers is None):
+            missing = "verbalizers" if self.verbalizers is None else "prompt"
+            raise OptionsError(
+                missing, expected="both a prompt and its verbalizers", found=None
+            )
+        possible = PRECISIONS[self.target]
+        if self.precision not in ("auto", *possible):
             raise OptionsError(
                 "precision",
-                expected="fp32, or a CPU with bf16 arithmetic, which this one lacks, so "
-                "that parity could not be measured",
+                expected=f"{', '.join(possible)} or auto for target {self.target}",
                 found=self.precision,
             )
-        return "fp32"
+        if self.precision == "auto" and self.target == "tensorrt":
+            raise OptionsError(
+                "precision",
+                expected=f"one of {', '.join(possible)} by name for target tensorrt: auto "
+                "measures speed, and an engine's speed is known only once it is built on "
+                "its GPU",
+                found="auto",
+            )
+        if self.fp8_attention and self.precision != "fp8":
+            raise OptionsError(
+                "fp8_attention", expected="precision fp8 with it", found=self.precision
+            )
+
+    def candidates(self) -> tuple[Precision, ...]:
+        """List the precisions to measure, float32 first.
+
+        Raises:
+            OptionsError: bf16 was asked for on a CPU without it.
+        """
+        if self.precision != "auto":
+            if self.precision == "bf16" and self.target == "cpu" and not cpu_has_bf16():
+                raise OptionsError(
+                    "precision",
+                    expected="fp32, int8, or a CPU with bf16 arithmetic, which this one "
+                    "lacks, so that it could not be measured",
+                    found=self.precision,
+                )
+            return (self.precision,)
+        return tuple(
+            each
+            for each in PRECISIONS[self.target]
+            if not (each == "bf16" and self.target == "cpu" and not cpu_has_bf16())
+        )
+
+    def _check_labels(self) -> None:
+        if len(set(self.labels)) < max(len(self.labels), 2):
+            raise OptionsError("labels", expected="distinct names", found=self.labels)
+        if self.target != "onnx" and sorted(self.labels) != sorted(LABELS):
+            raise OptionsError(
+                "labels",
+                expected=f"each of {', '.join(LABELS)} once (other classes: target onnx)",
+                found=self.labels,
+            )
 
 
 def cpu_has_bf16() -> bool:

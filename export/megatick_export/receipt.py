@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from megatick_export.checkpoint import Architecture
+from megatick_export.heads import Prompt
+from megatick_export.options import Precision, Target
 from megatick_export.parity import Comparison
+from megatick_export.precision.trials import Trial
 
 _PACKAGES: Final = (
     "megatick",
@@ -56,30 +57,52 @@ class Receipt:
         model_digest: SHA-256 over the names and hashes in ``files``; every reply can
             carry it.
         created_utc: ISO 8601.
+        command: what was typed, if a command was.
+        target: what runs it.
         checkpoint: what was read.
-        tokenizer: its file and SHA-256.
-        forecaster: SHA-256, what it was fitted on, and its edge per horizon.
+        tokenizer: its files with their SHA-256, and how it was proven.
+        forecaster: SHA-256, what it was fitted on, and its edge per horizon; None where
+            no server is written.
         architecture: of the model, head included.
-        labels: meaning of the checkpoint's class rows, in the checkpoint's order.
-        precision: what the served engine computes in.
-        max_tokens: longest row the served model reads.
-        parity: each way of running the graph against the reference network.
-        files: SHA-256 of each file of the repository, by path relative to it; this one
-            and the digest's own are left out.
+        labels: the classes, in the order of the logits.
+        checkpoint_labels: meaning of the checkpoint's class rows, in its own order.
+        prompt: what stands around every text, where the classes are the model's own words.
+        embedding: the graph answers with the pooled hidden state as well.
+        precision: what the exported graph computes in.
+        max_tokens: longest row the model reads.
+        parity: each way of running the float32 graph against the reference network.
+        evaluation: the texts that the precisions were measured on.
+        flip_budget: share of labels that a precision may change.
+        score_budget: mean change of the score that it may cause.
+        trials: every precision that was tried, the rejected as well.
+        layer_errors: relative error of the residual stream after each layer, of the
+            chosen precision against the float32 graph; None where nothing here runs it.
+        files: SHA-256 of each file of the repository, by path relative to it; this one,
+            its page and the digest's own are left out.
         versions: of what made it.
         machine: processor and system that made it.
     """
 
     model_digest: str
     created_utc: str
+    command: tuple[str, ...] | None
+    target: Target
     checkpoint: Source
-    tokenizer: Mapping[str, str]
-    forecaster: Mapping[str, Any]
+    tokenizer: Mapping[str, Any]
+    forecaster: Mapping[str, Any] | None
     architecture: Architecture
     labels: tuple[str, ...]
-    precision: str
+    checkpoint_labels: tuple[str, ...]
+    prompt: Prompt | None
+    embedding: bool
+    precision: Precision
     max_tokens: int
     parity: tuple[Comparison, ...]
+    evaluation: Mapping[str, Any]
+    flip_budget: float
+    score_budget: float
+    trials: tuple[Trial, ...]
+    layer_errors: tuple[float, ...] | None
     files: Mapping[str, str]
     versions: Mapping[str, str]
     machine: str
@@ -87,25 +110,6 @@ class Receipt:
     def to_json(self) -> str:
         """Write the receipt as indented JSON."""
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
-
-
-def sha256(path: Path) -> str:
-    """Hash a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_files(root: Path, files: Iterable[Path]) -> dict[str, str]:
-    """Hash files, by their path relative to a root, in order of name."""
-    return {
-        Path(os.path.relpath(file, root)).as_posix(): sha256(file) for file in sorted(files)
-    }
-
-
-def model_digest(files: Mapping[str, str]) -> str:
-    """One SHA-256 over what is served: each file's name and hash, in order of name."""
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

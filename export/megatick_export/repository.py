@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import megatick_export
 from megatick_contract.models import PRICE_FORECAST
@@ -16,7 +16,9 @@ from megatick_contract.repository import (
     DIGEST_FILE,
     FORECASTER_FILE,
     GRAPH_FILE,
+    PROBE_FILE,
     RECEIPT_FILE,
+    RECEIPT_PAGE,
     SETTINGS_FILE,
     TOKENIZER_FILE,
 )
@@ -24,22 +26,15 @@ from megatick_contract.steps import LANGUAGE_MODEL, PREPROCESS, SENTIMENT_SCORES
 from megatick_export.aside import written_aside
 from megatick_export.checkpoint import Checkpoint, read_checkpoint
 from megatick_export.errors import RepositoryError
-from megatick_export.head import check_head, order_classes
-from megatick_export.network import reference_network
+from megatick_export.evidence import Evidence, prove_and_choose
+from megatick_export.hashes import hash_files, model_digest, sha256
 from megatick_export.options import ExportOptions
-from megatick_export.packed import PackedClassifier
-from megatick_export.parity import prove
-from megatick_export.receipt import (
-    Receipt,
-    Source,
-    hash_files,
-    machine,
-    model_digest,
-    sha256,
-    versions,
-)
-from megatick_export.to_onnx import write_onnx
-from megatick_export.tokenizer import check_tokenizer, find_tokenizer
+from megatick_export.receipt import Receipt, Source, machine, versions
+from megatick_export.receipt_page import write_page
+from megatick_export.subject import Subject, prepare
+from megatick_export.to_onnx import move_onnx
+
+_TELL_THE_DIGEST: Final = (SENTIMENT_SCORES.name, PRICE_FORECAST.name)
 
 
 def export_repository(
@@ -47,74 +42,59 @@ def export_repository(
     out: Path | str,
     *,
     options: ExportOptions | None = None,
+    command: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Receipt:
-    """Export a checkpoint to a model repository for the CPU.
+    """Export a checkpoint to a model repository, or to a bare graph.
 
     Args:
         checkpoint: a checkpoint, or the folder to read it from.
-        out: the repository to write; it must not exist.  It is written beside its place
-            and renamed once it is whole.
+        out: the folder to write; it must not exist.  It is written beside its place and
+            renamed once it is whole.
         options: how it is to be served; None takes the defaults.
+        command: what was typed, for the receipt.
         progress: called with a few words as each stage begins.
 
     Returns:
-        The receipt, which is also written to ``out/receipt.json``.
+        The receipt, which is also written to ``out/receipt.json`` and, as a page to read,
+        ``out/receipt.html``.
 
     Raises:
         ExportError: whatever is wrong; nothing is left at ``out``.
     """
     options = options or ExportOptions()
+    options.candidates()  # a precision that this machine cannot measure is told at once
     progress("reading the checkpoint")
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = read_checkpoint(checkpoint)
-    check_head(checkpoint)
-    max_tokens = min(options.max_tokens, checkpoint.architecture.max_position_embeddings)
-    tokenizer = find_tokenizer(checkpoint, options.tokenizer)
-    check_tokenizer(tokenizer, checkpoint, max_tokens=max_tokens)
-    precision = options.choose_precision()
-
+    subject = prepare(checkpoint, options)
     with _written(Path(out)) as folder:
-        shutil.copytree(
-            templates(),
-            folder,
-            ignore=shutil.ignore_patterns("__pycache__", ".gitkeep"),
-            dirs_exist_ok=True,
-        )
-        shutil.copyfile(tokenizer, _version(folder, PREPROCESS.name) / TOKENIZER_FILE)
-        forecaster = _version(folder, PRICE_FORECAST.name) / FORECASTER_FILE
-        if options.forecaster is not None:
-            shutil.copyfile(options.forecaster, forecaster)
-        about_forecaster = _about_forecaster(forecaster)
-        settings: dict[str, dict[str, Any]] = {
-            PREPROCESS.name: {"max_tokens": max_tokens},
-            LANGUAGE_MODEL.name: {
-                "precision": precision,
-                "max_batch_tokens": options.max_batch_tokens,
-            },
-            SENTIMENT_SCORES.name: {"half_life_s": about_forecaster["half_life_s"]},
-        }
-        for model, values in settings.items():
-            text = json.dumps(values, indent=2) + "\n"
-            (_version(folder, model) / SETTINGS_FILE).write_text(text)
-
-        progress("building the reference network")
-        network = reference_network(checkpoint)
-        order_classes(network, options.labels)
-        progress("writing the packed ONNX graph")
-        graph = _version(folder, LANGUAGE_MODEL.name) / GRAPH_FILE
-        write_onnx(PackedClassifier(network), graph)
-        progress("proving that it is the same model")
-        parity = prove(network, graph, precision=precision, max_tokens=max_tokens)
+        scratch = folder / ".scratch"
+        scratch.mkdir()
+        evidence = prove_and_choose(subject, options, scratch, progress=progress)
+        progress("writing the repository")
+        if options.target == "onnx":
+            forecaster = None
+            graph, tokenizer = folder / GRAPH_FILE, folder / TOKENIZER_FILE
+        else:
+            forecaster = _write_models(folder, subject, evidence, options)
+            graph = _version(folder, LANGUAGE_MODEL.name) / GRAPH_FILE
+            tokenizer = _version(folder, PREPROCESS.name) / TOKENIZER_FILE
+        move_onnx(evidence.choice.graph, graph)
+        subject.write_tokenizer(tokenizer)
+        (folder / PROBE_FILE).write_text(evidence.probe.to_json())
+        shutil.rmtree(scratch)
 
         progress("hashing")
         files = hash_files(folder, (file for file in folder.rglob("*") if file.is_file()))
         digest = model_digest(files)
-        for model in (SENTIMENT_SCORES.name, PRICE_FORECAST.name):
+        for model in () if forecaster is None else _TELL_THE_DIGEST:
             (_version(folder, model) / DIGEST_FILE).write_text(digest + "\n")
         receipt = Receipt(
             model_digest=digest,
             created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=tuple(command) if command else None,
+            target=options.target,
             checkpoint=Source(
                 path=str(checkpoint.path),
                 layout=checkpoint.layout,
@@ -122,19 +102,56 @@ def export_repository(
                 parameters=checkpoint.num_parameters,
                 files=hash_files(checkpoint.path, checkpoint.files),
             ),
-            tokenizer={"file": str(tokenizer), "sha256": sha256(tokenizer)},
-            forecaster=about_forecaster,
-            architecture=checkpoint.architecture,
-            labels=options.labels,
-            precision=precision,
-            max_tokens=max_tokens,
-            parity=parity,
+            tokenizer=subject.tokenizer_evidence(),
+            forecaster=forecaster,
+            architecture=subject.classifier.network.architecture,
+            labels=subject.classifier.labels,
+            checkpoint_labels=options.labels,
+            prompt=subject.classifier.prompt,
+            embedding=options.embedding,
+            precision=evidence.choice.precision,
+            max_tokens=subject.max_tokens,
+            parity=evidence.parity,
+            evaluation=evidence.about_texts(),
+            flip_budget=options.flip_budget,
+            score_budget=options.score_budget,
+            trials=evidence.choice.trials,
+            layer_errors=evidence.layer_errors,
             files=files,
             versions=versions(),
             machine=machine(),
         )
         (folder / RECEIPT_FILE).write_text(receipt.to_json())
+        write_page(receipt, folder / RECEIPT_PAGE)
     return receipt
+
+
+def _write_models(
+    folder: Path, subject: Subject, evidence: Evidence, options: ExportOptions
+) -> dict[str, Any]:
+    """Write the models that Triton loads; returns what is to be told of the forecaster."""
+    shutil.copytree(
+        templates(),
+        folder,
+        ignore=shutil.ignore_patterns("__pycache__", ".gitkeep"),
+        dirs_exist_ok=True,
+    )
+    forecaster = _version(folder, PRICE_FORECAST.name) / FORECASTER_FILE
+    if options.forecaster is not None:
+        shutil.copyfile(options.forecaster, forecaster)
+    about_forecaster = _about_forecaster(forecaster)
+    settings: dict[str, dict[str, Any]] = {
+        PREPROCESS.name: {"max_tokens": subject.max_tokens},
+        LANGUAGE_MODEL.name: {
+            "precision": evidence.choice.precision,
+            "max_batch_tokens": options.max_batch_tokens,
+        },
+        SENTIMENT_SCORES.name: {"half_life_s": about_forecaster["half_life_s"]},
+    }
+    for model, values in settings.items():
+        text = json.dumps(values, indent=2) + "\n"
+        (_version(folder, model) / SETTINGS_FILE).write_text(text)
+    return about_forecaster
 
 
 def templates() -> Path:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import onnx
@@ -19,21 +22,39 @@ from torch.export import Dim
 
 from megatick_export.errors import ExportError
 from megatick_export.packed import PackedClassifier
+from megatick_export.precision.fp8 import ONNX_TRANSLATIONS
 
 OPSET: Final = 20
 """Attention is decomposed below opset 23; onnxruntime, OpenVINO and TensorRT fuse it."""
 
-_PROTOBUF_LIMIT_BYTES: Final = 2 * 1024**3 - 1
+_LAST_PRODUCT: Final = re.compile(
+    r"network\.decoder\.layers\.(\d+)\.mlp\.linear_fc2\.weight"
+)
+_ONE_FILE_BYTES: Final = 2 * 1024**3 - 16 * 1024**2
+"""What fits into one file: protobuf ends at 2 GiB, and the graph itself takes some MB."""
 
 
-def write_onnx(classifier: PackedClassifier, path: Path) -> None:
+def write_onnx(
+    classifier: PackedClassifier,
+    path: Path,
+    *,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Trace the packed classifier and write it, weights included, as one file.
 
     The graph's inputs are ``input_ids`` INT32 [tokens], ``row_lengths`` INT32 [rows] and
-    ``max_seqlen`` INT32 [longest]; its output is ``logits`` FP32 [rows, classes].
+    ``max_seqlen`` INT32 [longest]; its outputs are ``logits`` FP32 [rows, classes] and,
+    where the classifier gives it, ``embedding`` FP32 [rows, hidden].
+
+    Args:
+        classifier: in any precision; the graph has the same.
+        path: the file to write.  Weights that do not fit into one ONNX file (2 GB) lie
+            beside it, in a file of its name that ends in ``.data``.
+        metadata: what else a reader should know, such as the classes' names; onnxruntime
+            gives it as ``session.get_modelmeta().custom_metadata_map``.
 
     Raises:
-        ExportError: the weights do not fit into one ONNX file (2 GB).
+        ExportError: torch cannot write it.
     """
     # Any ragged batch serves as the example; no axis of it may be 0 or 1 long, which
     # torch.export would take for a constant.
@@ -58,23 +79,38 @@ def write_onnx(classifier: PackedClassifier, path: Path) -> None:
             # for themselves; the graph is only tidied, below.
             optimize=False,
             input_names=list(axes),
-            output_names=["logits"],
+            output_names=["logits", *(["embedding"] if classifier.embedding else [])],
             dynamic_shapes=axes,
             external_data=False,
+            custom_translation_table=ONNX_TRANSLATIONS,
             verbose=False,
         )
     if program is None:  # torch types it so; dynamo=True always returns a program
         raise ExportError(f"{path}: torch.onnx.export returned no program")
     _tidy(program.model)
+    _name_layers(program.model)
+    program.model.metadata_props.update(metadata)
     tensors = (value.const_value for value in program.model.graph.initializers.values())
     size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
-    if size > _PROTOBUF_LIMIT_BYTES:
-        raise ExportError(
-            f"{path}: the graph's weights take {size / 1e9:.1f} GB, one ONNX file holds "
-            f"{_PROTOBUF_LIMIT_BYTES / 1e9:.1f} GB: larger models are not exported yet"
-        )
-    program.save(str(path), external_data=False)
+    program.save(str(path), external_data=size > _ONE_FILE_BYTES)
     onnx.checker.check_model(str(path))
+
+
+def move_onnx(graph: Path, place: Path) -> None:
+    """Move a graph, and the weights that may lie beside it under its name."""
+    beside = graph.with_name(f"{graph.name}.data")
+    if not beside.is_file():
+        shutil.move(graph, place)
+        return
+    model = onnx.load(str(graph), load_external_data=False)
+    data = place.with_name(f"{place.name}.data")
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = data.name
+    shutil.move(beside, data)
+    onnx.save(model, str(place))
+    graph.unlink()
 
 
 def _tidy(model: onnx_ir.Model) -> None:
@@ -87,6 +123,27 @@ def _tidy(model: onnx_ir.Model) -> None:
         onnx_ir.passes.common.DeduplicateInitializersPass(),
         onnx_ir.passes.common.RemoveUnusedNodesPass(),
     )(model)
+
+
+def _name_layers(model: onnx_ir.Model) -> None:
+    """Name what each layer adds up to, so that a runtime can be asked for it.
+
+    The residual stream after layer 3 is called ``decoder.layers.3``: what the sum that
+    follows the layer's last product gives.
+    """
+    for name, weight in model.graph.initializers.items():
+        found = _LAST_PRODUCT.fullmatch(name)
+        if found is None:
+            continue
+        (node,) = weight.consumers()
+        while node.op_type != "Add" or node.inputs[1] is weight:
+            (node,) = node.outputs[0].consumers()
+        node.outputs[0].name = layer_output(int(found[1]))
+
+
+def layer_output(layer: int) -> str:
+    """Name of the residual stream after a layer, in the graph."""
+    return f"decoder.layers.{layer}"
 
 
 @contextlib.contextmanager

@@ -3,10 +3,16 @@
 Projections, norms and MLPs work on any leading shape: ``[B, T]`` padded, or ``[N]`` packed
 end to end.  Nothing branches on data, so that ``torch.export`` can trace any part.
 
+Precision is a property of each part: a linear layer computes in its weight's dtype, the
+residual stream keeps the dtype it came in, and norms and softmax are told.  In float32
+throughout, none of that leaves a trace in the graph.
+
 Source: megatron/core/transformer, whose names the modules carry.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -21,15 +27,25 @@ _MASKED = -10000.0
 precision here, yet it fits into FP16 and keeps a row with nothing to attend finite."""
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    *,
+    wide_softmax: bool = False,
+    rounding: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Attend within rows: softmax(q k / sqrt(channels)) v.
 
     Args:
         query: ``[B, T, heads, channels]``.
-        key: ``[B, T, groups, channels]``; each group serves heads / groups query heads.
+        key: ``[B, S, groups, channels]``; each group serves heads / groups query heads.
         value: as key.
-        mask: bool, broadcastable to ``[B, heads, T, T]``; True where a query (third
+        mask: bool, broadcastable to ``[B, heads, T, S]``; True where a query (third
             axis) may look at a key (fourth).
+        wide_softmax: compute the softmax in float32 whatever the products are in.
+        rounding: what the weights (the softmax's outputs, in [0, 1]) pass through.
 
     Returns:
         ``[B, T, heads * channels]``.
@@ -39,8 +55,19 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor
         tensor.transpose(1, 2)
         for tensor in (query, _repeated(key, served), _repeated(value, served))
     )
-    bias = torch.where(mask, 0.0, _MASKED).to(query.dtype)
-    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    bias = torch.where(mask, 0.0, _MASKED)
+    if wide_softmax or rounding is not None or query.dtype != torch.float32:
+        # Half of the scale to each side, so that no product overflows FP16.
+        scale: float = query.shape[-1] ** -0.25
+        scores = (query * scale) @ (key * scale).transpose(-2, -1)
+        if wide_softmax:
+            scores = scores.float()
+        weights = (scores + bias.to(scores.dtype)).softmax(-1).to(value.dtype)
+        attended: Tensor = (weights if rounding is None else rounding(weights)) @ value
+    else:
+        attended = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias.to(query.dtype)
+        )
     return attended.transpose(1, 2).flatten(-2)
 
 
@@ -73,11 +100,24 @@ def rotate(heads: Tensor, rotation: Rotation, *, interleaved: bool) -> Tensor:
     return torch.cat((turned, kept), dim=-1) if kept.shape[-1] else turned
 
 
+class Linear(nn.Linear):
+    """A linear layer that computes, and answers, in the dtype of its weight."""
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Map ``[..., in]`` to ``[..., out]``."""
+        return F.linear(given.to(self.weight.dtype), self.weight, self.bias)
+
+
 class Norm(nn.Module):
-    """LayerNorm or RMSNorm over the last axis; computed in float32 whatever goes in."""
+    """LayerNorm or RMSNorm over the last axis.
+
+    Attributes:
+        wide: compute in float32 whatever goes in; otherwise in the dtype that goes in.
+    """
 
     def __init__(self, architecture: Architecture, width: int) -> None:
         super().__init__()
+        self.wide = True
         self.epsilon = architecture.norm_epsilon
         self.zero_centered = architecture.zero_centered_gamma
         self.weight = nn.Parameter(torch.empty(width))
@@ -86,27 +126,45 @@ class Norm(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Normalise ``[..., width]``."""
-        gamma = self.weight.float() + (1.0 if self.zero_centered else 0.0)
-        wide = hidden.float()
+        dtype = torch.float32 if self.wide else hidden.dtype
+        gamma = self.weight.to(dtype) + (1.0 if self.zero_centered else 0.0)
+        given = hidden.to(dtype)
         if self.bias is not None:
-            shape = (wide.shape[-1],)
-            normed = F.layer_norm(wide, shape, gamma, self.bias.float(), self.epsilon)
+            shape = (given.shape[-1],)
+            normed = F.layer_norm(given, shape, gamma, self.bias.to(dtype), self.epsilon)
         else:
-            mean_square = wide.square().mean(dim=-1, keepdim=True)
-            normed = wide * torch.rsqrt(mean_square + self.epsilon) * gamma
+            mean_square = given.square().mean(dim=-1, keepdim=True)
+            normed = given * torch.rsqrt(mean_square + self.epsilon) * gamma
         return normed.to(hidden.dtype)
 
 
+class CoreAttention(nn.Module):
+    """Attention itself, in a layer's precision.
+
+    Attributes:
+        wide_softmax: compute the softmax in float32.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide_softmax = False
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Call ``attention``; arguments and result are its."""
+        return attention(query, key, value, mask, wide_softmax=self.wide_softmax)
+
+
 class SelfAttention(nn.Module):
-    """What stands before and after ``attention`` itself."""
+    """What stands before and after attention, and attention itself."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
         self.architecture = a
-        self.linear_qkv = nn.Linear(a.hidden_size, a.qkv_rows, bias=a.qkv_bias)
+        self.core_attention = CoreAttention()
+        self.linear_qkv = Linear(a.hidden_size, a.qkv_rows, bias=a.qkv_bias)
         width = a.num_attention_heads * a.kv_channels
-        self.linear_proj = nn.Linear(width, a.hidden_size, bias=a.linear_bias)
+        self.linear_proj = Linear(width, a.hidden_size, bias=a.linear_bias)
         if a.qk_norm:
             self.q_layernorm = Norm(a, a.kv_channels)
             self.k_layernorm = Norm(a, a.kv_channels)
@@ -136,8 +194,8 @@ class Mlp(nn.Module):
         a = architecture
         self.activation, self.gated = a.activation, a.gated
         rows = a.ffn_hidden_size * (2 if a.gated else 1)
-        self.linear_fc1 = nn.Linear(a.hidden_size, rows, bias=a.linear_bias)
-        self.linear_fc2 = nn.Linear(a.ffn_hidden_size, a.hidden_size, bias=a.linear_bias)
+        self.linear_fc1 = Linear(a.hidden_size, rows, bias=a.linear_bias)
+        self.linear_fc2 = Linear(a.ffn_hidden_size, a.hidden_size, bias=a.linear_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map ``[..., hidden]`` to ``[..., hidden]``."""
@@ -197,9 +255,15 @@ class TransformerLayer(nn.Module):
         Returns:
             ``[..., hidden]``, the next layer's input.
         """
-        hidden = hidden + self.self_attention.linear_proj(attended)
-        mixed: Tensor = hidden + self.mlp(self.pre_mlp_layernorm(hidden))
-        return mixed
+        projected: Tensor = self.self_attention.linear_proj(attended)
+        hidden = hidden + projected.to(hidden.dtype)
+        narrow: Tensor = self.mlp(self.pre_mlp_layernorm(hidden))
+        return hidden + narrow.to(hidden.dtype)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Attend in this layer's precision; arguments and result are ``attention``'s."""
+        attended: Tensor = self.self_attention.core_attention(query, key, value, mask)
+        return attended
 
 
 def _repeated(tensor: Tensor, times: int) -> Tensor:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
+from megatick_contract.packing import packed_feed, plan_batches
 from megatick_server.errors import ArtefactError
-from megatick_server.packing import plan_batches
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "int8"]
 
-_OPENVINO_TYPES: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16"}
+_OPENVINO_TYPES: Final[dict[Precision, str]] = {
+    "fp32": "f32",
+    "bf16": "bf16",
+    "int8": "f32",  # what the graph itself does not quantise
+}
 
 
 class PackedEngine:
@@ -85,12 +89,6 @@ class PackedEngine:
         return result
 
     def _run(self, rows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
-        lengths = np.array([len(row) for row in rows], np.int32)
-        feed: dict[str, Any] = {
-            "input_ids": np.concatenate(rows),
-            "row_lengths": lengths,
-            "max_seqlen": np.zeros(lengths.max(), np.int32),  # only its shape is read
-        }
-        outputs = self._request.infer(feed)
+        outputs = self._request.infer(packed_feed(rows))
         logits: npt.NDArray[np.float32] = outputs["logits"].copy()
         return logits

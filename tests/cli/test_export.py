@@ -82,7 +82,10 @@ def test_inspect_prints_what_the_checkpoint_is(checkpoint: Path) -> None:
     facts = json.loads(done.stdout)
     assert facts["layout"] == "torch_dist"
     assert facts["head"] == "3 classes on the last token"
-    assert facts["tokenizer"] == str(checkpoint / "tokenizer.json")
+    file = checkpoint / "tokenizer.json"
+    assert facts["tokenizer"] == (
+        f"tokenizer.json, 256 tokens, beside the checkpoint: {file}"
+    )
     assert facts["architecture"]["num_layers"] == 3
     # 256 x 64 embedding; a layer: norms 2 x 64, QKV (4 + 2 x 2) x 16 x 64, projection
     # 64 x 64, gated MLP 3 x 96 x 64; a norm of 64; a head of 3 x 64 + 3.

@@ -73,8 +73,15 @@ def test_the_receipt_hashes_every_file_and_holds_the_evidence(
     }
     assert receipt["files"] == written
     assert "language_model/1/model.onnx" in written
-    tokenizer = (checkpoint / "tokenizer.json").read_bytes()
-    assert receipt["tokenizer"]["sha256"] == hashlib.sha256(tokenizer).hexdigest()
+    tokenizer = checkpoint / "tokenizer.json"
+    assert receipt["tokenizer"] == {
+        "kind": "tokenizer.json",
+        "origin": "beside the checkpoint",
+        "vocabulary": 256,
+        "embedding_rows": 256,
+        "proof": None,
+        "files": {str(tokenizer): hashlib.sha256(tokenizer.read_bytes()).hexdigest()},
+    }
     assert set(receipt["checkpoint"]["files"]) >= {"common.pt", ".metadata"}
     assert receipt["max_tokens"] == WINDOW, "the model's window bounds the default of 512"
     assert receipt["architecture"]["num_query_groups"] == 2

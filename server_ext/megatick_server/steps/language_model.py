@@ -64,8 +64,8 @@ class LanguageModel:
         elapsed_us = (time.perf_counter() - started) * 1e6
         return [
             {
-                LOGITS.name: part,
-                LANGUAGE_MODEL_US.name: np.full((len(part), 1), elapsed_us),
+                LOGITS.name: part[None],
+                LANGUAGE_MODEL_US.name: np.full((1, 1), elapsed_us),
             }
             for part in np.split(logits, np.cumsum(counts)[:-1])
         ]

@@ -12,11 +12,13 @@ from megatick_contract.prices import ELAPSED_S, PRICES, SENTIMENT_STATE
 from megatick_contract.rejections import Rejection
 from megatick_contract.repository import TOKENIZER_FILE
 from megatick_contract.steps import (
+    AGE_S,
     INPUT_IDS,
     LONGEST,
     PREPROCESS,
     PREPROCESS_US,
     ROW_LENGTHS,
+    STATE,
 )
 from megatick_contract.text import (
     TEXT,
@@ -57,10 +59,9 @@ class Preprocess:
         started = time.perf_counter()
         answers = [self._prepare(request) for request in requests]
         elapsed_us = (time.perf_counter() - started) * 1e6
-        for request, answer in zip(requests, answers, strict=True):
+        for answer in answers:
             if not isinstance(answer, RequestRefused):
-                rows = len(request.inputs[TEXT.name])
-                answer[PREPROCESS_US.name] = np.full((rows, 1), elapsed_us)
+                answer[PREPROCESS_US.name] = np.full((1, 1), elapsed_us)
         return answers
 
     def _prepare(self, request: StepRequest) -> Arrays | RequestRefused:
@@ -77,13 +78,17 @@ class Preprocess:
         if rejections:
             return RequestRefused(rejections, rows=len(texts))
         lengths = np.array([len(row.input_ids) for row in tokenized], np.int32)
-        return {
+        answer: Arrays = {
             INPUT_IDS.name: np.concatenate([row.input_ids for row in tokenized])[None],
             ROW_LENGTHS.name: lengths[None],
             LONGEST.name: np.zeros((1, lengths.max()), np.int32),
             TOKENS.name: lengths[:, None],
             TRUNCATED.name: np.array([[row.truncated] for row in tokenized]),
         }
+        if SENTIMENT_STATE.name in request.inputs and ELAPSED_S.name in request.inputs:
+            answer[STATE.name] = request.inputs[SENTIMENT_STATE.name][None]
+            answer[AGE_S.name] = request.inputs[ELAPSED_S.name][None]
+        return answer
 
     def _check_tokens(self, tokenized: Sequence[TokenizedText]) -> list[Rejection]:
         window = self._tokenizer.max_tokens

@@ -9,13 +9,15 @@ from typing import Self
 import numpy as np
 
 from megatick_contract.models import MODEL_DIGEST, STAGE_US
-from megatick_contract.prices import ELAPSED_S, NEXT_SENTIMENT_STATE, SENTIMENT_STATE
+from megatick_contract.prices import NEXT_SENTIMENT_STATE
 from megatick_contract.steps import (
+    AGE_S,
     LANGUAGE_MODEL_US,
     LOGITS,
     NEXT_ELAPSED_S,
     PREPROCESS_US,
     SENTIMENT_SCORES,
+    STATE,
 )
 from megatick_contract.text import PROBABILITIES, SCORE
 from megatick_server.adapter import Arrays, StepRequest
@@ -48,7 +50,7 @@ class SentimentScores:
     def _score(self, request: StepRequest) -> Arrays:
         started = time.perf_counter()
         inputs = request.inputs
-        probabilities = class_probabilities(inputs[LOGITS.name])
+        probabilities = class_probabilities(inputs[LOGITS.name][0])
         score = polarity(probabilities)
         rows = len(score)
         answer: Arrays = {
@@ -56,15 +58,19 @@ class SentimentScores:
             SCORE.name: score,
             MODEL_DIGEST.name: np.full((rows, 1), self._model_digest, object),
         }
-        if SENTIMENT_STATE.name in inputs:
+        if STATE.name in inputs:
             aged = decay(
-                inputs[SENTIMENT_STATE.name],
-                inputs[ELAPSED_S.name],
+                inputs[STATE.name][0],
+                inputs[AGE_S.name][0],
                 half_life_s=self._settings.half_life_s,
             )
             answer[NEXT_SENTIMENT_STATE.name] = add_score(aged, score)
             answer[NEXT_ELAPSED_S.name] = np.zeros((rows, 1))
-        earlier = (inputs[PREPROCESS_US.name], inputs[LANGUAGE_MODEL_US.name])
-        elapsed_us = np.full((rows, 1), (time.perf_counter() - started) * 1e6)
-        answer[STAGE_US.name] = np.hstack((*earlier, elapsed_us))
+        untold = np.full((1, 1), np.nan)
+        stages_us = (
+            inputs[PREPROCESS_US.name],
+            inputs.get(LANGUAGE_MODEL_US.name, untold),
+            np.full((1, 1), (time.perf_counter() - started) * 1e6),
+        )
+        answer[STAGE_US.name] = np.repeat(np.hstack(stages_us), rows, axis=0)
         return answer

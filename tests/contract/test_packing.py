@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from megatick_server.packing import plan_batches
+from megatick_contract.packing import plan_batches
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,4 +1,8 @@
-"""Which rows run together: batches cut by tokens, never padded by more than half."""
+"""The packed graph's inputs, and which rows run together.
+
+Whoever runs the graph feeds it alike: batches are cut by tokens, and attention is never
+padded by more than half.
+"""
 
 from __future__ import annotations
 
@@ -47,3 +51,24 @@ def plan_batches(
             batches.append([row])
             tokens = longest = length
     return [np.array(batch, dtype=np.intp) for batch in batches]
+
+
+def packed_feed(rows: Sequence[npt.NDArray[np.int32]]) -> dict[str, npt.NDArray[np.int32]]:
+    """Feed of the packed graph for one batch.
+
+    Args:
+        rows: int32 tokens of each row, each of shape (tokens,), tokens ≥ 1.
+
+    Returns:
+        ``input_ids`` [N], the rows end to end; ``row_lengths`` [B]; ``max_seqlen`` [T],
+        zeros whose number is the longest row's length.
+
+    >>> {name: array.tolist() for name, array in packed_feed([np.array([7, 8])]).items()}
+    {'input_ids': [7, 8], 'row_lengths': [2], 'max_seqlen': [0, 0]}
+    """
+    lengths = np.array([len(row) for row in rows], np.int32)
+    return {
+        "input_ids": np.concatenate(rows),
+        "row_lengths": lengths,
+        "max_seqlen": np.zeros(lengths.max(), np.int32),
+    }

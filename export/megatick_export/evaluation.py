@@ -1,0 +1,185 @@
+"""The texts that precisions are measured on, and what is measured on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from megatick_export.errors import OptionsError
+from megatick_export.hashes import sha256
+from megatick_export.headlines import headlines
+
+MOST_TEXTS: Final = 2000
+"""Of a user's file; 1 flip of them is a quarter of the default budget."""
+
+INVENTED_TEXTS: Final = 512
+"""Where there is no file; 1 flip of them is still within the default budget of 0.2 %."""
+
+_BINS: Final = 15
+"""Of confidence, in the calibration error: as in its source."""
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EvaluationTexts:
+    """Texts to measure on.
+
+    Attributes:
+        texts: what they say.
+        classes: index of each text's true label, shape (texts,); None where unknown.
+        source: the file, or what made them.
+        sha256: of the file; None for invented texts.
+    """
+
+    texts: tuple[str, ...]
+    classes: npt.NDArray[np.intp] | None
+    source: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What a lower precision does to the answers.
+
+    Attributes:
+        max_logit_error: largest absolute difference of a logit; NaN if one is NaN.
+        label_flips: texts whose most probable class differs.
+        score_error: mean absolute difference of the score, P(last) - P(first) class,
+            which is P(positive) - P(negative) of the contract's classes; in [0, 2].
+        max_score_error: the largest of them.
+        texts: how many were compared.
+        accuracy: share of texts whose most probable class is the true one; None without
+            labels.
+        calibration_error: expected calibration error; None without labels.
+    """
+
+    max_logit_error: float
+    label_flips: int
+    score_error: float
+    max_score_error: float
+    texts: int
+    accuracy: float | None
+    calibration_error: float | None
+
+
+def evaluation_texts(path: Path | None, labels: Sequence[str]) -> EvaluationTexts:
+    """Read a user's texts, or invent some.
+
+    Args:
+        path: a table (CSV, JSON lines or Parquet, compressed or not) with the column
+            ``text`` and perhaps ``label``, or a plain ``.txt`` with a text a line.  Of
+            more than ``MOST_TEXTS``, a seeded choice is taken.  None invents headlines.
+        labels: of the classes; a label that is none of them is refused.
+
+    Raises:
+        OptionsError: the file is absent, has no such column, no text, or unknown labels.
+    """
+    if path is None:
+        invented = tuple(headlines(INVENTED_TEXTS))
+        return EvaluationTexts(invented, None, "invented headlines", None)
+    import pandas as pd
+
+    try:
+        table = _read_table(path)
+    except (OSError, ValueError, ImportError) as error:
+        raise OptionsError(
+            "calibration", expected="a table of texts", found=f"{path}: {error}"
+        ) from error
+    if "text" not in table:
+        raise OptionsError(
+            "calibration",
+            expected="a column named text",
+            found=f"{path} with {', '.join(map(str, table.columns))}",
+        )
+    kept = table["text"].notna() & (table["text"].astype(str).str.strip() != "")
+    table = table[kept]
+    if table.empty:
+        raise OptionsError("calibration", expected="texts", found=f"none in {path}")
+    if len(table) > MOST_TEXTS:
+        table = table.sample(MOST_TEXTS, random_state=0)
+    classes = None
+    if "label" in table:
+        unknown = sorted(set(table["label"].astype(str)) - set(labels))
+        if unknown:
+            raise OptionsError(
+                "calibration",
+                expected=f"labels among {', '.join(labels)}",
+                found=f"{', '.join(unknown[:5])} in {path}",
+            )
+        known = pd.Categorical(table["label"].astype(str), categories=list(labels))
+        classes = known.codes.astype(np.intp)
+    texts = tuple(table["text"].astype(str))
+    return EvaluationTexts(texts, classes, str(path), sha256(path))
+
+
+def measure(
+    logits: Float32Array, reference: Float32Array, classes: npt.NDArray[np.intp] | None
+) -> Errors:
+    """Compare logits, both (texts, classes), with the reference's."""
+    found, expected = probabilities(logits), probabilities(reference)
+    moved = np.abs(_score(found) - _score(expected))
+    right = None if classes is None else found.argmax(-1) == classes
+    return Errors(
+        max_logit_error=float(np.abs(logits - reference).max()),
+        label_flips=int((logits.argmax(-1) != reference.argmax(-1)).sum()),
+        score_error=float(moved.mean()),
+        max_score_error=float(moved.max()),
+        texts=len(reference),
+        accuracy=None if right is None else float(right.mean()),
+        calibration_error=None if right is None else calibration_error(found, right),
+    )
+
+
+def calibration_error(predicted: Float32Array, right: npt.NDArray[np.bool_]) -> float:
+    """Expected calibration error: how far confidence is from accuracy, in [0, 1].
+
+    Args:
+        predicted: probabilities, shape (texts, classes).
+        right: shape (texts,), whether the most probable class is the true one.
+
+    Source: Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks,
+    2017, equation 3, with 15 bins of equal width.
+    """
+    confidence = predicted.max(-1)
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = [
+        abs(right[bins == each].mean() - confidence[bins == each].mean())
+        * (bins == each).mean()
+        for each in np.unique(bins)
+    ]
+    return float(np.sum(gaps))
+
+
+def _read_table(path: Path):  # type: ignore[no-untyped-def]  # pandas is imported late
+    import pandas as pd
+
+    suffixes = [
+        each for each in path.suffixes if each not in (".gz", ".zst", ".zip", ".xz")
+    ]
+    match suffixes[-1:]:
+        case [".txt"]:
+            return pd.DataFrame({"text": path.read_text(encoding="utf-8").splitlines()})
+        case [".parquet"]:
+            return pd.read_parquet(path)
+        case [".jsonl" | ".json"]:
+            return pd.read_json(path, lines=True)
+        case _:
+            return pd.read_csv(path)
+
+
+def probabilities(logits: Float32Array) -> Float32Array:
+    """Softmax over the last axis: (texts, classes) to the same."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    shares: Float32Array = shifted / shifted.sum(-1, keepdims=True)
+    return shares
+
+
+def _score(probabilities: Float32Array) -> Float32Array:
+    score: Float32Array = probabilities[:, -1] - probabilities[:, 0]
+    return score

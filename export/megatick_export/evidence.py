@@ -1,0 +1,168 @@
+"""The evidence: the float32 graph is the model, and the precision keeps its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from megatick_export.evaluation import EvaluationTexts, probabilities
+from megatick_export.options import ExportOptions
+from megatick_export.parity import Comparison, openvino_engine, prove, run_in_batches
+from megatick_export.precision.candidates import Workbench
+from megatick_export.precision.layers import (
+    layer_errors,
+    onnxruntime_streams,
+    openvino_streams,
+)
+from megatick_export.precision.trials import Choice, choose
+from megatick_export.subject import Subject
+from megatick_export.to_onnx import write_onnx
+
+PROBED_TEXTS: Final = 64
+_WATCHED_TEXTS: Final = 32
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a server of this repository must answer, within its precision.
+
+    Attributes:
+        texts: what to ask.
+        probabilities: the float32 reference's answers, a row of classes a text.
+        tolerance: largest absolute difference of a probability that the chosen precision
+            was measured to cause on these texts, doubled, for other batches and machines.
+    """
+
+    texts: tuple[str, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+    tolerance: float
+
+    def to_json(self) -> str:
+        """Write it as JSON."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found on the way to a graph.
+
+    Attributes:
+        parity: each runtime's float32 graph against the reference network.
+        texts: what the precisions were measured on.
+        choice: the precision that was chosen, and all that were tried.
+        layer_errors: of the chosen precision, after each layer; None if not measured.
+        probe: what a server must answer.
+    """
+
+    parity: tuple[Comparison, ...]
+    texts: EvaluationTexts
+    choice: Choice
+    layer_errors: tuple[float, ...] | None
+    probe: Probe
+
+    def about_texts(self) -> dict[str, Any]:
+        """What the receipt says of the texts."""
+        return {
+            "source": self.texts.source,
+            "sha256": self.texts.sha256,
+            "texts": len(self.texts.texts),
+            "labelled": self.texts.classes is not None,
+        }
+
+
+def prove_and_choose(
+    subject: Subject,
+    options: ExportOptions,
+    scratch: Path,
+    *,
+    progress: Callable[[str], None],
+) -> Evidence:
+    """Write the float32 graph, prove it, and choose a precision by measurement.
+
+    Args:
+        subject: what is exported.
+        options: target, precision and budgets.
+        scratch: folder for graphs, the chosen one among them.
+        progress: called with a few words as each stage begins.
+
+    Raises:
+        ParityError: the graph is not the reference network.
+        BudgetError: no precision keeps the answers.
+    """
+    classifier = subject.classifier
+    metadata = {
+        "labels": json.dumps(classifier.labels),
+        "max_tokens": str(subject.max_tokens),
+    }
+    progress("writing the packed ONNX graph")
+    graph = scratch / "fp32.onnx"
+    packed = classifier.packed(embedding=options.embedding)
+    write_onnx(packed, graph, metadata=metadata)
+    progress("proving that it is the same model")
+    parity = prove(
+        classifier.network,
+        graph,
+        max_tokens=subject.max_tokens,
+        prefix_ids=classifier.prefix_ids,
+    )
+    progress("running the float32 graph on the evaluation texts")
+    rows = subject.rows(subject.texts.texts)
+    reference = run_in_batches(
+        openvino_engine(graph), rows, max_batch_tokens=options.max_batch_tokens
+    )
+    bench = Workbench(
+        classifier=classifier,
+        target=options.target,
+        texts=subject.texts,
+        rows=rows,
+        reference=reference,
+        graph_fp32=graph,
+        folder=scratch,
+        embedding=options.embedding,
+        metadata=metadata,
+        fp8_attention=options.fp8_attention,
+        trained_inputs={},
+        max_batch_tokens=options.max_batch_tokens,
+        flip_budget=options.flip_budget,
+        score_budget=options.score_budget,
+    )
+    choice = choose(bench, options.candidates(), progress=progress)
+    progress("comparing layer by layer")
+    moved = np.abs(
+        probabilities(choice.logits[:PROBED_TEXTS])
+        - probabilities(reference[:PROBED_TEXTS])
+    )
+    return Evidence(
+        parity=parity,
+        texts=subject.texts,
+        choice=choice,
+        layer_errors=_layer_errors(bench, choice),
+        probe=Probe(
+            texts=subject.texts.texts[:PROBED_TEXTS],
+            probabilities=tuple(
+                map(tuple, probabilities(reference[:PROBED_TEXTS]).tolist())
+            ),
+            tolerance=max(2 * float(moved.max()), 1e-4),
+        ),
+    )
+
+
+def _layer_errors(bench: Workbench, choice: Choice) -> tuple[float, ...] | None:
+    """Compare the chosen graph with the float32 one, layer by layer, where it runs here."""
+    layers = bench.classifier.network.architecture.num_layers
+    rows = bench.rows[:_WATCHED_TEXTS]
+    if bench.target == "cpu":
+        bf16 = choice.precision == "bf16"
+        found = openvino_streams(choice.graph, layers, rows, bf16=bf16)
+        wide = openvino_streams(bench.graph_fp32, layers, rows, bf16=False)
+    elif choice.precision == "bf16":
+        return None
+    else:
+        found = onnxruntime_streams(choice.graph, layers, rows)
+        wide = onnxruntime_streams(bench.graph_fp32, layers, rows)
+    return layer_errors(found, wide)

@@ -1,0 +1,274 @@
+"""Each precision's graph, made; and what runs it here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from megatick_contract.packing import packed_feed, plan_batches
+from megatick_export.evaluation import EvaluationTexts, measure
+from megatick_export.heads import Classifier
+from megatick_export.network import Network
+from megatick_export.options import Precision, Target
+from megatick_export.packed import PackedClassifier
+from megatick_export.parity import (
+    Engine,
+    Logits,
+    Rows,
+    onnxruntime_engine,
+    openvino_engine,
+    run_in_batches,
+    torch_engine,
+)
+from megatick_export.precision.calibration import largest_inputs
+from megatick_export.precision.emulation import WideAccumulation
+from megatick_export.precision.fp8 import quantise
+from megatick_export.precision.lowering import PARTS, Part, lowered
+from megatick_export.to_onnx import write_onnx
+
+_DTYPES: Final[dict[str, torch.dtype]] = {
+    "fp16": torch.float16,
+    "fp8": torch.float16,
+    "bf16": torch.bfloat16,
+}
+CALIBRATED_TEXTS: Final = 128
+"""Texts whose largest activations set the FP8 scales."""
+
+_SCREENED_TEXTS: Final = 256
+_RANKED_TEXTS: Final = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A graph in one precision.
+
+    Attributes:
+        graph: its ONNX file.
+        engine: what runs it here.
+        engine_name: its name, for the receipt.
+        timed: its speed here tells the speed of what is served.
+        float32: parts of the network that were kept in float32.
+        layers_16_bit: layers that were left in a higher precision.
+        refused: why it is none, whatever is measured; None if it is one.
+    """
+
+    graph: Path
+    engine: Engine
+    engine_name: str
+    timed: bool
+    float32: tuple[str, ...] = ()
+    layers_16_bit: tuple[int, ...] = ()
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What is exported, and what each precision of it is measured with.
+
+    Attributes:
+        classifier: the float32 reference.
+        target: what will run the graph.
+        texts: to measure on.
+        rows: their tokens.
+        reference: logits of the float32 graph for them.
+        graph_fp32: the float32 graph, proven to be the reference network.
+        folder: where graphs are written.
+        embedding: the graphs answer with the pooled hidden state as well.
+        metadata: for the graphs.
+        fp8_attention: FP8 takes in attention's own products.
+        trained_inputs: largest inputs of linear layers that the checkpoint's own FP8
+            training recorded, by name; they win over calibration.
+        max_batch_tokens: of one run.
+        flip_budget: share of labels that may flip.
+        score_budget: mean change of the score that is allowed.
+    """
+
+    classifier: Classifier
+    target: Target
+    texts: EvaluationTexts
+    rows: Rows
+    reference: Logits
+    graph_fp32: Path
+    folder: Path
+    embedding: bool
+    metadata: dict[str, str]
+    fp8_attention: bool
+    trained_inputs: dict[str, float]
+    max_batch_tokens: int
+    flip_budget: float
+    score_budget: float
+    _kept: dict[torch.dtype, tuple[Part, ...]] = field(default_factory=dict, repr=False)
+
+    def candidate(self, precision: Precision) -> Candidate:
+        """Make the graph of one precision.
+
+        Raises:
+            QuantisationError: INT8's library is missing or fails.
+        """
+        match precision:
+            case "fp32":
+                return self._fp32()
+            case "bf16" if self.target == "cpu":
+                engine = openvino_engine(self.graph_fp32, bf16=True)
+                return Candidate(self.graph_fp32, engine, "openvino bf16", timed=True)
+            case "fp16" | "bf16":
+                return self._half(precision)
+            case "fp8":
+                return self._fp8()
+            case "int8":
+                return self._int8()
+
+    def _fp32(self) -> Candidate:
+        if self.target == "cpu":
+            engine, name = openvino_engine(self.graph_fp32), "openvino fp32"
+        else:
+            engine, name = onnxruntime_engine(self.graph_fp32), "onnxruntime fp32"
+        return Candidate(self.graph_fp32, engine, name, timed=self.target != "tensorrt")
+
+    def _half(self, precision: Precision) -> Candidate:
+        dtype = _DTYPES[precision]
+        kept = self._kept_parts(dtype)
+        classifier = self._packed(lowered(self.classifier.network, dtype, float32=kept))
+        graph = self._write(classifier, precision)
+        if precision == "bf16":  # no CPU runtime here has kernels for a BF16 graph
+            return Candidate(graph, _emulated(classifier), "torch bf16", False, kept)
+        timed = self.target == "onnx"
+        engine = onnxruntime_engine(graph)
+        return Candidate(graph, engine, "onnxruntime fp16", timed, kept)
+
+    def _fp8(self) -> Candidate:
+        kept = self._kept_parts(_DTYPES["fp8"])
+        layers = self._fp8_layers(kept)
+        graph = self._write(self._quantised(kept, layers), "fp8")
+        skipped = sorted(set(self._all_layers) - set(layers))
+        return Candidate(
+            graph,
+            onnxruntime_engine(graph),
+            "onnxruntime fp8",
+            timed=False,
+            float32=kept,
+            layers_16_bit=tuple(skipped),
+            refused=None if layers else "one layer in FP8 alone exceeds the budget",
+        )
+
+    def _int8(self) -> Candidate:
+        from megatick_export.precision.int8 import quantise_int8
+
+        graph = self.folder / "int8.onnx"
+        calibration = self.rows[:CALIBRATED_TEXTS]
+        skipped = quantise_int8(
+            self.graph_fp32,
+            [packed_feed(batch) for batch in self._batches(calibration)],
+            graph,
+        )
+        if self.target == "cpu":
+            engine, name = openvino_engine(graph), "openvino int8"
+        else:
+            engine, name = onnxruntime_engine(graph), "onnxruntime int8"
+        return Candidate(graph, engine, name, True, (), tuple(skipped))
+
+    @property
+    def _all_layers(self) -> range:
+        return range(self.classifier.network.architecture.num_layers)
+
+    def _packed(self, network: Network) -> PackedClassifier:
+        return self.classifier.packed(network, embedding=self.embedding)
+
+    def _write(self, classifier: PackedClassifier, name: str) -> Path:
+        graph = self.folder / f"{name}.onnx"
+        write_onnx(classifier, graph, metadata=self.metadata)
+        return graph
+
+    def _kept_parts(self, dtype: torch.dtype) -> tuple[Part, ...]:
+        """Find the fewest parts to keep in float32, as far as a few texts can tell."""
+        if dtype not in self._kept:
+            self._kept[dtype] = self._search_kept_parts(dtype)
+        return self._kept[dtype]
+
+    def _search_kept_parts(self, dtype: torch.dtype) -> tuple[Part, ...]:
+        flips: dict[tuple[Part, ...], float] = {}
+        for count in range(len(PARTS) + 1):
+            kept = PARTS[:count]
+            network = lowered(self.classifier.network, dtype, float32=kept)
+            flips[kept] = self._flipped(self._packed(network), _SCREENED_TEXTS)
+            if flips[kept] <= self.flip_budget:
+                return kept
+        return min(flips, key=lambda kept: flips[kept])
+
+    def _flipped(self, classifier: PackedClassifier, texts: int) -> float:
+        """Share of the first texts' labels that flip; 1 where a logit is not finite."""
+        errors = measure(self._emulate(classifier, texts), self.reference[:texts], None)
+        if not np.isfinite(errors.max_logit_error):
+            return 1.0
+        return errors.label_flips / errors.texts
+
+    def _emulate(self, classifier: PackedClassifier, texts: int) -> Logits:
+        return run_in_batches(
+            _emulated(classifier), self.rows[:texts], max_batch_tokens=self.max_batch_tokens
+        )
+
+    def _quantised(self, kept: Sequence[Part], layers: Sequence[int]) -> PackedClassifier:
+        network = lowered(self.classifier.network, _DTYPES["fp8"], float32=kept)
+        largest = self._largest_inputs
+        quantise(network, largest, layers=layers, in_attention=self.fp8_attention)
+        return self._packed(network)
+
+    @cached_property
+    def _largest_inputs(self) -> dict[str, float]:
+        """Largest activations, by text and, where it was recorded, by training."""
+        batches = self._batches(self.rows[:CALIBRATED_TEXTS])
+        return largest_inputs(self.classifier.packed(), batches) | self.trained_inputs
+
+    def _batches(self, rows: Rows) -> list[Rows]:
+        plan = plan_batches(
+            [len(row) for row in rows], max_batch_tokens=self.max_batch_tokens
+        )
+        return [[rows[row] for row in batch] for batch in plan]
+
+    def _fp8_layers(self, kept: Sequence[Part]) -> list[int]:
+        """Choose the layers for FP8: all but the fewest whose rounding flips labels.
+
+        Layers are ranked by what each alone does to the logits; then the number to keep
+        in 16 bits is halved upon, as keeping more flips less.
+        """
+        everything = list(self._all_layers)
+        if self._flipped(self._quantised(kept, everything), _SCREENED_TEXTS) <= (
+            self.flip_budget
+        ):
+            return everything
+        reference = self.reference[:_RANKED_TEXTS]
+        moved = {
+            layer: float(
+                np.abs(
+                    self._emulate(self._quantised(kept, [layer]), _RANKED_TEXTS) - reference
+                ).mean()
+            )
+            for layer in everything
+        }
+        gentle = sorted(everything, key=lambda layer: moved[layer])
+        fits, too_many = 0, len(gentle)
+        while too_many - fits > 1:
+            middle = (fits + too_many) // 2
+            flipped = self._flipped(self._quantised(kept, gentle[:middle]), _SCREENED_TEXTS)
+            if flipped <= self.flip_budget:
+                fits = middle
+            else:
+                too_many = middle
+        return sorted(gentle[:fits])
+
+
+def _emulated(classifier: PackedClassifier) -> Engine:
+    """Run a lowered classifier in torch as a GPU would."""
+    run = torch_engine(classifier)
+
+    def engine(rows: Rows) -> Logits:
+        with WideAccumulation():  # type: ignore[no-untyped-call]
+            return run(rows)
+
+    return engine

@@ -1,0 +1,157 @@
+"""Which precision is the fastest that keeps the answers?  By measurement, never by name."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from megatick_contract.packing import plan_batches
+from megatick_export.errors import BudgetError
+from megatick_export.evaluation import Errors, measure
+from megatick_export.options import Precision
+from megatick_export.parity import Logits, Rows, run_in_batches
+from megatick_export.precision.candidates import Candidate, Workbench
+
+_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One precision, tried.
+
+    Attributes:
+        precision: its name.
+        engine: what ran it for these figures.
+        float32: parts of the network that were kept in float32.
+        layers_16_bit: numbers of layers that FP8 or INT8 left in a higher precision.
+        errors: against the float32 graph, on the evaluation texts.
+        texts_per_s: on this machine, timed in turn with the others; None where this
+            machine cannot run what will be served.
+        graph_bytes: size of the graph, weights included.
+        rejected: why it is not within the budgets; None if it is.
+        chosen: it is what was exported.
+    """
+
+    precision: Precision
+    engine: str
+    float32: tuple[str, ...]
+    layers_16_bit: tuple[int, ...]
+    errors: Errors
+    texts_per_s: float | None
+    graph_bytes: int
+    rejected: str | None
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The precision that is exported.
+
+    Attributes:
+        precision: its name.
+        graph: its ONNX file, in the workbench's folder.
+        logits: what it answers to the evaluation texts.
+        trials: all that were tried, the chosen one among them.
+    """
+
+    precision: Precision
+    graph: Path
+    logits: Logits
+    trials: tuple[Trial, ...]
+
+
+def choose(
+    bench: Workbench,
+    precisions: Sequence[Precision],
+    *,
+    progress: Callable[[str], None],
+) -> Choice:
+    """Try precisions on the evaluation texts, and take the fastest within the budgets.
+
+    Args:
+        bench: what is exported, and what it is measured with.
+        precisions: to try; a single one is taken if it is within the budgets.
+        progress: called with a few words as each begins.
+
+    Raises:
+        BudgetError: none is within the budgets.
+    """
+    tried: list[tuple[Trial, Candidate, Logits]] = []
+    for precision in precisions:
+        progress(f"trying {precision}")
+        candidate = bench.candidate(precision)
+        logits = run_in_batches(
+            candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
+        )
+        errors = measure(logits, bench.reference, bench.texts.classes)
+        trial = Trial(
+            precision=precision,
+            engine=candidate.engine_name,
+            float32=candidate.float32,
+            layers_16_bit=candidate.layers_16_bit,
+            errors=errors,
+            texts_per_s=None,
+            graph_bytes=_size(candidate.graph),
+            rejected=candidate.refused or _rejected(errors, bench),
+        )
+        tried.append((trial, candidate, logits))
+    progress("timing")
+    speeds = _speeds([candidate for _, candidate, _ in tried], bench)
+    trials = [
+        replace(trial, texts_per_s=speed)
+        for (trial, _, _), speed in zip(tried, speeds, strict=True)
+    ]
+    good = [number for number, trial in enumerate(trials) if trial.rejected is None]
+    if not good:
+        reasons = "; ".join(f"{each.precision}: {each.rejected}" for each in trials)
+        raise BudgetError(reasons, texts=bench.texts.source)
+    best = max(good, key=lambda number: trials[number].texts_per_s or 0.0)
+    trials[best] = replace(trials[best], chosen=True)
+    _, candidate, logits = tried[best]
+    return Choice(trials[best].precision, candidate.graph, logits, tuple(trials))
+
+
+def _rejected(errors: Errors, bench: Workbench) -> str | None:
+    """Say which budget is exceeded, if one is."""
+    if not np.isfinite(errors.max_logit_error):
+        return "its logits are not finite"
+    if errors.label_flips > bench.flip_budget * errors.texts:
+        share = errors.label_flips / errors.texts
+        return (
+            f"{errors.label_flips} of {errors.texts} labels flip ({share:.2%}), the budget "
+            f"is {bench.flip_budget:.2%}"
+        )
+    if errors.score_error > bench.score_budget:
+        return (
+            f"the score moves by {errors.score_error:.4f} on average, the budget is "
+            f"{bench.score_budget:g}"
+        )
+    return None
+
+
+def _speeds(candidates: Sequence[Candidate], bench: Workbench) -> list[float | None]:
+    """Time one full batch in every engine in turn: texts/s, the median of the rounds."""
+    plan = plan_batches(
+        [len(r) for r in bench.rows], max_batch_tokens=bench.max_batch_tokens
+    )
+    rows: Rows = [bench.rows[row] for row in max(plan, key=len)]
+    seconds: list[list[float]] = [[] for _ in candidates]
+    for _ in range(_ROUNDS):
+        for candidate, taken in zip(candidates, seconds, strict=True):
+            if candidate.timed:
+                started = time.perf_counter()
+                candidate.engine(rows)
+                taken.append(time.perf_counter() - started)
+    return [len(rows) / statistics.median(taken) if taken else None for taken in seconds]
+
+
+def _size(graph: Path) -> int:
+    """Bytes of the graph and of the weights that may lie beside it."""
+    beside = graph.with_name(f"{graph.name}.data")
+    return sum(file.stat().st_size for file in (graph, beside) if file.is_file())

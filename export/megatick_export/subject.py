@@ -1,0 +1,98 @@
+"""What is exported: a checkpoint with its head and tokenizer, checked at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from megatick_export.checkpoint import Checkpoint
+from megatick_export.errors import HeadError
+from megatick_export.evaluation import EvaluationTexts, evaluation_texts
+from megatick_export.hashes import sha256
+from megatick_export.heads import Classifier, classification, zero_shot
+from megatick_export.heads.classification import check_classification_head
+from megatick_export.options import ExportOptions
+from megatick_export.tokenizer import PreparedTokenizer, prepare_tokenizer
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint that is ready to be exported.
+
+    Attributes:
+        checkpoint: as it was read.
+        classifier: its float32 network, with the head that is exported.
+        tokenizer: what turns a text into a row; with a prompt, the text's end included.
+        source: the checkpoint's tokenizer, as it was found.
+        max_tokens: longest row, in tokens; with a prompt, without the prefix.
+        texts: to measure precisions on.
+    """
+
+    checkpoint: Checkpoint
+    classifier: Classifier
+    tokenizer: Tokenizer
+    source: PreparedTokenizer
+    max_tokens: int
+    texts: EvaluationTexts
+
+    def rows(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
+        """Tokenize texts as the server does; each row keeps its head."""
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True
+        tokenizer.enable_truncation(self.max_tokens)
+        return [
+            np.array(each.ids, np.int32) for each in tokenizer.encode_batch(list(texts))
+        ]
+
+    def write_tokenizer(self, path: Path) -> None:
+        """Write the ``tokenizer.json`` that is served."""
+        if self.classifier.prompt is None:
+            self.source.write(path)
+        else:
+            self.tokenizer.save(str(path))
+
+    def tokenizer_evidence(self) -> dict[str, Any]:
+        """What the receipt says of the tokenizer."""
+        files = {
+            os.path.relpath(file, self.checkpoint.path): sha256(file)
+            for file in self.source.source.files
+        }
+        return {**self.source.evidence(), "files": files}
+
+
+def prepare(checkpoint: Checkpoint, options: ExportOptions) -> Subject:
+    """Check head, tokenizer and texts, and build the reference network.
+
+    Raises:
+        ExportError: one of them does not fit.
+    """
+    if options.prompt is None:
+        check_classification_head(checkpoint, options.labels)
+    window = min(options.max_tokens, checkpoint.architecture.max_position_embeddings)
+    source = prepare_tokenizer(checkpoint, options.tokenizer, max_tokens=window)
+    texts = evaluation_texts(options.calibration, options.labels)
+    if options.prompt is None or options.verbalizers is None:
+        classifier, tokenizer = classification(checkpoint, options.labels), source.tokenizer
+    else:
+        classifier, tokenizer = zero_shot(
+            checkpoint,
+            source.tokenizer,
+            template=options.prompt,
+            verbalizers=options.verbalizers,
+            labels=options.labels,
+        )
+    prefix = len(classifier.prefix_ids)
+    if prefix + tokenizer.num_special_tokens_to_add(is_pair=False) >= window:
+        raise HeadError(
+            checkpoint.path,
+            f"--prompt: fills the model's window of {window} tokens, so that no text fits",
+        )
+    return Subject(checkpoint, classifier, tokenizer, source, window - prefix, texts)

@@ -1,0 +1,91 @@
+"""A repository for TensorRT on the real Triton, as far as a machine without a GPU goes.
+
+Its server has no TensorRT backend: it takes the configs and then misses that backend.
+With a stand-in that answers in the engine's shapes, [1, R, 3] a request and no time, the
+rest of the repository is run as it is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from tiny import write_tiny
+
+from megatick_client import Client
+from megatick_export import ExportOptions, export_repository
+from megatick_export.engine import BatchLimits, for_tensorrt
+from megatick_export.repository import templates
+from megatick_server.errors import LaunchError
+from megatick_server.launcher import ServeOptions, TritonServer
+
+pytestmark = pytest.mark.triton
+
+LIMITS = BatchLimits(max_tokens=96, max_batch=4)
+OPTIONS = ServeOptions(grpc_port=0, metrics_port=None)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("tensorrt")
+    checkpoint = write_tiny(folder / "checkpoint")
+    out = folder / "repository"
+    export_repository(checkpoint, out, options=ExportOptions(precision="fp32"))
+    shutil.copytree(out / "language_model", folder / "stand_in")
+    for_tensorrt(out, LIMITS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def endpoint(repository: Path) -> Iterator[str]:
+    """The repository with the CPU step in the engine's place, taking the same batches."""
+    copy = repository.with_name("stood_in")
+    shutil.copytree(repository, copy)
+    shutil.rmtree(copy / "language_model")
+    shutil.copytree(repository.with_name("stand_in"), copy / "language_model")
+    config = (templates() / "language_model/config.pbtxt").read_text()
+    bounded = config.replace("max_batch_size: 256", "max_batch_size: 4")
+    (copy / "language_model/config.pbtxt").write_text(bounded)
+    with TritonServer(copy, OPTIONS) as server:
+        yield server.endpoints.grpc
+
+
+def test_triton_takes_the_configs_and_misses_only_the_backend(repository: Path) -> None:
+    log: list[str] = []
+    server = TritonServer(repository, OPTIONS, on_log=log.append)
+
+    with pytest.raises(LaunchError), server:
+        pass
+
+    missing = "unable to find backend library for backend 'tensorrt'"
+    refused = [line for line in log if "Invalid argument" in line]
+    assert refused
+    assert all(missing in line for line in refused), refused
+
+
+def test_the_ensembles_answer_without_the_engines_time(endpoint: str) -> None:
+    texts = ["profit rises", "a much longer headline about falling sales", "flat"]
+    text = triton.InferInput("TEXT", [3, 1], "BYTES")
+    text.set_data_from_numpy(np.array([[each.encode()] for each in texts], object))
+    with triton.InferenceServerClient(endpoint) as raw:
+        reply = raw.infer("sentiment", [text])
+    stages_us = reply.as_numpy("STAGE_US")
+    assert stages_us.shape == (3, 3)
+    assert np.isnan(stages_us[:, 1]).all()
+    assert (stages_us[:, [0, 2]] > 0).all()
+    with Client(endpoint, timeout_s=30) as client:
+        alone = [client.score(each).score for each in texts]
+    np.testing.assert_allclose(reply.as_numpy("SCORE")[:, 0], alone, atol=1e-5)
+
+
+def test_more_rows_than_the_engine_takes_are_refused(endpoint: str) -> None:
+    text = triton.InferInput("TEXT", [5, 1], "BYTES")
+    text.set_data_from_numpy(np.full((5, 1), b"flat", object))
+
+    refused = pytest.raises(Exception, match="batch-size must be <= 4")
+    with triton.InferenceServerClient(endpoint) as raw, refused:
+        raw.infer("sentiment", [text])

@@ -1,0 +1,53 @@
+"""Tiny packed graphs in the precisions that GPUs run, and a profile for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import BERT, GPT2, LLAMA, WINDOW, random_weights
+
+from megatick_export import Network
+from megatick_export.engine import BatchLimits, Profile
+from megatick_export.packed import PackedClassifier
+from megatick_export.precision.calibration import largest_inputs
+from megatick_export.precision.fp8 import quantise
+from megatick_export.precision.lowering import lowered
+from megatick_export.to_onnx import write_onnx
+
+ARCHITECTURES = {"llama": LLAMA, "gpt2": GPT2, "bert": BERT}
+LAYERS = LLAMA.num_layers
+
+WriteGraph = Callable[[str, str], Path]
+
+
+@pytest.fixture(scope="session")
+def profile() -> Profile:
+    return Profile.of(BatchLimits(max_tokens=WINDOW, max_batch=4), [5, 25, 25, 60])
+
+
+@pytest.fixture(scope="session")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> WriteGraph:
+    """``graph("gpt2", "fp8")`` writes that graph once, and returns its file."""
+    folder = tmp_path_factory.mktemp("graphs")
+
+    @cache
+    def write(name: str, precision: str) -> Path:
+        path = folder / f"{name}-{precision}.onnx"
+        network = Network(ARCHITECTURES[name])
+        network.load_state_dict(random_weights(ARCHITECTURES[name]))
+        network.eval().requires_grad_(requires_grad=False)
+        half = lowered(network, torch.float16)
+        layers = {"fp16": 0, "fp8": LAYERS, "fp8-but-the-last": LAYERS - 1}[precision]
+        if layers:
+            row = torch.arange(40, dtype=torch.int32)
+            batch = (row, torch.tensor([40], dtype=torch.int32), row)
+            largest = largest_inputs(PackedClassifier(network), [batch])
+            quantise(half, largest, layers=range(layers))
+        write_onnx(PackedClassifier(half), path)
+        return path
+
+    return write
