@@ -200,8 +200,10 @@ def arguments_of(
         UnsupportedArchitecture: an activation that no arg of Megatron-core can say.
     """
     a = architecture
-    said = a.gated == (a.activation == "silu")
-    if not said or (a.activation == "gelu_tanh" and not a.linear_bias):
+    gelu = a.activation in ("gelu", "gelu_tanh")
+    said = gelu or a.gated == (a.activation == "silu")
+    fused = a.linear_bias or a.gated  # the tanh GELU is a fused kernel, which needs one
+    if not said or (a.activation == "gelu_tanh" and not fused):
         reason = f"Megatron-core has none with gated={a.gated}, bias={a.linear_bias}"
         raise UnsupportedArchitecture(
             path, arg="activation", value=a.activation, reason=reason
@@ -230,11 +232,12 @@ def arguments_of(
         "layernorm_epsilon": a.norm_epsilon,
         "apply_layernorm_1p": a.zero_centered_gamma,
         "layernorm_zero_centered_gamma": a.zero_centered_gamma,
-        "swiglu": a.gated,
+        "swiglu": a.activation == "silu",
+        "gated_linear_unit": a.gated,
         "squared_relu": a.activation == "squared_relu",
         "openai_gelu": False,
         "bias_gelu_fusion": a.activation == "gelu_tanh",
-        "bias_swiglu_fusion": a.gated,
+        "bias_swiglu_fusion": a.activation == "silu",
         "add_bias_linear": a.linear_bias,
         "add_qkv_bias": a.qkv_bias,
         "qk_layernorm": a.qk_norm,
