@@ -39,8 +39,9 @@ def export(
     target: Annotated[
         TargetChoice,
         typer.Option(
-            help="cpu: OpenVINO behind Triton; tensorrt: a repository whose engine `megatick "
-            "build-engine` builds on its GPU; onnx: the bare graph and its tokenizer."
+            help="cpu: OpenVINO behind Triton; tensorrt: a repository whose engine "
+            "`megatick build-engine` builds on its GPU; onnx: the bare graph and its "
+            "tokenizer."
         ),
     ] = "cpu",
     precision: Annotated[PrecisionChoice, typer.Option(help=PRECISION_HELP)] = "auto",

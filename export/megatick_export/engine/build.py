@@ -14,7 +14,7 @@ from megatick_export.engine.gpu import find_gpu
 from megatick_export.engine.library import load_library
 from megatick_export.engine.record import EngineRecord
 from megatick_export.errors import EngineError, RepositoryError
-from megatick_export.receipt import sha256
+from megatick_export.hashes import sha256
 
 
 def build_engine(
