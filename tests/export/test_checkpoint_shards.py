@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from megatick_export.checkpoint import Checkpoint, read_checkpoint
+from megatick_export.checkpoint.deferred import in_memory
+from megatick_export.checkpoint.merge import join_stages
 from megatick_export.errors import CheckpointError, UnsupportedArchitecture
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -117,6 +119,23 @@ def test_virtual_stages_go_over_the_ranks_first(tmp_path: Path) -> None:
         assert torch.equal(read.weights[name], tensor), name
 
 
+def test_runs_of_other_lengths_are_counted() -> None:
+    """Embedding and loss count as layers: two stages, two runs each, six layers.
+
+    By hand from get_transformer_layer_offset: (6 + 2) / 2 / 2 = 2 places a run, of which
+    the first and the last run lose one, so runs begin at layers 0, 1, 3 and 5.
+    """
+    tensor = in_memory(torch.zeros(1))
+    runs = [
+        {f"decoder.layers.{layer}.{run}": tensor for layer in range(layers)}
+        for run, layers in enumerate((1, 2, 2, 1))
+    ]
+
+    assert [*join_stages(runs)] == [
+        f"decoder.layers.{layer}.{run}" for layer, run in enumerate((0, 1, 1, 2, 2, 3))
+    ]
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("version", [None, 1.0, 2.0])
 def test_the_qkv_orders_of_old_trees(
@@ -212,6 +231,13 @@ class TestIncomplete:
         with pytest.raises(CheckpointError, match=re.escape(f"shape {found}")) as refusal:
             read_checkpoint(tmp_path)
         assert refusal.value.tensor == name
+
+    def test_a_third_number_of_zero_is_no_expert_parallelism(self, tmp_path: Path) -> None:
+        whole = read_checkpoint(GOLDEN / "gpt2")
+        state = {"model": dict(whole.weights), "checkpoint_version": 3.0}
+        save_rank(tmp_path, "mp_rank_00_000_000", whole, state)
+
+        assert_same(read_checkpoint(tmp_path), whole)
 
     def test_expert_parallel_folders(self, tmp_path: Path) -> None:
         (tmp_path / "mp_rank_00_000_001").mkdir()

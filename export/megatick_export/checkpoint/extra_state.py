@@ -73,7 +73,7 @@ def _recorded(state: object, path: Path) -> Any:
     if not payload:
         return None
     if payload[:2] == b"PK":
-        return load_torch_file(path, payload)
+        return load_torch_file(path, payload).value
     try:
         return tensor_unpickler(io.BytesIO(payload), path).load()
     except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError) as error:

@@ -33,6 +33,11 @@ _PARTS: Final = (
     (r"\.dense_4h_to_h\.", ".linear_fc2."),
     (r"\.input_norm\.", ".input_layernorm."),
     (r"\.post_attention_(layer)?norm\.", ".pre_mlp_layernorm."),
+    # The whole layer of Transformer Engine, which legacy models could be built from.
+    (r"\.self_attention\.layernorm_qkv\.", ".self_attention.linear_qkv."),
+    (r"\.self_attention\.proj\.", ".self_attention.linear_proj."),
+    (r"\.layernorm_mlp\.layer_norm_", ".mlp.linear_fc1.layer_norm_"),
+    (r"\.layernorm_mlp\.fc([12])_", r".mlp.linear_fc\1."),
     # Transformer Engine fuses a norm into the linear layer behind it, and torch_dist
     # uses its names whatever the model was built from.
     (r"\.self_attention\.linear_qkv\.layer_norm_", ".input_layernorm."),
@@ -45,7 +50,7 @@ _FUSED: Final = (
 # Not weights: optimizer and random state, FP8 scales, recomputed tables.
 _IGNORED: Final = re.compile(
     r"(optimizer|chained_\d+|rng_state|common_state|rerun_state_machine_state)\b.*"
-    r"|.*\._extra_state(/.*)?|.*rotary_pos_emb\.inv_freq"
+    r"|.*\._extra_state([/.].*)?|(.*\.)?inv_freq"
 )
 
 

@@ -103,12 +103,13 @@ def imported_names(stream: IO[bytes]) -> Iterator[str]:
             strings.append(memo.get(int(str(argument)), ""))
 
 
-def load_torch_file(path: Path, part: range | None = None) -> TorchFile:
+def load_torch_file(path: Path, part: range | bytes | None = None) -> TorchFile:
     """Load what ``torch.save`` wrote; the values of tensors stay on disk.
 
     Args:
         path: the file.
-        part: the bytes of the file that are one ``torch.save``; None is all of them.
+        part: which bytes of the file are one ``torch.save``, or such bytes themselves,
+            whose tensors then come with their values; None is all of the file.
 
     Returns:
         Whatever was saved: tensors on the meta device, which ``TorchFile.defer`` reads,
@@ -146,7 +147,7 @@ def load_torch_file(path: Path, part: range | None = None) -> TorchFile:
             safe_globals([(argparse.Namespace, "argparse.Namespace"), *stubs]),
             _opened(path, part) as stream,
         ):
-            where = "meta" if zipped else "cpu"
+            where = "meta" if zipped and not isinstance(part, bytes) else "cpu"
             value = torch.load(stream, map_location=where, weights_only=True)
     # Its text recommends weights_only=False, which is the last thing to do.
     except pickle.UnpicklingError as error:
@@ -164,7 +165,8 @@ def load_torch_file(path: Path, part: range | None = None) -> TorchFile:
             found=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
             hint=_DAMAGED,
         ) from error
-    return TorchFile(path, part.start if part else 0, value, records)
+    start = part.start if isinstance(part, range) else 0
+    return TorchFile(path, start, value, records)
 
 
 class _Part(io.RawIOBase):
@@ -201,7 +203,9 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def _opened(path: Path, part: range | None) -> IO[bytes]:
+def _opened(path: Path, part: range | bytes | None) -> IO[bytes]:
+    if isinstance(part, bytes):
+        return io.BytesIO(part)
     return path.open("rb") if part is None else io.BufferedReader(_Part(path, part))
 
 

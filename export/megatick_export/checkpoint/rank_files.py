@@ -113,7 +113,7 @@ def _files_by_rank(folder: Path) -> dict[tuple[int, int], Path]:
             (file.parent / f).is_file() for f in _OPTIMIZER_FILES
         ):
             continue  # the folder of a data-parallel rank, which holds no weights
-        if match[3]:
+        if match[3] and int(match[3][1:]):
             reason = "a third number in a rank's folder counts expert parallelism"
             raise UnsupportedArchitecture(
                 file, arg="num_experts", value=match[0], reason=reason
@@ -199,7 +199,7 @@ def _rank_tensors(
     path = file.path
     tensors: dict[str, Deferred] = {}
     for stored_name, value in _flat({} if model is None else model, path):
-        if not is_weight(stored_name):
+        if value is None or not is_weight(stored_name):
             continue
         if not isinstance(value, torch.Tensor):
             raise CheckpointError(

@@ -49,8 +49,8 @@ class Checkpoint:
         files: every file that was read, sorted.
         tensor_parallel: shards each tensor was joined from.
         pipeline_parallel: stages the layers were joined from.
-        virtual_stages: runs of layers on each stage; 1 without interleaving.
         args: the run's args that are plain values, e.g. ``tokenizer_type``.
+        virtual_stages: runs of layers on each stage; 1 without interleaving.
     """
 
     path: Path
@@ -61,8 +61,8 @@ class Checkpoint:
     files: tuple[Path, ...]
     tensor_parallel: int
     pipeline_parallel: int
-    virtual_stages: int
     args: Mapping[str, Simple]
+    virtual_stages: int = 1
 
     @property
     def dtype(self) -> torch.dtype:
