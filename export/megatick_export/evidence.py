@@ -115,6 +115,7 @@ def prove_and_choose(
     reference = run_in_batches(
         openvino_engine(graph), rows, max_batch_tokens=options.max_batch_tokens
     )
+    fp8 = "fp8" in options.candidates()
     bench = Workbench(
         classifier=classifier,
         target=options.target,
@@ -126,7 +127,7 @@ def prove_and_choose(
         embedding=options.embedding,
         metadata=metadata,
         fp8_attention=options.fp8_attention,
-        trained_inputs={},
+        trained_inputs=subject.checkpoint.trained_inputs() if fp8 else {},
         max_batch_tokens=options.max_batch_tokens,
         flip_budget=options.flip_budget,
         score_budget=options.score_budget,

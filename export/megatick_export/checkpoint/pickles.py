@@ -237,6 +237,42 @@ def load_inert(path: Path) -> Any:
         ) from error
 
 
+def load_tensor_pickle(path: Path, payload: bytes) -> Any:
+    """Load a plain pickle that may hold tensors; every other class becomes ``Inert``.
+
+    Args:
+        path: the file that the payload is a part of, for messages.
+        payload: the pickle.
+
+    Raises:
+        HostileCheckpoint: it names something outside the allow-list.
+        CheckpointError: truncated or damaged.
+    """
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            full = _qualified(module, name)
+            if full == "torch.storage._load_from_bytes":
+                # A storage inside is one more torch.save, which only the safe loader reads.
+                return lambda inner: load_torch_file(path, inner).value
+            if full == "torch._utils._rebuild_tensor_v2":
+                return torch._utils._rebuild_tensor_v2
+            return _PLAIN.get(full) or _stub(path, full)
+
+    try:
+        return Unpickler(io.BytesIO(payload)).load()
+    except (HostileCheckpoint, CheckpointError):
+        raise
+    # Unpickling damaged bytes may raise anything at all, says the pickle module.
+    except Exception as error:
+        raise CheckpointError(
+            path,
+            expected="a complete pickle",
+            found=f"{type(error).__name__}: {error}",
+            hint=_DAMAGED,
+        ) from error
+
+
 def _qualified(module: str, name: str) -> str:
     """Join a name as Python 3 spells it: protocol 2 writes Python 2's modules."""
     module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)

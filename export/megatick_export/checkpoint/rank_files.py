@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from megatick_export.checkpoint.deferred import Deferred, TorchFile
+from megatick_export.checkpoint.extra_state import largest_input_of
 from megatick_export.checkpoint.fields import Fields, listed, shown
 from megatick_export.checkpoint.merge import grouped_qkv, join_ranks, join_stages
 from megatick_export.checkpoint.names import canonical_name, is_weight
@@ -199,7 +201,11 @@ def _rank_tensors(
     path = file.path
     tensors: dict[str, Deferred] = {}
     for stored_name, value in _flat({} if model is None else model, path):
-        if value is None or not is_weight(stored_name):
+        if value is None:
+            continue
+        if not is_weight(stored_name):
+            read = partial(_object, file, value)
+            tensors |= largest_input_of(stored_name, read, path=path)
             continue
         if not isinstance(value, torch.Tensor):
             raise CheckpointError(
@@ -219,6 +225,11 @@ def _rank_tensors(
             tensor = grouped_qkv(tensor, version=version, heads=heads)
         tensors[name] = tensor
     return tensors
+
+
+def _object(file: TorchFile, value: Any) -> Any:
+    """Something else than a weight, with its values."""
+    return file.defer(value).load(True) if isinstance(value, torch.Tensor) else value
 
 
 def _flat(nested: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from megatick_export.checkpoint.deferred import (
     assembled,
     concatenated,
 )
+from megatick_export.checkpoint.extra_state import largest_input_of
 from megatick_export.checkpoint.fields import Fields, listed
 from megatick_export.checkpoint.names import canonical_name, is_weight
 from megatick_export.checkpoint.pickles import load_inert, load_torch_file
@@ -76,6 +78,8 @@ def read_torch_dist(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
             )
         weights |= layers
     _join_gated_halves(weights)
+    for key, (chunk, *_) in index.chunks.items():
+        weights |= largest_input_of(key, partial(_object, chunk), path=chunk.file)
     common, common_file = _read_common_state(folder, index)
     if not common and absent_args is None:
         raise CheckpointError(
@@ -100,6 +104,14 @@ def read_torch_dist(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
         virtual_stages=fields.count("virtual_pipeline_model_parallel_size", 1),
         legacy_models=False,
     )
+
+
+def _object(chunk: _Chunk) -> object:
+    """Something else than a weight, with its values."""
+    file = chunk.open()
+    if isinstance(file.value, torch.Tensor):
+        return file.defer(file.value).load(True)
+    return file.value
 
 
 def _read_index(folder: Path) -> _Index:
