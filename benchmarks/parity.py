@@ -24,7 +24,6 @@ from rich.table import Table
 from sklearn.metrics import accuracy_score, f1_score
 
 from megatick_client import Client
-from megatick_contract.packing import plan_batches
 from megatick_export import read_checkpoint, reference_network
 from megatick_export.options import cpu_has_bf16
 from megatick_export.parity import (
@@ -33,6 +32,7 @@ from megatick_export.parity import (
     onnxruntime_engine,
     openvino_engine,
     reference_logits,
+    run_in_batches,
 )
 from megatick_export.receipt import machine
 from megatick_server.launcher import ServeOptions, TritonServer
@@ -76,14 +76,14 @@ def main(
     graph = repository / "language_model" / "1" / "model.onnx"
     engines: dict[str, Callable[[], Engine]] = {
         "onnxruntime fp32": lambda: onnxruntime_engine(graph),
-        "openvino fp32": lambda: openvino_engine(graph, precision="fp32"),
+        "openvino fp32": lambda: openvino_engine(graph),
     }
     if cpu_has_bf16():
         engines["openvino bf16"] = lambda: openvino_engine(graph, precision="bf16")
     logits = {"reference network (torch fp32)": reference}
     for name, load in engines.items():
         with console.status(name):
-            logits[name] = _in_batches(load(), tokens)
+            logits[name] = run_in_batches(load(), tokens, max_batch_tokens=4096)
     probabilities = {name: class_probabilities(each) for name, each in logits.items()}
     served = f"served ({receipt['precision']})"
     options = ServeOptions(grpc_port=0, metrics_port=None)
@@ -123,15 +123,6 @@ def main(
             "max_abs_probability_diff_batched_or_alone": float(moved),
         }
         out.write_text(json.dumps(document, indent=2) + "\n")
-
-
-def _in_batches(engine: Engine, tokens: Rows) -> Float32Array:
-    """Run ragged batches as the server would cut them."""
-    logits = np.empty((len(tokens), 3), np.float32)
-    lengths = [len(row) for row in tokens]
-    for batch in plan_batches(lengths, max_batch_tokens=4096):
-        logits[batch] = engine([tokens[row] for row in batch])
-    return logits
 
 
 def _served(address: str, texts: tuple[str, ...], *, at_once: bool) -> Float32Array:

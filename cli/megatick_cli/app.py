@@ -22,6 +22,7 @@ from megatick_cli.export import export
 from megatick_cli.inspect import inspect
 from megatick_cli.score import score
 from megatick_cli.serve import serve
+from megatick_cli.verify import verify
 from megatick_contract import MegatickError
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ app.command()(demo)
 app.command()(inspect)
 app.command()(export)
 app.command()(build_engine)
+app.command()(verify)
 app.command()(serve)
 app.command()(score)
 app.command()(doctor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,14 +10,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from megatick_contract import LABELS, Label
+from megatick_cli.reading import ArchitectureFile, read_with_bar
+from megatick_contract import LABELS
 
 if TYPE_CHECKING:
     from megatick_export import Receipt
 
-PrecisionChoice = Literal["auto", "fp32", "bf16"]
-PRECISION_HELP = "Of the served model; auto is bf16 where this CPU has it, else fp32."
-
+TargetChoice = Literal["cpu", "tensorrt", "onnx"]
+PrecisionChoice = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"]
+PRECISION_HELP = (
+    "Of the served model; auto measures every one that the target has on this machine, and "
+    "takes the fastest that keeps the labels and the score."
+)
 TOKENIZER_HELP = (
     "tokenizer.json, SentencePiece .model or WordPiece vocab.txt; or a folder with one of "
     "these, or with GPT-2's vocab.json and merges.txt."
@@ -31,19 +36,64 @@ def export(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Model repository to write; must not exist.")],
+    target: Annotated[
+        TargetChoice,
+        typer.Option(
+            help="cpu: OpenVINO behind Triton; tensorrt: a repository whose engine "
+            "`megatick build-engine` builds on its GPU; onnx: the bare graph and its "
+            "tokenizer."
+        ),
+    ] = "cpu",
+    precision: Annotated[PrecisionChoice, typer.Option(help=PRECISION_HELP)] = "auto",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Texts to calibrate and measure on: CSV, JSON lines or Parquet with the "
+            "column text and perhaps label, or .txt with a text a line.",
+            show_default="512 invented headlines",
+        ),
+    ] = None,
+    flip_budget: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of labels that may change.")
+    ] = 0.002,
+    score_budget: Annotated[
+        float,
+        typer.Option(
+            min=0, max=2, help="Mean change that the score, in [-1, 1], may take."
+        ),
+    ] = 0.01,
+    fp8_attention: Annotated[
+        bool,
+        typer.Option("--fp8-attention", help="With fp8: attention's products as well."),
+    ] = False,
+    architecture: ArchitectureFile = None,
     tokenizer: Annotated[
         Path | None,
         typer.Option(help=TOKENIZER_HELP, show_default="beside the checkpoint"),
-    ] = None,
-    forecaster: Annotated[
-        Path | None,
-        typer.Option(help="Forecaster file.", show_default="calibrated random walk"),
     ] = None,
     labels: Annotated[
         str,
         typer.Option(help="What the head's rows mean, in the checkpoint's own order."),
     ] = ",".join(LABELS),
-    precision: Annotated[PrecisionChoice, typer.Option(help=PRECISION_HELP)] = "auto",
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the classes from the model's own next word: a text with {text} in "
+            r"it, \n for a new line, such as 'Headline: {text}\nSentiment:'.",
+            show_default="the checkpoint's classification head",
+        ),
+    ] = None,
+    verbalizers: Annotated[
+        str | None,
+        typer.Option(help="With --prompt: the word that means each label, in order."),
+    ] = None,
+    embedding: Annotated[
+        bool, typer.Option("--embedding", help="Answer with the pooled hidden state too.")
+    ] = False,
+    forecaster: Annotated[
+        Path | None,
+        typer.Option(help="Forecaster file.", show_default="calibrated random walk"),
+    ] = None,
     max_tokens: Annotated[
         int,
         typer.Option(
@@ -56,8 +106,9 @@ def export(
 ) -> None:
     """Export a checkpoint to a model repository that `megatick serve` hosts.
 
-    The graph is checked against a reference network on 64 ragged rows before anything is
-    left at --out; the figures, hashes and versions are in its receipt.json.
+    The float32 graph is held to a reference network on 64 ragged rows, and each precision
+    to the float32 graph on the texts, before anything is left at --out.  The figures,
+    hashes and versions are in its receipt.json and receipt.html.
 
     Exit status: 0 written; 1 failed, and nothing is left at --out (one message on stderr
     says why); 2 bad usage.
@@ -67,28 +118,44 @@ def export(
 
     console = Console()
     options = ExportOptions(
+        target=target,
         tokenizer=tokenizer,
         forecaster=forecaster,
-        labels=_as_labels(labels),
+        labels=_split(labels),
+        prompt=None if prompt is None else prompt.replace(r"\n", "\n"),
+        verbalizers=None if verbalizers is None else _split(verbalizers),
+        embedding=embedding,
         precision=precision,
+        calibration=calibration,
+        flip_budget=flip_budget,
+        score_budget=score_budget,
+        fp8_attention=fp8_attention,
         max_tokens=max_tokens,
         max_batch_tokens=max_batch_tokens,
     )
     if forecaster is not None:
         load_forecaster(forecaster)  # refuse here what the server would refuse later
+    read = read_with_bar(checkpoint, architecture)
     with console.status("exporting …") as status:
         receipt = export_repository(
-            checkpoint,
+            read,
             out,
             options=options,
+            command=("megatick", *sys.argv[1:]),
             progress=lambda stage: status.update(f"{stage} …"),
         )
-    console.print(_evidence(receipt))
-    console.print(f"[green]✓[/] {out}  [dim]next: megatick serve {out}[/]")
+    console.print(parity_line(receipt), style="dim")
+    console.print(trials_table(receipt))
+    following = {
+        "cpu": f"megatick serve {out}",
+        "tensorrt": f"megatick build-engine {out}, on its GPU",
+        "onnx": f"load {out / 'model.onnx'}",
+    }[target]
+    console.print(f"[green]✓[/] {out}  [dim]next: {following}[/]")
 
 
 def parity_line(receipt: Receipt) -> str:
-    """The evidence in one line."""
+    """The float32 graph's evidence in one line."""
     return "; ".join(
         f"{each.engine}: max |Δlogit| {each.max_abs_diff:.1e}, {each.label_flips} of "
         f"{each.rows} labels flip"
@@ -96,24 +163,34 @@ def parity_line(receipt: Receipt) -> str:
     )
 
 
-def _as_labels(given: str) -> tuple[Label, ...]:
-    known: dict[str, Label] = {label: label for label in LABELS}
-    try:
-        return tuple(known[part.strip()] for part in given.split(","))
-    except KeyError as error:
-        raise typer.BadParameter(
-            f"expected {', '.join(LABELS)} in the checkpoint's order, found {error}",
-            param_hint="--labels",
-        ) from error
-
-
-def _evidence(receipt: Receipt) -> Table:
-    table = Table(title="Against the reference network", title_justify="left")
-    table.add_column("engine")
-    table.add_column("max |Δ logit|", justify="right")
-    table.add_column("labels that flip", justify="right")
-    for each in receipt.parity:
+def trials_table(receipt: Receipt) -> Table:
+    """Every precision that was tried."""
+    texts = f"{receipt.evaluation['texts']} texts ({receipt.evaluation['source']})"
+    table = Table(title=f"Against float32, on {texts}", title_justify="left")
+    table.add_column("precision")
+    table.add_column("flips", justify="right")
+    table.add_column("mean Δ score", justify="right")
+    table.add_column("accuracy", justify="right")
+    table.add_column("texts/s", justify="right")
+    table.add_column("MB", justify="right")
+    table.add_column("verdict")
+    for trial in receipt.trials:
+        errors = trial.errors
+        kept = [f"kept in float32: {', '.join(trial.float32)}"] if trial.float32 else []
+        if trial.layers_16_bit:
+            kept.append(f"{len(trial.layers_16_bit)} layers kept in 16 bits")
+        verdict = trial.rejected or ("chosen" if trial.chosen else "within budget")
         table.add_row(
-            each.engine, f"{each.max_abs_diff:.2e}", f"{each.label_flips} of {each.rows}"
+            trial.precision,
+            str(errors.label_flips),
+            f"{errors.score_error:.1e}",
+            "–" if errors.accuracy is None else f"{errors.accuracy:.3f}",
+            "–" if trial.texts_per_s is None else f"{trial.texts_per_s:.0f}",
+            f"{trial.graph_bytes / 1e6:.1f}",
+            "; ".join([verdict, *kept]),
         )
     return table
+
+
+def _split(given: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in given.split(","))

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from megatick_cli.reading import ArchitectureFile, read_with_bar
+
 if TYPE_CHECKING:
     from megatick_export import Checkpoint
 
@@ -22,6 +24,7 @@ def inspect(
             help="Megatron checkpoint: the tracker file's folder, or one iteration's."
         ),
     ],
+    architecture: ArchitectureFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a checkpoint's layout, architecture, size, head and tokenizer.
@@ -29,33 +32,41 @@ def inspect(
     Exit status: 0 read; 1 it cannot be read, or is not supported (one message on stderr
     says why); 2 bad usage.
     """
-    from megatick_export import read_checkpoint
-
-    console = Console()
-    with console.status("reading the checkpoint …"):
-        facts = _facts(read_checkpoint(checkpoint))
+    facts = _facts(read_with_bar(checkpoint, architecture))
     if as_json:
         print(json.dumps(facts, indent=2))  # noqa: T201 rich would wrap it
         return
     table = Table(title=str(checkpoint), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    architecture = facts.pop("architecture")
-    for name, value in {**facts, **architecture}.items():
-        shown = f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)
-        table.add_row(name.replace("_", " "), shown)
-    console.print(table)
+    for name in ("tensor_parallel", "pipeline_parallel", "virtual_stages", "dtypes"):
+        del facts[name]  # said in one line by others
+    fields = facts.pop("architecture")
+    for name, value in {**facts, **fields}.items():
+        table.add_row(name.replace("_", " "), _shown(value))
+    Console().print(table)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     architecture = checkpoint.architecture
+    main = str(checkpoint.dtype).removeprefix("torch.")
+    dtypes = sorted({str(t.dtype)[len("torch.") :] for t in checkpoint.weights.values()})
     return {
         "layout": checkpoint.layout,
-        "iteration": checkpoint.iteration,
+        "shards": _shards(checkpoint),
+        "step": checkpoint.iteration,
         "tensor_parallel": checkpoint.tensor_parallel,
         "pipeline_parallel": checkpoint.pipeline_parallel,
+        "virtual_stages": checkpoint.virtual_stages,
         "parameters": checkpoint.num_parameters,
-        "dtype": str(checkpoint.dtype).removeprefix("torch."),
+        "dtype": ", ".join([main, *(each for each in dtypes if each != main)]),
+        "dtypes": dtypes,
         "files": len(checkpoint.files),
         "head": (
             f"{architecture.classes} classes on the {architecture.pooling} token"
@@ -79,3 +90,10 @@ def _tokenizer(checkpoint: Checkpoint) -> str:
         return str(error)
     files = ", ".join(map(str, source.files))
     return f"{source.kind}, {vocabulary:,} tokens, {source.origin}: {files}"
+
+
+def _shards(checkpoint: Checkpoint) -> str:
+    text = f"{checkpoint.tensor_parallel} tensor-parallel"
+    text += f" x {checkpoint.pipeline_parallel} pipeline-parallel"
+    virtual = checkpoint.virtual_stages
+    return text + (f" (x {virtual} virtual)" if virtual > 1 else "")

@@ -3,6 +3,7 @@
 from megatick_export.checkpoint import (
     Architecture,
     Checkpoint,
+    read_architecture_file,
     read_checkpoint,
     write_checkpoint,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Network",
     "Receipt",
     "export_repository",
+    "read_architecture_file",
     "read_checkpoint",
     "reference_network",
     "write_checkpoint",

@@ -10,8 +10,8 @@ MegatickError
     ├── TokenizerError              its tokenizer is absent, corrupt or another model's
     ├── ParityError                 the exported graph is not the same model
     ├── BudgetError                 a precision changes more answers than is allowed
-    ├── QuantisationError           the graph could not be quantised to INT8
     ├── EngineError                 an engine cannot be built, or was built for another GPU
+    ├── QuantizationError           a graph's weights cannot be made int8
     └── RepositoryError             the model repository cannot be written
 """
 
@@ -116,15 +116,21 @@ class BudgetError(ExportError):
         self.texts = texts
 
 
-class QuantisationError(ExportError):
-    """The graph could not be quantised to INT8."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"int8: {problem}")
-
-
 class EngineError(ExportError):
     """An engine cannot be built here, or the one that is there suits nothing here."""
+
+
+class QuantizationError(ExportError):
+    """The weights of a packed graph cannot be made int8."""
+
+    def __init__(self, graph: Path, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"{graph}: expected {expected}, found {found}; nothing was written.  Quantise "
+            "the float32 graph of an export with --precision fp32."
+        )
+        self.graph = graph
+        self.expected = expected
+        self.found = found
 
 
 class OptionsError(ExportError):

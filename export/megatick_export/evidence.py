@@ -157,9 +157,8 @@ def _layer_errors(bench: Workbench, choice: Choice) -> tuple[float, ...] | None:
     layers = bench.classifier.network.architecture.num_layers
     rows = bench.rows[:_WATCHED_TEXTS]
     if bench.target == "cpu":
-        bf16 = choice.precision == "bf16"
-        found = openvino_streams(choice.graph, layers, rows, bf16=bf16)
-        wide = openvino_streams(bench.graph_fp32, layers, rows, bf16=False)
+        found = openvino_streams(choice.graph, layers, rows, precision=choice.precision)
+        wide = openvino_streams(bench.graph_fp32, layers, rows, precision="fp32")
     elif choice.precision == "bf16":
         return None
     else:

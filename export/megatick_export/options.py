@@ -15,9 +15,9 @@ Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Target = Literal["cpu", "tensorrt", "onnx"]
 
 PRECISIONS: Final[dict[Target, tuple[Precision, ...]]] = {
-    "cpu": ("fp32", "bf16"),
+    "cpu": ("fp32", "bf16", "int8"),
     "tensorrt": ("fp32", "fp16", "bf16", "fp8"),
-    "onnx": ("fp32", "fp16", "bf16", "fp8"),
+    "onnx": ("fp32", "fp16", "bf16", "int8", "fp8"),
 }
 """What each target can run."""
 

@@ -25,6 +25,8 @@ _PACKAGES: Final = (
     "onnxscript",
     "onnxruntime",
     "openvino",
+    "regex",
+    "sentencepiece",
     "tokenizers",
     "numpy",
 )

@@ -25,6 +25,7 @@ from megatick_contract.repository import (
 from megatick_contract.steps import LANGUAGE_MODEL, PREPROCESS, SENTIMENT_SCORES
 from megatick_export.aside import written_aside
 from megatick_export.checkpoint import Checkpoint, read_checkpoint
+from megatick_export.engine import BatchLimits, for_tensorrt
 from megatick_export.errors import RepositoryError
 from megatick_export.evidence import Evidence, prove_and_choose
 from megatick_export.hashes import hash_files, model_digest, sha256
@@ -151,6 +152,8 @@ def _write_models(
     for model, values in settings.items():
         text = json.dumps(values, indent=2) + "\n"
         (_version(folder, model) / SETTINGS_FILE).write_text(text)
+    if options.target == "tensorrt":
+        for_tensorrt(folder, BatchLimits(subject.max_tokens))
     return about_forecaster
 
 

@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import write_tiny
 
+from megatick_export import read_checkpoint
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 MEGATICK = Path(sys.executable).with_name("megatick")
 
 
@@ -92,6 +96,47 @@ def test_inspect_prints_what_the_checkpoint_is(checkpoint: Path) -> None:
     assert table.returncode == 0
     assert "num query groups" in table.stdout
     assert "architecture" not in table.stdout, "its fields are rows of their own"
+
+
+def test_inspect_says_how_the_model_was_cut() -> None:
+    checkpoint = GOLDEN / "llama_tp2_pp2_vpp2"
+
+    facts = json.loads(run("inspect", checkpoint, "--json").stdout)
+    table = run("inspect", checkpoint, COLUMNS="80").stdout
+
+    assert list(facts) == [
+        "layout",
+        "shards",
+        "step",
+        "tensor_parallel",
+        "pipeline_parallel",
+        "virtual_stages",
+        "parameters",
+        "dtype",
+        "dtypes",
+        "files",
+        "head",
+        "tokenizer",
+        "architecture",
+    ]
+    assert facts["shards"] == "2 tensor-parallel x 2 pipeline-parallel (x 2 virtual)"
+    assert (facts["step"], facts["dtype"], facts["files"]) == (7, "float32", 4)
+    assert facts["shards"] in table
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_inspect_takes_an_architecture_where_there_are_no_args(tmp_path: Path) -> None:
+    weights = dict(read_checkpoint(GOLDEN / "gpt2").weights)
+    torch.save({"model": weights}, tmp_path / "model_optim_rng.pt")
+    said = tmp_path / "architecture.json"
+    said.write_text('{"num_attention_heads": 4, "bias_gelu_fusion": true}')
+
+    without = run("inspect", tmp_path)
+    done = run("inspect", tmp_path, "--architecture", said, "--json")
+
+    assert (without.returncode, without.stdout) == (1, "")
+    assert "num_attention_heads, bias_gelu_fusion" in without.stderr
+    assert json.loads(done.stdout)["architecture"]["num_attention_heads"] == 4
 
 
 def test_help_loads_neither_torch_nor_the_engine() -> None:

@@ -32,7 +32,6 @@ from megatick_export.errors import (
     TokenizerError,
 )
 from megatick_export.parity import (
-    Comparison,
     Logits,
     Rows,
     onnxruntime_engine,
@@ -69,7 +68,8 @@ def test_the_receipt_hashes_every_file_and_holds_the_evidence(
             path.read_bytes()
         ).hexdigest()
         for path in repository.rglob("*")
-        if path.is_file() and path.name not in {"receipt.json", "model_digest.txt"}
+        if path.is_file()
+        and path.name not in {"receipt.json", "receipt.html", "model_digest.txt"}
     }
     assert receipt["files"] == written
     assert "language_model/1/model.onnx" in written
@@ -291,23 +291,3 @@ def test_an_engine_that_is_not_the_model_is_refused(
         export_repository(checkpoint, tmp_path / "out", options=FP32)
 
     assert leftovers(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("max_abs_diff", "label_flips", "good"),
-    [
-        pytest.param(1.5, 6, True, id="rows-that-are-close"),
-        pytest.param(1.5, 7, False, id="more-than-a-tenth-flips"),
-        pytest.param(np.nan, 0, False, id="nan"),
-    ],
-)
-def test_a_lower_precision_may_flip_a_tenth_of_random_rows(
-    max_abs_diff: float, label_flips: int, good: bool
-) -> None:
-    comparison = Comparison("openvino bf16", max_abs_diff, label_flips, rows=64)
-
-    if good:
-        assert parity.check(comparison, exact=False) is comparison
-    else:
-        with pytest.raises(ParityError, match="at most 10% of the labels flipped"):
-            parity.check(comparison, exact=False)

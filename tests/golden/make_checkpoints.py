@@ -3,14 +3,16 @@
 Run by hand, in an environment of its own, from the root of the repository::
 
     pip install torch==2.13.0 megatron-core==0.16.1 psutil
-    TORCHDYNAMO_DISABLE=1 python tests/golden/make_checkpoints.py
+    TORCHDYNAMO_DISABLE=1 python tests/golden/make_checkpoints.py [NAME ...]
 
 megatron-core needs psutil without declaring it; without it the save waits for ever.
 Dynamo is off because its fused kernels would need a C++ compiler.
 
-For every name below it writes ``tests/golden/NAME/``: a checkpoint in Megatron's format,
-``reference.npz`` with token ids and Megatron's float32 logits for them, and
-``info.json`` with versions.  To see whether megatron-core reads what Megatick wrote::
+For every name below, or those given, it writes ``tests/golden/NAME/``: a checkpoint in
+Megatron's format, ``reference.npz`` with token ids and Megatron's float32 logits for them,
+and ``info.json`` with versions.  A model is made and run in one process; where it is saved
+by several, megatron-core reshards it, one process a rank.  To see whether megatron-core
+reads what Megatick wrote::
 
     TORCHDYNAMO_DISABLE=1 python tests/golden/make_checkpoints.py --check NAME FOLDER
 
@@ -24,12 +26,15 @@ import contextlib
 import json
 import shutil
 import sys
+import tempfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from megatron.core import (  # type: ignore[import-not-found]
     __version__,
     dist_checkpointing,
@@ -39,6 +44,7 @@ from megatron.core.activations import (  # type: ignore[import-not-found]
     squared_relu,
 )
 from megatron.core.enums import ModelType  # type: ignore[import-not-found]
+from megatron.core.fusions import fused_layer_norm  # type: ignore[import-not-found]
 from megatron.core.models.bert.bert_layer_specs import (  # type: ignore[import-not-found]
     bert_layer_local_spec,
 )
@@ -51,6 +57,9 @@ from megatron.core.models.gpt.gpt_layer_specs import (  # type: ignore[import-no
 )
 from megatron.core.tensor_parallel.random import (  # type: ignore[import-not-found]
     model_parallel_cuda_manual_seed,
+)
+from megatron.core.transformer import (  # type: ignore[import-not-found]
+    transformer_block,
 )
 from megatron.core.transformer.enums import (  # type: ignore[import-not-found]
     AttnBackend,
@@ -77,12 +86,14 @@ GPT2: dict[str, Any] = {
     "normalization": "LayerNorm",
     "norm_epsilon": 1e-5,
     "swiglu": False,
+    "gated_linear_unit": False,  # Megatron-core's config; the training script has no arg
     "squared_relu": False,
     "bias_gelu_fusion": True,
     "add_bias_linear": True,
     "add_qkv_bias": False,
     "qk_layernorm": False,
     "untie_embeddings_and_output_weights": False,
+    "apply_layernorm_1p": False,
     "ckpt_format": "torch",
     "model_type": ModelType.encoder_or_decoder,
     "attention_backend": AttnBackend.auto,
@@ -122,28 +133,129 @@ OPTIONS = LLAMA | {
     "add_qkv_bias": True,
     "qk_layernorm": True,
 }
-MODELS = {
-    "gpt2": GPT2,
-    "llama": LLAMA,
-    "smollm2": SMOLLM2,
-    "options": OPTIONS,
-    "bert": GPT2,
+# GEGLU without a fused kernel, that is with the exact GELU, and a quarter of each head
+# rotated; rotary positions need no table.
+GEGLU = LLAMA | {
+    "swiglu": False,
+    "gated_linear_unit": True,
+    "bias_gelu_fusion": False,
+    "rotary_percent": 0.25,
+}
+# GEGLU by the fused kernel, that is with tanh; multi-query attention; no positions.
+GEGLU_TANH = GPT2 | {
+    "ffn_hidden_size": 48,
+    "group_query_attention": True,
+    "position_embedding_type": "none",
+    "gated_linear_unit": True,
+}
+QWEN = LLAMA | {
+    "add_qkv_bias": True,
+    "qk_layernorm": True,
+    "untie_embeddings_and_output_weights": False,
+    "ckpt_format": "torch",
+}
+NEMOTRON = LLAMA | {
+    "num_layers": 3,
+    "rotary_percent": 0.5,
+    "normalization": "LayerNorm",
+    "swiglu": False,
+    "squared_relu": True,
+    "apply_layernorm_1p": True,
+    "ckpt_format": "torch",
+    "decoder_first_pipeline_num_layers": 1,
+}
+# The embedding counts as a layer of the first stage, which so has one layer less.
+EMBEDDING_COUNTS = GPT2 | {
+    "num_layers": 3,
+    "account_for_embedding_in_pipeline_split": True,
+}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A model, and how it is saved.
+
+    Attributes:
+        args: what is saved as the run's args.
+        bert: a BERT rather than a GPT.
+        binary_head: BERT's next-sentence head, and with it the pooler.
+        classes: rows of a classification head put beside BERT by hand, in the place
+            where tasks/finetune saves it: megatron-core has none.
+        ranks: tensor-parallel ranks, pipeline stages, runs of layers on each stage.
+        per_layer: ``torch_dist`` with a key a layer (``singleton_local_shards``).
+        dtype: of the saved weights.
+        release: the tracker says ``release``.
+    """
+
+    args: dict[str, Any]
+    bert: bool = False
+    binary_head: bool = True
+    classes: int = 0
+    ranks: tuple[int, int, int] = (1, 1, 1)
+    per_layer: bool = False
+    dtype: torch.dtype = torch.float32
+    release: bool = False
+
+    @property
+    def folder(self) -> str:
+        return "release" if self.release else f"iter_{ITERATION:07d}"
+
+
+GOLDENS = {
+    "gpt2": Golden(GPT2),
+    "llama": Golden(LLAMA),
+    "smollm2": Golden(SMOLLM2),
+    "options": Golden(OPTIONS),
+    "bert": Golden(GPT2, bert=True),
+    "gpt2_exact_tp2": Golden(
+        GPT2 | {"bias_gelu_fusion": False, "vocab_size": 100}, ranks=(2, 1, 1)
+    ),
+    "gpt2_pp2_bf16": Golden(EMBEDDING_COUNTS, ranks=(1, 2, 1), dtype=torch.bfloat16),
+    "gpt2_tp2_pp2_dist": Golden(GPT2 | {"ckpt_format": "torch_dist"}, ranks=(2, 2, 1)),
+    "llama_tp2_pp2_vpp2": Golden(
+        LLAMA | {"num_layers": 4, "ckpt_format": "torch"}, ranks=(2, 2, 2)
+    ),
+    "llama_tp2_per_layer": Golden(LLAMA, ranks=(2, 1, 1), per_layer=True),
+    "qwen_tp2_release": Golden(QWEN, ranks=(2, 1, 1), release=True),
+    "nemotron_pp2_uneven": Golden(NEMOTRON, ranks=(1, 2, 1)),
+    "geglu_tp2_dist": Golden(GEGLU, ranks=(2, 1, 1)),
+    "geglu_tanh_nope": Golden(GEGLU_TANH),
+    "bert_tp2_dist": Golden(
+        GPT2 | {"ckpt_format": "torch_dist"}, bert=True, ranks=(2, 1, 1)
+    ),
+    "bert_pp2_no_pooler": Golden(GPT2, bert=True, binary_head=False, ranks=(1, 2, 1)),
+    "bert_classes": Golden(GPT2, bert=True, classes=3),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--check", nargs=2, metavar=("NAME", "FOLDER"))
-    check = parser.parse_args().check
-    run_megatron_on_the_cpu()
-    if check is not None:
-        compare(check[0], Path(check[1]))
+    given = parser.parse_args()
+    if given.check is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            start(scratch, 0, (1, 1, 1))
+            compare(given.check[0], Path(given.check[1]))
         return
-    for name, args in MODELS.items():
-        make(Path(__file__).parent / name, args)
+    for name in given.names or GOLDENS:
+        golden = GOLDENS[name]
+        shutil.rmtree(Path(__file__).parent / name, ignore_errors=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            launch(make_whole, 1, name, scratch)
+            tensor, stages, _ = golden.ranks
+            launch(save_rank, tensor * stages, name, scratch)
 
 
-def run_megatron_on_the_cpu() -> None:
+def launch(work: Any, processes: int, *arguments: Any) -> None:
+    context = torch.multiprocessing.spawn(
+        work, args=arguments, nprocs=processes, join=False
+    )
+    while not context.join():
+        pass
+
+
+def start(scratch: str, rank: int, ranks: tuple[int, int, int]) -> None:
     """Answer the few questions that megatron-core asks a GPU, and start its groups."""
     answers = {
         "current_device": lambda: torch.device("cpu"),
@@ -154,52 +266,104 @@ def run_megatron_on_the_cpu() -> None:
     for name, answer in answers.items():
         setattr(torch.cuda, name, answer)
         setattr(torch.cuda.random, name, answer)
-    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    parallel_state.initialize_model_parallel()
+    # The stages add up a tied embedding "on the GPU".
+    torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
+    torch.set_num_threads(1)
+    tensor, stages, runs = ranks
+    store = f"file://{scratch}/store{tensor * stages}"
+    torch.distributed.init_process_group(
+        "gloo", init_method=store, rank=rank, world_size=tensor * stages
+    )
+    parallel_state.initialize_model_parallel(tensor, stages, runs if runs > 1 else None)
     model_parallel_cuda_manual_seed(0)
 
 
-def make(folder: Path, args: dict[str, Any]) -> None:
-    model = build(folder.name, args)
-    randomise(model)
-    shutil.rmtree(folder, ignore_errors=True)
-    iteration = folder / f"iter_{ITERATION:07d}"
-    state = {
-        "args": argparse.Namespace(
-            **args,
-            max_position_embeddings=WINDOW,
-            padded_vocab_size=VOCABULARY,
-            tensor_model_parallel_size=1,
-            pipeline_model_parallel_size=1,
-        ),
-        "checkpoint_version": 3.0,
-        "iteration": ITERATION,
-    }
-    if args["ckpt_format"] == "torch_dist":
-        iteration.mkdir(parents=True)
-        state["model"] = model.sharded_state_dict()
-        with contextlib.chdir(folder):  # the path is saved; keep it relative
-            dist_checkpointing.save(state, iteration.name)
-    else:
-        rank = iteration / "mp_rank_00"
-        rank.mkdir(parents=True)
-        state["model"] = model.state_dict_for_save_checkpoint()
-        torch.save(state, rank / "model_optim_rng.pt")
-    (folder / "latest_checkpointed_iteration.txt").write_text(str(ITERATION))
-    np.savez_compressed(folder / "reference.npz", **run(model))
+def make_whole(rank: int, name: str, scratch: str) -> None:
+    """Make a model in one process, keep it in the scratch folder, and run it."""
+    golden = GOLDENS[name]
+    whole = Golden(**{**vars(golden), "ranks": (1, 1, 1)})
+    start(scratch, rank, whole.ranks)
+    (model,) = build(whole)
+    randomise(model, zero_centred=golden.args["apply_layernorm_1p"])
+    for parameter in model.parameters():  # the arithmetic is float32, the weights rounded
+        parameter.data = parameter.data.to(golden.dtype).float()
+    folder = Path(__file__).parent / name
+    folder.mkdir()
+    (Path(scratch) / "whole").mkdir()
+    dist_checkpointing.save(model.sharded_state_dict(), f"{scratch}/whole")
+    arrays = run(model)
+    if golden.classes:
+        arrays |= classification_head(golden)
+    np.savez_compressed(folder / "reference.npz", **arrays)
     info = {
-        "command": "TORCHDYNAMO_DISABLE=1 python tests/golden/make_checkpoints.py",
+        "command": f"TORCHDYNAMO_DISABLE=1 python tests/golden/make_checkpoints.py {name}",
         "megatron_core": __version__,
         "torch": torch.__version__,
         "python": sys.version.split()[0],
     }
+    if golden.classes:
+        info["by_hand"] = "classification_head.weight and .bias, beside the model"
     (folder / "info.json").write_text(json.dumps(info, indent=1) + "\n")
 
 
-def build(name: str, args: dict[str, Any]) -> Any:
-    gated = args["swiglu"]
-    activation = torch.nn.functional.silu if gated else torch.nn.functional.gelu
+def save_rank(rank: int, name: str, scratch: str) -> None:
+    """Load this rank's part of the model and save it."""
+    golden = GOLDENS[name]
+    start(scratch, rank, golden.ranks)
+    chunks = build(golden)
+    keys = ["model"] if len(chunks) == 1 else [f"model{i}" for i in range(len(chunks))]
+    parts = {key: part.sharded_state_dict() for key, part in zip(keys, chunks, strict=True)}
+    parts = dist_checkpointing.load(parts, f"{scratch}/whole")
+    for key, part in zip(keys, chunks, strict=True):
+        part.load_state_dict(parts[key])
+        part.to(golden.dtype)
+    tensor, stages, runs = golden.ranks
+    state: dict[str, Any] = {
+        "args": argparse.Namespace(
+            **golden.args,
+            max_position_embeddings=WINDOW,
+            padded_vocab_size=VOCABULARY,
+            tensor_model_parallel_size=tensor,
+            pipeline_model_parallel_size=stages,
+            virtual_pipeline_model_parallel_size=runs if runs > 1 else None,
+        ),
+        "checkpoint_version": 3.0,
+        "iteration": ITERATION,
+    }
+    folder = Path(__file__).parent / name
+    iteration = folder / golden.folder
+    if golden.args["ckpt_format"] == "torch_dist":
+        group = parallel_state.get_data_parallel_group(with_context_parallel=True)
+        apart = {"singleton_local_shards": True, "dp_cp_group": group}
+        metadata = {"metadata": apart} if golden.per_layer else {}
+        for key, part in zip(keys, chunks, strict=True):
+            state[key] = part.sharded_state_dict(**metadata)
+        iteration.mkdir(exist_ok=True)
+        with contextlib.chdir(folder):  # the path is saved; keep it relative
+            dist_checkpointing.save(state, iteration.name)
+    else:
+        for key, part in zip(keys, chunks, strict=True):
+            state[key] = part.state_dict_for_save_checkpoint()
+        if golden.classes:
+            state["model"] |= {
+                key: torch.from_numpy(array)
+                for key, array in classification_head(golden).items()
+                if key.startswith("classification_head.")
+            }
+        place = f"mp_rank_{parallel_state.get_tensor_model_parallel_rank():02d}"
+        if stages > 1:
+            place += f"_{parallel_state.get_pipeline_model_parallel_rank():03d}"
+        (iteration / place).mkdir(parents=True)
+        torch.save(state, iteration / place / "model_optim_rng.pt")
+    tracker = "release" if golden.release else str(ITERATION)
+    (folder / "latest_checkpointed_iteration.txt").write_text(tracker)
+
+
+def build(golden: Golden) -> list[Any]:
+    """Build this rank's runs of layers."""
+    args = golden.args
+    tensor, stages, runs = golden.ranks
+    activation = F.silu if args["swiglu"] else F.gelu
     config = TransformerConfig(
         num_layers=args["num_layers"],
         hidden_size=args["hidden_size"],
@@ -211,17 +375,36 @@ def build(name: str, args: dict[str, Any]) -> Any:
         kv_channels=args["kv_channels"],
         normalization=args["normalization"],
         layernorm_epsilon=args["norm_epsilon"],
+        layernorm_zero_centered_gamma=args["apply_layernorm_1p"],
         add_bias_linear=args["add_bias_linear"],
         add_qkv_bias=args["add_qkv_bias"],
         qk_layernorm=args["qk_layernorm"],
         rotary_interleaved=args["rotary_interleaved"],
-        gated_linear_unit=gated,
+        gated_linear_unit=args["swiglu"] or args["gated_linear_unit"],
         activation_func=squared_relu if args["squared_relu"] else activation,
-        bias_activation_fusion=gated or args["bias_gelu_fusion"],
+        bias_activation_fusion=(
+            args["swiglu"] or (args["bias_gelu_fusion"] and not args["squared_relu"])
+        ),
         hidden_dropout=0.0,
         attention_dropout=0.0,
         use_cpu_initialization=True,
+        tensor_model_parallel_size=tensor,
+        pipeline_model_parallel_size=stages,
+        virtual_pipeline_model_parallel_size=runs if runs > 1 else None,
+        pipeline_dtype=torch.float32,
+        num_layers_in_first_pipeline_stage=(
+            args.get("decoder_first_pipeline_num_layers") if stages > 1 else None
+        ),
+        account_for_embedding_in_pipeline_split=(
+            stages > 1 and args.get("account_for_embedding_in_pipeline_split", False)
+        ),
     )
+    return [chunk(golden, config, run if runs > 1 else None) for run in range(runs)]
+
+
+def chunk(golden: Golden, config: Any, virtual: int | None) -> Any:
+    args = golden.args
+    at = {} if virtual is None else {"ignore_virtual": False, "vp_stage": virtual}
     common: dict[str, Any] = {
         "config": config,
         "vocab_size": VOCABULARY,
@@ -229,15 +412,23 @@ def build(name: str, args: dict[str, Any]) -> Any:
         "share_embeddings_and_output_weights": not args[
             "untie_embeddings_and_output_weights"
         ],
+        "pre_process": parallel_state.is_pipeline_first_stage(**at),
+        "post_process": parallel_state.is_pipeline_last_stage(**at),
+        "vp_stage": virtual,
     }
-    if name == "bert":
+    if golden.bert:
         bert = BertModel(
-            num_tokentypes=2, transformer_layer_spec=bert_layer_local_spec, **common
+            num_tokentypes=2,
+            transformer_layer_spec=bert_layer_local_spec,
+            add_binary_head=golden.binary_head,
+            **common,
         )
         return bert.eval()
     spec = get_gpt_layer_local_spec(
         normalization=args["normalization"], qk_layernorm=args["qk_layernorm"]
     )
+    if args["apply_layernorm_1p"]:
+        stand_in_for_apex(spec)
     gpt = GPTModel(
         transformer_layer_spec=spec,
         position_embedding_type=args["position_embedding_type"],
@@ -248,13 +439,49 @@ def build(name: str, args: dict[str, Any]) -> Any:
     return gpt.eval()
 
 
-def randomise(model: Any) -> None:
+def stand_in_for_apex(spec: Any) -> None:
+    """Give megatron-core's FusedLayerNorm the one kernel that it takes from apex.
+
+    Only that class has a zero-centred gamma; the kernel itself is a plain layer norm.
+    """
+
+    class Kernel:
+        @staticmethod
+        def apply(x: Any, weight: Any, bias: Any, shape: Any, eps: float, *_: Any) -> Any:
+            return F.layer_norm(x, tuple(shape), weight, bias, eps)
+
+        @staticmethod
+        def forward(
+            ctx: Any, x: Any, weight: Any, bias: Any, shape: Any, eps: float
+        ) -> Any:
+            """Have the signature that megatron-core looks at."""
+
+    fused_layer_norm.FusedLayerNormAffineFunction = Kernel
+    fused_layer_norm.HAVE_FUSED_LAYER_NORM = True
+    norm = fused_layer_norm.FusedLayerNorm
+    spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = norm
+    transformer_block.LayerNormImpl = norm
+
+
+def classification_head(golden: Golden) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(1)
+    shape = (golden.classes, golden.args["hidden_size"])
+    weight = torch.randn(shape, generator=generator)
+    bias = torch.randn(golden.classes, generator=generator)
+    return {
+        "classification_head.weight": weight.numpy(),
+        "classification_head.bias": bias.numpy(),
+    }
+
+
+def randomise(model: Any, *, zero_centred: bool) -> None:
     """Give values that no mistake survives: no zero bias, no unit norm, no two alike."""
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         noise = torch.randn(parameter.shape, generator=generator)
         scale = 0.2 if parameter.dim() == 1 else parameter.shape[1] ** -0.5
-        centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        scaled = "norm" in name and name.endswith("weight") and not zero_centred
+        centre = 1.0 if scaled else 0.0
         parameter.data.copy_(noise * scale + centre)
 
 
@@ -269,13 +496,15 @@ def run(model: Any) -> dict[str, Any]:
             keep[1, LENGTH - 5 :] = 0
             types = (positions >= LENGTH // 2).long()
             logits, binary = model(ids, keep, tokentype_ids=types)
-            return {
+            arrays = {
                 "input_ids": ids.numpy(),
                 "attention_mask": keep.numpy(),
                 "tokentype_ids": types.numpy(),
                 "logits": logits.numpy(),
-                "binary_logits": binary.numpy(),
             }
+            if binary is not None:
+                arrays["binary_logits"] = binary.numpy()
+            return arrays
         hidden = torch.ones(1, 1, LENGTH, LENGTH).triu(1).bool()
         logits = model(ids, positions, hidden).contiguous()
     return {"input_ids": ids.numpy(), "logits": logits.numpy()}
@@ -283,7 +512,7 @@ def run(model: Any) -> dict[str, Any]:
 
 def compare(name: str, folder: Path) -> None:
     """Let megatron-core load a checkpoint and hold its logits against the golden."""
-    model = build(name, MODELS[name])
+    (model,) = build(GOLDENS[name])
     latest = (folder / "latest_checkpointed_iteration.txt").read_text()
     iteration = folder / f"iter_{int(latest):07d}"
     loaded = dist_checkpointing.load({"model": model.sharded_state_dict()}, iteration)

@@ -7,8 +7,15 @@
 Nothing in a checkpoint is ever executed: ``pickles`` says how.
 """
 
+from megatick_export.checkpoint.absent import read_architecture_file
 from megatick_export.checkpoint.architecture import Architecture
 from megatick_export.checkpoint.read import Checkpoint, read_checkpoint
 from megatick_export.checkpoint.write import write_checkpoint
 
-__all__ = ["Architecture", "Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "Architecture",
+    "Checkpoint",
+    "read_architecture_file",
+    "read_checkpoint",
+    "write_checkpoint",
+]

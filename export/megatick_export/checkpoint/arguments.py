@@ -58,6 +58,43 @@ _REFUSED: Final[dict[str, tuple[tuple[object, ...], str]]] = {
     "mrope_section": ((None,), "multimodal rotary positions"),
     "no_rope_freq": ((None,), "layers without rotary positions"),
 }
+# The args read below: what an architecture file may say.
+KNOWN_ARGS: Final = frozenset(_REFUSED) | {
+    "num_layers",
+    "hidden_size",
+    "ffn_hidden_size",
+    "num_attention_heads",
+    "kv_channels",
+    "group_query_attention",
+    "num_query_groups",
+    "max_position_embeddings",
+    "padded_vocab_size",
+    "position_embedding_type",
+    "add_position_embedding",
+    "use_rotary_position_embeddings",
+    "rotary_percent",
+    "rotary_base",
+    "rotary_interleaved",
+    "normalization",
+    "norm_epsilon",
+    "layernorm_epsilon",
+    "apply_layernorm_1p",
+    "layernorm_zero_centered_gamma",
+    "swiglu",
+    "gated_linear_unit",
+    "activation_func",
+    "squared_relu",
+    "openai_gelu",
+    "bias_gelu_fusion",
+    "add_bias_linear",
+    "add_qkv_bias",
+    "qk_layernorm",
+    "untie_embeddings_and_output_weights",
+    "checkpoint_version",
+    "tensor_model_parallel_size",
+    "pipeline_model_parallel_size",
+    "tokenizer_type",
+}
 _POSITIONS: Final[dict[str, PositionEmbedding]] = {
     "learned_absolute": "learned",
     "rope": "rope",
@@ -110,6 +147,7 @@ def architecture_of(
             hint="The args are not those of this model.",
         )
     linear_bias = fields.flag("add_bias_linear", default=True)
+    gated = _is_gated(fields, stored)
     kind: Kind = "bert" if _is_bert(stored) else "gpt"
     if kind == "bert" and legacy_models and fields.flag("openai_gelu"):
         reason = "the tanh GELU in a legacy BERT's vocabulary head"
@@ -135,8 +173,10 @@ def architecture_of(
         zero_centered_gamma=fields.flag(
             fields.either("apply_layernorm_1p", "layernorm_zero_centered_gamma")
         ),
-        activation=_activation(fields, linear_bias, legacy_models=legacy_models),
-        gated=fields.flag("swiglu"),
+        activation=_activation(
+            fields, gated=gated, linear_bias=linear_bias, legacy_models=legacy_models
+        ),
+        gated=gated,
         linear_bias=linear_bias,
         qkv_bias=linear_bias or fields.flag("add_qkv_bias"),
         qk_norm=fields.flag("qk_layernorm"),
@@ -225,7 +265,11 @@ def _refuse_unsupported(args: Mapping[str, Any], path: Path) -> None:
 
 
 def _is_bert(stored: Collection[str]) -> bool:
-    marks = ("lm_head.dense.weight", "pooler.dense.weight")
+    marks = (
+        "lm_head.dense.weight",
+        "pooler.dense.weight",
+        "embedding.tokentype_embeddings.weight",
+    )
     return any(mark in stored for mark in marks)
 
 
@@ -254,6 +298,9 @@ def _position_embedding(fields: Fields) -> PositionEmbedding:
     # Before it was an arg of its own, one flag switched to rotary positions.
     if fields.flag("use_rotary_position_embeddings"):
         return "rope"
+    absent = fields.values.get(arg) is None
+    if absent and not fields.flag("add_position_embedding", default=True):
+        return "none"
     value = fields.word(arg, "learned_absolute")
     if value not in _POSITIONS:
         reason = f"only {', '.join(_POSITIONS)} are built here"
@@ -275,19 +322,54 @@ def _normalization(fields: Fields) -> Normalization:
     )
 
 
-def _activation(fields: Fields, linear_bias: bool, *, legacy_models: bool) -> Activation:
+def _is_gated(fields: Fields, stored: Mapping[str, Shape]) -> bool:
+    """Tell whether fc1 holds a gate and an up.
+
+    ``swiglu`` is the one gated MLP that the training script has an arg for.  A model that
+    was built on Megatron-core's config may have ``gated_linear_unit`` with another
+    activation; where the args do not keep that field, twice the rows show it.
+    """
+    if fields.flag("swiglu") or fields.flag("gated_linear_unit"):
+        return True
+    fc1 = stored.get("decoder.layers.0.mlp.linear_fc1.weight", ())
+    fc2 = stored.get("decoder.layers.0.mlp.linear_fc2.weight", ())
+    ffn = fields.values.get("ffn_hidden_size")
+    return len(fc1) == len(fc2) == 2 and ffn == fc2[1] and fc1[0] == 2 * fc2[1]
+
+
+def _activation(
+    fields: Fields, *, gated: bool, linear_bias: bool, legacy_models: bool
+) -> Activation:
     """Tell which GELU, above all: the fused kernel is the tanh approximation.
 
-    ``bias_gelu_fusion`` reads like a speed switch and is on by default, yet the kernel
-    (megatron/core/fusions/fused_bias_gelu.py) computes another function than F.gelu:
-    3e-3 apart in the logits.  It needs a bias; without one F.gelu runs.
+    ``bias_gelu_fusion`` reads like a speed switch and is on by default, yet its kernels
+    (megatron/core/fusions/fused_bias_gelu.py and fused_bias_geglu.py) compute another
+    function than F.gelu: 3e-3 apart in the logits.  Without a gate the kernel needs a
+    bias; where there is none, F.gelu runs.
     """
     if fields.flag("swiglu"):
         return "silu"
     if fields.flag("squared_relu"):
         return "squared_relu"
-    if fields.flag("bias_gelu_fusion") and linear_bias:
+    named = _function_name(fields.values.get("activation_func"))
+    if named in ("silu", "swish"):
+        return "silu"
+    if named == "squared_relu":
+        return "squared_relu"
+    if named not in ("gelu", None):
+        reason = "only gelu, silu and squared_relu are built here"
+        raise UnsupportedArchitecture(
+            fields.path, arg="activation_func", value=named, reason=reason
+        )
+    if fields.flag("bias_gelu_fusion") and (linear_bias or gated):
         return "gelu_tanh"
     if legacy_models and fields.flag("openai_gelu"):
         return "gelu_tanh"
     return "gelu"
+
+
+def _function_name(value: object) -> str | None:
+    """Name a function of the config; from a pickle it comes as an inert class."""
+    if value is None or isinstance(value, str):
+        return value
+    return value.__name__ if isinstance(value, type) else str(plain(value))

@@ -19,6 +19,7 @@ import io
 import pickle
 import pickletools
 import re
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from typing import IO, Any, Final
 import torch
 from torch.serialization import safe_globals
 
+from megatick_export.checkpoint.deferred import TorchFile
 from megatick_export.errors import CheckpointError, HostileCheckpoint
 
 _ZIP_MAGIC: Final = b"PK\x03\x04"
@@ -43,10 +45,12 @@ _TENSORS: Final = re.compile(
     r"|builtins\.(set|bytearray|complex)|argparse\.Namespace"
 )
 # What Megatron pickles besides: replaced by an inert object, never imported.  numpy is
-# the random state; BytesIO is Transformer Engine 1.x's extra state; Python 3.11 pickles
-# an enum member as a call of getattr, which here is an inert name like the others.
+# the random state; torch.nn.functional has the activations of a config; BytesIO is
+# Transformer Engine 1.x's extra state; Python 3.11 pickles an enum member as a call of
+# getattr, which here is an inert name like the others.
 _INERT: Final = re.compile(
     r"(megatron|transformer_engine|torch\.distributed\.checkpoint|numpy)\.[\w.]+"
+    r"|torch\.nn\.functional\.\w+|torch\._C\._nn\.\w+"
     r"|signal\.Signals|pathlib\.\w*Path|_io\.BytesIO|builtins\.getattr"
 )
 # What .metadata really needs to be what it is; the rest of it may be inert.
@@ -99,26 +103,28 @@ def imported_names(stream: IO[bytes]) -> Iterator[str]:
             strings.append(memo.get(int(str(argument)), ""))
 
 
-def load_torch_file(path: Path, payload: bytes | None = None) -> Any:
-    """Load what ``torch.save`` wrote; tensors stay on disk until they are touched.
+def load_torch_file(path: Path, part: range | None = None) -> TorchFile:
+    """Load what ``torch.save`` wrote; the values of tensors stay on disk.
 
     Args:
-        path: the file; with a payload, the file that the payload is a part of.
-        payload: the bytes of one ``torch.save`` inside a larger file.
+        path: the file.
+        part: the bytes of the file that are one ``torch.save``; None is all of them.
 
     Returns:
-        Whatever was saved: tensors on the CPU, containers, ``argparse.Namespace``, and
-        ``Inert`` objects in the place of everything else.
+        Whatever was saved: tensors on the meta device, which ``TorchFile.defer`` reads,
+        containers, ``argparse.Namespace``, and ``Inert`` objects in the place of
+        everything else.  Files of before torch 1.6 come with their tensors' values.
 
     Raises:
         HostileCheckpoint: its pickle names something outside the allow-list.
         CheckpointError: missing, truncated or damaged.
     """
     try:
-        with path.open("rb") if payload is None else io.BytesIO(payload) as stream:
+        with _opened(path, part) as stream:
             zipped = stream.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
             stream.seek(0)
             names = set(_names_in_zip(stream) if zipped else _names_in_legacy(stream))
+            records = _records_in_zip(stream) if zipped else {}
     except OSError as error:
         raise CheckpointError(
             path,
@@ -136,13 +142,12 @@ def load_torch_file(path: Path, payload: bytes | None = None) -> Any:
         ) from error
     stubs = [(_stub(path, name), name) for name in names if not _TENSORS.fullmatch(name)]
     try:
-        with safe_globals([(argparse.Namespace, "argparse.Namespace"), *stubs]):
-            return torch.load(
-                path if payload is None else io.BytesIO(payload),
-                map_location="cpu",
-                weights_only=True,
-                mmap=zipped and payload is None,
-            )
+        with (
+            safe_globals([(argparse.Namespace, "argparse.Namespace"), *stubs]),
+            _opened(path, part) as stream,
+        ):
+            where = "meta" if zipped else "cpu"
+            value = torch.load(stream, map_location=where, weights_only=True)
     # Its text recommends weights_only=False, which is the last thing to do.
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -159,6 +164,45 @@ def load_torch_file(path: Path, payload: bytes | None = None) -> Any:
             found=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
             hint=_DAMAGED,
         ) from error
+    return TorchFile(path, part.start if part else 0, value, records)
+
+
+class _Part(io.RawIOBase):
+    """Some of a file's bytes, as if they were a file."""
+
+    def __init__(self, path: Path, part: range) -> None:
+        self._stream = path.open("rb")
+        self._part = part
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._part)}
+        self._at = max(0, base[whence] + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        rest = max(0, len(self._part) - self._at)
+        self._stream.seek(self._part.start + self._at)
+        read = self._stream.readinto(memoryview(buffer)[:rest])
+        self._at += read
+        return read
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _opened(path: Path, part: range | None) -> IO[bytes]:
+    return path.open("rb") if part is None else io.BufferedReader(_Part(path, part))
 
 
 def load_inert(path: Path) -> Any:
@@ -212,6 +256,22 @@ def _names_in_zip(stream: IO[bytes]) -> Iterator[str]:
             raise ValueError("a zip file without data.pkl")
         with archive.open(record) as pickled:
             yield from imported_names(pickled)
+
+
+def _records_in_zip(stream: IO[bytes]) -> dict[int, int]:
+    """Find where the uncompressed records' bytes begin, and how many there are.
+
+    Between a record's local header and its bytes stand its name and padding, whose
+    lengths only that header tells (APPNOTE.TXT 4.3.7 of the zip format).
+    """
+    records: dict[int, int] = {}
+    with zipfile.ZipFile(stream) as archive:
+        for record in archive.infolist():
+            stream.seek(record.header_offset + 26)
+            name, extra = struct.unpack("<HH", stream.read(4))
+            if record.compress_type == zipfile.ZIP_STORED:
+                records[record.header_offset + 30 + name + extra] = record.file_size
+    return records
 
 
 def _names_in_legacy(stream: IO[bytes]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import torch
 
+from megatick_export.checkpoint.deferred import Deferred, TorchFile
 from megatick_export.checkpoint.fields import Fields, listed, shown
 from megatick_export.checkpoint.merge import grouped_qkv, join_ranks, join_stages
 from megatick_export.checkpoint.names import canonical_name, is_weight
@@ -21,6 +22,9 @@ from megatick_export.checkpoint.stored import Stored, args_in
 from megatick_export.errors import CheckpointError, UnsupportedArchitecture
 
 FILE_NAME: Final = "model_optim_rng.pt"
+# The name where a distributed optimizer wrote its part apart (2022 and 2023).
+_WITHOUT_OPTIMIZER: Final = "model_rng.pt"
+_OPTIMIZER_FILES: Final = ("optim.pt", "distrib_optim.pt")
 _DEEPEST: Final = 32  # legacy models nest their modules seven deep
 _FOLDER: Final = re.compile(r"mp_rank_(\d+)(?:_(\d+))?(_\d+)?")
 
@@ -50,45 +54,52 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
     """
     files = {(0, 0): place} if place.is_file() else _files_by_rank(place)
     first_file = files[min(files)]
-    states = {rank: load_torch_file(file) for rank, file in files.items()}
-    for rank, state in states.items():
-        if not isinstance(state, dict):
-            raise CheckpointError(
-                files[rank],
-                expected="a mapping with model and args",
-                found=type(state).__name__,
-                hint="Is this file from another program?",
-            )
+    loaded = {rank: load_torch_file(file) for rank, file in files.items()}
+    states = {rank: _state_in(file) for rank, file in loaded.items()}
     first = states[min(states)]
     args = args_in(first, absent_args, path=first_file)
-    fields = Fields(args, first_file)
+    fields = Fields(args or {}, first_file)
     tensor_ranks, stages = _check_complete(place, files, fields)
     chunks = _chunk_keys(first, first_file)
     legacy = "language_model" in first[chunks[0]]
-    heads = fields.count("num_attention_heads", 0) // tensor_ranks
-    gated = fields.flag("swiglu")
     saved = Fields(first, first_file)
-    version = saved.number("checkpoint_version", 0.0)
+    given = fields.number("checkpoint_version", 0.0)
+    # Only models of before Megatron's core ever had another order of QKV.
+    version = saved.number("checkpoint_version", given)
+    heads = fields.count("num_attention_heads", 0) // tensor_ranks if legacy else 0
 
-    def stage(chunk: str, number: int) -> dict[str, torch.Tensor]:
+    def stage(chunk: str, number: int) -> dict[str, Deferred]:
         ranks = [
             _rank_tensors(
-                states[rank, number].get(chunk), files[rank, number], version, heads
+                loaded[rank, number], states[rank, number].get(chunk), version, heads
             )
             for rank in range(tensor_ranks)
         ]
-        return join_ranks(ranks, gated=gated, path=place)
+        return join_ranks(ranks, path=place)
 
     return Stored(
         layout="torch",
         args=args,
+        args_saved=first.get("args") is not None,
         iteration=saved.count("iteration", 0, least=0),
         weights=join_stages(stage(c, number) for c in chunks for number in stages),
         files=tuple(sorted(files.values())),
         tensor_parallel=tensor_ranks,
         pipeline_parallel=len(stages),
+        virtual_stages=len(chunks),
         legacy_models=legacy,
     )
+
+
+def _state_in(file: TorchFile) -> dict[str, Any]:
+    if not isinstance(file.value, dict):
+        raise CheckpointError(
+            file.path,
+            expected="a mapping with model and args",
+            found=type(file.value).__name__,
+            hint="Is this file from another program?",
+        )
+    return file.value
 
 
 def _files_by_rank(folder: Path) -> dict[tuple[int, int], Path]:
@@ -96,6 +107,12 @@ def _files_by_rank(folder: Path) -> dict[tuple[int, int], Path]:
     files: dict[tuple[int, int], Path] = {}
     for match in filter(None, map(_FOLDER.fullmatch, _names(folder))):
         file = folder / match[0] / FILE_NAME
+        if not file.is_file() and (file.parent / _WITHOUT_OPTIMIZER).is_file():
+            file = file.parent / _WITHOUT_OPTIMIZER
+        if not file.is_file() and any(
+            (file.parent / f).is_file() for f in _OPTIMIZER_FILES
+        ):
+            continue  # the folder of a data-parallel rank, which holds no weights
         if match[3]:
             reason = "a third number in a rank's folder counts expert parallelism"
             raise UnsupportedArchitecture(
@@ -109,6 +126,13 @@ def _files_by_rank(folder: Path) -> dict[tuple[int, int], Path]:
                 hint="The copy is incomplete: copy the whole folder again.",
             )
         files[int(match[1]), int(match[2] or 0)] = file
+    if not files:
+        raise CheckpointError(
+            folder,
+            expected=f"mp_rank_XX folders with {FILE_NAME}",
+            found="only those of a distributed optimizer",
+            hint="The copy is incomplete: copy the whole folder again.",
+        )
     return files
 
 
@@ -169,10 +193,11 @@ def _chunk_keys(state: Mapping[str, Any], path: Path) -> list[str]:
 
 
 def _rank_tensors(
-    model: Any, path: Path, version: float, heads: int
-) -> dict[str, torch.Tensor]:
+    file: TorchFile, model: Any, version: float, heads: int
+) -> dict[str, Deferred]:
     """Collect one rank's tensors by canonical name, QKV rows in the core's order."""
-    tensors: dict[str, torch.Tensor] = {}
+    path = file.path
+    tensors: dict[str, Deferred] = {}
     for stored_name, value in _flat({} if model is None else model, path):
         if not is_weight(stored_name):
             continue
@@ -189,9 +214,10 @@ def _rank_tensors(
             raise UnsupportedArchitecture(
                 path, arg="model", value=stored_name, reason="an encoder and a decoder"
             )
+        tensor = file.defer(value)
         if ".linear_qkv." in name and heads:
-            value = grouped_qkv(value, version=version, heads=heads)
-        tensors[name] = value
+            tensor = grouped_qkv(tensor, version=version, heads=heads)
+        tensors[name] = tensor
     return tensors
 
 

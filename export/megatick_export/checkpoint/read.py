@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from megatick_export.checkpoint.absent import completed_args
 from megatick_export.checkpoint.architecture import Architecture
 from megatick_export.checkpoint.arguments import architecture_of
+from megatick_export.checkpoint.deferred import Deferred
 from megatick_export.checkpoint.fields import Simple, listed, shown
 from megatick_export.checkpoint.rank_files import (
     FILE_NAME,
@@ -22,6 +24,8 @@ from megatick_export.checkpoint.rank_files import (
 from megatick_export.checkpoint.stored import Layout, Stored
 from megatick_export.checkpoint.torch_dist import read_torch_dist
 from megatick_export.errors import CheckpointError
+
+Progress = Callable[[int, int], None]
 
 TRACKER: Final = "latest_checkpointed_iteration.txt"
 _MOST_DIGITS: Final = 18  # more steps than fit 64 bits are no iteration
@@ -45,6 +49,7 @@ class Checkpoint:
         files: every file that was read, sorted.
         tensor_parallel: shards each tensor was joined from.
         pipeline_parallel: stages the layers were joined from.
+        virtual_stages: runs of layers on each stage; 1 without interleaving.
         args: the run's args that are plain values, e.g. ``tokenizer_type``.
     """
 
@@ -56,6 +61,7 @@ class Checkpoint:
     files: tuple[Path, ...]
     tensor_parallel: int
     pipeline_parallel: int
+    virtual_stages: int
     args: Mapping[str, Simple]
 
     @property
@@ -70,15 +76,24 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    path: Path | str, *, absent_args: Mapping[str, Any] | None = None
+    path: Path | str,
+    *,
+    absent_args: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Checkpoint:
     """Read a Megatron checkpoint of any layout; nothing in it is executed.
+
+    All that the args and the tensors' names and shapes can show wrong is refused before
+    the first value is read.  Then the tensors come one by one: what a file holds whole is
+    mapped, what was cut is read into its place, so memory holds each value once.
 
     Args:
         path: the folder with ``latest_checkpointed_iteration.txt``, one iteration's
             folder, a ``mp_rank_XX`` folder in it (its siblings are read too), or a lone
             ``model_optim_rng.pt`` of a model that was not cut.
-        absent_args: Megatron's args for a file that carries none.
+        absent_args: for a file that carries no args, those of Megatron's args that the
+            tensors' shapes do not tell; ``read_architecture_file`` reads them.
+        progress: called with the bytes read and those in all, after each tensor.
 
     Raises:
         CheckpointError: missing, truncated, incomplete, contradicting its own args, or
@@ -90,6 +105,15 @@ def read_checkpoint(
     try:
         place = _find_iteration(path)
         stored = _read_stored(place, absent_args)
+        shapes = {name: tensor.shape for name, tensor in stored.weights.items()}
+        args = stored.args if stored.args_saved else None
+        if args is None:
+            one_stage = stored.pipeline_parallel == 1
+            args = completed_args(stored.args, shapes, path=place, one_stage=one_stage)
+        architecture = architecture_of(
+            args, shapes, path=place, legacy_models=stored.legacy_models
+        )
+        weights = _load(place, architecture, stored.weights, progress)
     except OSError as error:
         raise CheckpointError(
             path,
@@ -97,45 +121,70 @@ def read_checkpoint(
             found=error.strerror or str(error),
             hint="Check the path and its permissions.",
         ) from error
-    architecture = architecture_of(
-        stored.args,
-        {name: tuple(tensor.shape) for name, tensor in stored.weights.items()},
-        path=place,
-        legacy_models=stored.legacy_models,
-    )
-    tied_copy = (
-        stored.weights.pop("output_layer.weight", None)
-        if architecture.tied_embeddings
-        else None
-    )
-    check_weights(place, architecture, stored.weights)
-    if tied_copy is not None:
-        _check_tied_copy(place, tied_copy, stored.weights)
     return Checkpoint(
         path=place if place.is_dir() else place.parent,
         iteration=stored.iteration,
         layout=stored.layout,
         architecture=architecture,
-        weights=stored.weights,
+        weights=weights,
         files=stored.files,
         tensor_parallel=stored.tensor_parallel,
         pipeline_parallel=stored.pipeline_parallel,
+        virtual_stages=stored.virtual_stages,
         args={
             name: value
-            for name, value in stored.args.items()
+            for name, value in args.items()
             if value is None or isinstance(value, str | int | float | bool)
         },
     )
 
 
+def _load(
+    place: Path,
+    architecture: Architecture,
+    stored: dict[str, Deferred],
+    progress: Progress | None,
+) -> dict[str, torch.Tensor]:
+    """Check names and shapes, then read the values tensor by tensor."""
+    copy = stored.pop("output_layer.weight", None) if architecture.tied_embeddings else None
+    check_shapes(place, architecture, stored)
+    total = sum(tensor.nbytes for tensor in stored.values())
+    done = 0
+    weights: dict[str, torch.Tensor] = {}
+    for name, deferred in stored.items():
+        weights[name] = deferred.load(True)
+        _check_values(place, name, weights[name])
+        if copy is not None and name == "embedding.word_embeddings.weight":
+            _check_tied_copy(place, copy.load(False), weights[name])
+        done += deferred.nbytes
+        if progress is not None:
+            progress(done, total)
+    return weights
+
+
 def check_weights(
     path: Path, architecture: Architecture, weights: Mapping[str, torch.Tensor]
 ) -> None:
-    """Hold the tensors against what the architecture needs, name by name.
+    """Hold tensors and their values against what the architecture needs, name by name.
+
+    Raises:
+        CheckpointError: as ``check_shapes``, or a tensor holds a NaN or an infinity.
+    """
+    check_shapes(path, architecture, weights)
+    for name, tensor in weights.items():
+        _check_values(path, name, tensor)
+
+
+def check_shapes(
+    path: Path,
+    architecture: Architecture,
+    weights: Mapping[str, torch.Tensor] | Mapping[str, Deferred],
+) -> None:
+    """Hold tensors against what the architecture needs, name by name.
 
     Raises:
         CheckpointError: a tensor is missing, is not part of the model, has another
-            shape, is not floating-point, or holds a NaN or an infinity.
+            shape, or is not floating-point.
     """
     shapes = architecture.shapes()
     for name in sorted(weights.keys() - shapes.keys()):
@@ -166,7 +215,6 @@ def check_weights(
                 hint="Is a tensor-parallel shard missing, or are the args of another "
                 "model?",
             )
-        _check_values(path, name, tensor)
 
 
 def _check_values(path: Path, name: str, tensor: torch.Tensor) -> None:
@@ -287,11 +335,8 @@ def _backend(folder: Path) -> str | None:
         ) from error
 
 
-def _check_tied_copy(
-    folder: Path, copy: torch.Tensor, weights: Mapping[str, torch.Tensor]
-) -> None:
+def _check_tied_copy(folder: Path, copy: torch.Tensor, table: torch.Tensor) -> None:
     """Compare the last stage's copy of a tied word embedding with it."""
-    table = weights["embedding.word_embeddings.weight"]
     if not torch.equal(copy, table):
         raise CheckpointError(
             folder,

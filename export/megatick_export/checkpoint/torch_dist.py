@@ -17,6 +17,13 @@ from typing import Any, Final
 
 import torch
 
+from megatick_export.checkpoint.deferred import (
+    Box,
+    Deferred,
+    TorchFile,
+    assembled,
+    concatenated,
+)
 from megatick_export.checkpoint.fields import Fields
 from megatick_export.checkpoint.names import canonical_name, is_weight
 from megatick_export.checkpoint.pickles import load_inert, load_torch_file
@@ -36,11 +43,9 @@ class _Chunk:
     start: int
     length: int
 
-    def load(self) -> Any:
-        """Read the chunk's bytes and load what was saved in them."""
-        with self.file.open("rb") as stream:
-            stream.seek(self.start)
-            return load_torch_file(self.file, stream.read(self.length))
+    def open(self) -> TorchFile:
+        """Load what was saved in the chunk's bytes; its values stay on disk."""
+        return load_torch_file(self.file, range(self.start, self.start + self.length))
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,10 @@ def read_torch_dist(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
     """
     index = _read_index(folder)
     keys = [key for key in index.shapes if is_weight(key)]
-    weights: dict[str, torch.Tensor] = {}
+    weights: dict[str, Deferred] = {}
     for key in keys:
-        layers = _unstacked(canonical_name(key), _join(folder, index, key))
+        whole = _checked(folder, index, key)
+        layers = _layers_of(canonical_name(key), whole)
         if not weights.keys().isdisjoint(layers):
             raise UnsupportedArchitecture(
                 folder, arg="model", value=key, reason="an encoder and a decoder"
@@ -71,17 +77,27 @@ def read_torch_dist(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
         weights |= layers
     _join_gated_halves(weights)
     common, common_file = _read_common_state(folder, index)
+    if not common and absent_args is None:
+        raise CheckpointError(
+            common_file,
+            expected="the run's args and counters",
+            found="no such file",
+            hint="Copy the whole folder again, or pass --architecture if the model was "
+            "saved without them.",
+        )
     args = args_in(common, absent_args, path=common_file)
-    fields = Fields(args, common_file)
+    fields = Fields(args or {}, common_file)
     shards = {chunk.file for key in keys for chunk in index.chunks[key]}
     return Stored(
         layout="torch_dist",
         args=args,
+        args_saved=common.get("args") is not None,
         iteration=Fields(common, common_file).count("iteration", 0, least=0),
         weights=weights,
         files=tuple(sorted(shards | {folder / ".metadata", common_file})),
         tensor_parallel=fields.count("tensor_model_parallel_size", 1),
         pipeline_parallel=fields.count("pipeline_model_parallel_size", 1),
+        virtual_stages=fields.count("virtual_pipeline_model_parallel_size", 1),
         legacy_models=False,
     )
 
@@ -148,46 +164,51 @@ def _check_present(chunk: _Chunk) -> None:
         )
 
 
-def _join(folder: Path, index: _Index, key: str) -> torch.Tensor:
-    """Load a tensor's chunks into one tensor."""
+@dataclass(frozen=True)
+class _Whole:
+    """A tensor of the checkpoint: its shape, and the boxes that fill it."""
+
+    shape: tuple[int, ...]
+    parts: list[tuple[Box, torch.Tensor, TorchFile]]
+
+
+def _checked(folder: Path, index: _Index, key: str) -> _Whole:
+    """Open a tensor's chunks and see that they fill it."""
     shape = index.shapes[key]
-    parts = [(chunk, chunk.load()) for chunk in index.chunks.get(key, ())]
-    for chunk, part in parts:
-        if not isinstance(part, torch.Tensor):
+    parts: list[tuple[Box, torch.Tensor, TorchFile]] = []
+    for chunk in index.chunks.get(key, ()):
+        file = chunk.open()
+        if not isinstance(file.value, torch.Tensor):
             raise CheckpointError(
                 chunk.file,
                 tensor=key,
                 expected="a plain tensor",
-                found=type(part).__name__,
+                found=type(file.value).__name__,
                 hint="Save the checkpoint again in bf16, fp16 or fp32.",
             )
-    boxes = [_box(chunk, part) for chunk, part in parts]
+        parts.append((_box(chunk, file.value), file.value, file))
     inside = all(
         len(box) == len(shape)
         and all(cut.start >= 0 and cut.stop <= n for cut, n in zip(box, shape, strict=True))
-        for box in boxes
+        for box, _, _ in parts
     )
-    stored = sum(part.numel() for _, part in parts)
-    if not inside or stored != math.prod(shape):
+    alike = len({part.dtype for _, part, _ in parts}) == 1
+    stored = sum(part.numel() for _, part, _ in parts)
+    if not inside or not alike or stored != math.prod(shape):
         raise CheckpointError(
             folder / ".metadata",
             tensor=key,
-            expected=f"chunks that fill {shape}, {math.prod(shape)} values",
+            expected=f"chunks of one dtype that fill {shape}, {math.prod(shape)} values",
             found=f"{len(parts)} chunks of {stored} values"
-            + ("" if inside else ", some of them outside"),
+            + ("" if inside else ", some of them outside")
+            + ("" if alike else ", of several dtypes"),
             hint="The save was interrupted or a file is damaged: copy it again, or use "
             "an earlier iteration.",
         )
-    if len(parts) == 1:
-        only: torch.Tensor = parts[0][1]
-        return only
-    whole = torch.empty(shape, dtype=parts[0][1].dtype)
-    for box, (_, part) in zip(boxes, parts, strict=True):
-        whole[box] = part
-    return whole
+    return _Whole(shape, parts)
 
 
-def _box(chunk: _Chunk, part: torch.Tensor) -> tuple[slice, ...]:
+def _box(chunk: _Chunk, part: torch.Tensor) -> Box:
     """Say where in its tensor a chunk lies; a tensor saved whole has no offsets."""
     offsets = chunk.offsets or (0,) * part.dim()
     return tuple(
@@ -196,21 +217,30 @@ def _box(chunk: _Chunk, part: torch.Tensor) -> tuple[slice, ...]:
     )
 
 
-def _unstacked(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Split a tensor of all layers, ``[layers, ...]``, into one of each; no copy."""
+def _layers_of(name: str, whole: _Whole) -> dict[str, Deferred]:
+    """Plan a tensor; one of all layers, ``[layers, ...]``, becomes one of each."""
     rest = name.removeprefix(_STACK)
-    if rest == name or rest.split(".")[0].isdigit() or tensor.dim() == 0:
-        return {name: tensor}
-    return {f"{_STACK}{layer}.{rest}": part for layer, part in enumerate(tensor)}
+    if rest == name or rest.split(".")[0].isdigit() or not whole.shape:
+        parts = [(box, file.defer(part)) for box, part, file in whole.parts]
+        return {name: assembled(parts, whole.shape)}
+    layers: list[list[tuple[Box, Deferred]]] = [[] for _ in range(whole.shape[0])]
+    for box, part, file in whole.parts:
+        for place, layer in enumerate(range(box[0].start, box[0].stop)):
+            layers[layer].append((box[1:], file.defer(part[place])))
+    shape = whole.shape[1:]
+    return {
+        f"{_STACK}{layer}.{rest}": assembled(parts, shape)
+        for layer, parts in enumerate(layers)
+    }
 
 
-def _join_gated_halves(weights: dict[str, torch.Tensor]) -> None:
+def _join_gated_halves(weights: dict[str, Deferred]) -> None:
     """Join fc1's gate and up, which ``singleton_local_shards`` stores apart."""
     for gate in [name for name in weights if name.endswith("_w")]:
         up = gate.removesuffix("_w") + "_v"
         if up in weights:
             halves = (weights.pop(gate), weights.pop(up))
-            weights[gate.removesuffix("_w")] = torch.cat(halves)
+            weights[gate.removesuffix("_w")] = concatenated(halves)
 
 
 def _read_common_state(folder: Path, index: _Index) -> tuple[Mapping[str, Any], Path]:
@@ -218,11 +248,11 @@ def _read_common_state(folder: Path, index: _Index) -> tuple[Mapping[str, Any], 
     path = folder / "common.pt"
     state: Any = {}
     if path.is_file():
-        state = load_torch_file(path)
+        state = load_torch_file(path).value
     else:
         for key, chunks in index.chunks.items():
             if key.startswith(_COMMON_STATE):
-                path, state = chunks[0].file, chunks[0].load()
+                path, state = chunks[0].file, chunks[0].open().value
     if isinstance(state, list) and state:
         state = state[0]
     if not isinstance(state, dict):

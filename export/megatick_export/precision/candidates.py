@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from megatick_contract.packing import packed_feed, plan_batches
+from megatick_contract.packing import plan_batches
 from megatick_export.evaluation import EvaluationTexts, measure
 from megatick_export.heads import Classifier
 from megatick_export.network import Network
@@ -28,7 +28,8 @@ from megatick_export.parity import (
 )
 from megatick_export.precision.calibration import largest_inputs
 from megatick_export.precision.emulation import WideAccumulation
-from megatick_export.precision.fp8 import quantise
+from megatick_export.precision.fp8 import quantize
+from megatick_export.precision.int8 import quantize_int8
 from megatick_export.precision.lowering import PARTS, Part, lowered
 from megatick_export.to_onnx import write_onnx
 
@@ -39,6 +40,9 @@ _DTYPES: Final[dict[str, torch.dtype]] = {
 }
 CALIBRATED_TEXTS: Final = 128
 """Texts whose largest activations set the FP8 scales."""
+
+_HEAD: Final = ("network.classification_head.weight",)
+"""Stays in float32 in every precision: its sums decide the label."""
 
 _SCREENED_TEXTS: Final = 256
 _RANKED_TEXTS: Final = 32
@@ -109,13 +113,13 @@ class Workbench:
         """Make the graph of one precision.
 
         Raises:
-            QuantisationError: INT8's library is missing or fails.
+            QuantizationError: its weights cannot be INT8.
         """
         match precision:
             case "fp32":
                 return self._fp32()
             case "bf16" if self.target == "cpu":
-                engine = openvino_engine(self.graph_fp32, bf16=True)
+                engine = openvino_engine(self.graph_fp32, precision="bf16")
                 return Candidate(self.graph_fp32, engine, "openvino bf16", timed=True)
             case "fp16" | "bf16":
                 return self._half(precision)
@@ -158,20 +162,13 @@ class Workbench:
         )
 
     def _int8(self) -> Candidate:
-        from megatick_export.precision.int8 import quantise_int8
-
         graph = self.folder / "int8.onnx"
-        calibration = self.rows[:CALIBRATED_TEXTS]
-        skipped = quantise_int8(
-            self.graph_fp32,
-            [packed_feed(batch) for batch in self._batches(calibration)],
-            graph,
-        )
+        quantize_int8(self.graph_fp32, graph, keep=_HEAD)
         if self.target == "cpu":
-            engine, name = openvino_engine(graph), "openvino int8"
+            engine, name = openvino_engine(graph, precision="int8"), "openvino int8"
         else:
             engine, name = onnxruntime_engine(graph), "onnxruntime int8"
-        return Candidate(graph, engine, name, True, (), tuple(skipped))
+        return Candidate(graph, engine, name, timed=True, float32=("class rows",))
 
     @property
     def _all_layers(self) -> range:
@@ -216,7 +213,7 @@ class Workbench:
     def _quantised(self, kept: Sequence[Part], layers: Sequence[int]) -> PackedClassifier:
         network = lowered(self.classifier.network, _DTYPES["fp8"], float32=kept)
         largest = self._largest_inputs
-        quantise(network, largest, layers=layers, in_attention=self.fp8_attention)
+        quantize(network, largest, layers=layers, in_attention=self.fp8_attention)
         return self._packed(network)
 
     @cached_property

@@ -148,7 +148,7 @@ class Fp8CoreAttention(CoreAttention):
         )
 
 
-def quantise(
+def quantize(
     network: Network,
     largest: Mapping[str, float],
     *,
@@ -160,7 +160,7 @@ def quantise(
     Args:
         network: in FP16 or BF16; see ``lowering``.
         largest: largest absolute input by name, as ``calibration.largest_inputs`` gives.
-        layers: numbers of the transformer layers to quantise.
+        layers: numbers of the transformer layers to quantize.
         in_attention: attention's own two products take FP8 as well.
     """
     for layer in layers:

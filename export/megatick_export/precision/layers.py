@@ -53,13 +53,13 @@ def onnxruntime_streams(graph: Path, layers: int, rows: Rows) -> Streams:
         copy.unlink(missing_ok=True)
 
 
-def openvino_streams(graph: Path, layers: int, rows: Rows, *, bf16: bool) -> Streams:
+def openvino_streams(graph: Path, layers: int, rows: Rows, *, precision: str) -> Streams:
     """Run one batch in OpenVINO and look at every layer; arguments as above."""
     core = openvino.Core()
     model = core.read_model(str(graph))
     for name in _names(layers):
         model.add_outputs(name)
-    compiled = core.compile_model(model, "CPU", openvino_options(bf16=bf16))
+    compiled = core.compile_model(model, "CPU", openvino_options(precision))
     answer: Mapping[str, Any] = compiled(packed_feed(rows))
     return _in_order([answer[name] for name in _names(layers)])
 

@@ -1,4 +1,4 @@
-"""Where a checkpoint's tokenizer is, and of which kind: by its files' names and contents."""
+"""Where a checkpoint's tokenizer is, and its kind: by its files' names and contents."""
 
 from __future__ import annotations
 

@@ -35,12 +35,12 @@ def convert(vocabulary: Path, merges: Path) -> Tokenizer:
             "it is not the vocabulary of a GPT-2 BPE",
         )
     for pair in ranked:
-        absent = {*pair, "".join(pair)} - ids.keys()
+        absent = [token for token in (*pair, "".join(pair)) if token not in ids]
         if absent:
             raise TokenizerError(
                 merges,
                 f"merges {' and '.join(pair)}, and {vocabulary.name} has no "
-                f"{', '.join(sorted(absent))}: the two files are of different tokenizers",
+                f"{', '.join(absent)}: the two files are of different tokenizers",
             )
     tokenizer = Tokenizer(models.BPE(ids, ranked))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,4 +1,4 @@
-"""A tokenizer's files, whatever their kind, as the one ``tokenizer.json`` that is served."""
+"""A tokenizer's files, whatever their kind, as the ``tokenizer.json`` that is served."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def load_tokenizer(checkpoint: Checkpoint, source: TokenizerFiles) -> Tokenizer:
     if expected != source.kind:
         raise TokenizerError(
             path,
-            f"is a {source.kind} tokenizer, the checkpoint was trained with {trained_with}: "
-            f"expected a {expected} tokenizer, or a tokenizer.json made of it",
+            f"is a {source.kind} tokenizer, the checkpoint was trained with a "
+            f"{trained_with}: expected {expected}, or a tokenizer.json made of it",
         )
     is_bert = checkpoint.architecture.kind == "bert"
     if is_bert and source.kind != "WordPiece":

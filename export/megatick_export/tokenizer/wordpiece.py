@@ -33,7 +33,7 @@ def convert(path: Path, *, lower_case: bool) -> Tokenizer:
         normalizers.Replace(Regex(r"[\p{Cc}\p{Cf}\x{FFFD}&&[^\t\n\r]]"), ""),
     ]
     if lower_case:
-        # Python lowers a Σ that ends a word to ς, BertNormalizer every one to σ.
+        # Python lowers the sigma that ends a word to its final form, BertNormalizer not.
         steps.append(normalizers.Replace(Regex(r"(?<=[\p{L}\p{Mn}])Σ(?!\p{L})"), "ς"))
     steps.append(
         normalizers.BertNormalizer(

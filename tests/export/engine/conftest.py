@@ -15,7 +15,7 @@ from megatick_export import Network
 from megatick_export.engine import BatchLimits, Profile
 from megatick_export.packed import PackedClassifier
 from megatick_export.precision.calibration import largest_inputs
-from megatick_export.precision.fp8 import quantise
+from megatick_export.precision.fp8 import quantize
 from megatick_export.precision.lowering import lowered
 from megatick_export.to_onnx import write_onnx
 
@@ -44,9 +44,9 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> WriteGraph:
         half = lowered(network, torch.float16)
         layers = {"fp16": 0, "fp8": LAYERS, "fp8-but-the-last": LAYERS - 1}[precision]
         if layers:
-            rows = [np.arange(40, dtype=np.int32)]
-            largest = largest_inputs(PackedClassifier(network), [rows])
-            quantise(half, largest, layers=range(layers))
+            batch = [np.arange(40, dtype=np.int32)]
+            largest = largest_inputs(PackedClassifier(network), [batch])
+            quantize(half, largest, layers=range(layers))
         write_onnx(PackedClassifier(half), path)
         return path
 

@@ -1,0 +1,162 @@
+"""``megatick verify``: is a repository still the model that was exported?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from megatick_export.verification import Answers, Drift, Exported
+
+_TIMEOUT_S = 120.0
+_ALONE = 8
+
+
+def verify(
+    repository: Annotated[Path, typer.Argument(help="What `megatick export` wrote.")],
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ask a server that runs already.",
+            show_default="start one on a free port of loopback",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hash a repository's files again, and ask the served model what it answered at export.
+
+    The answers are those of the float32 reference to the first texts that precisions were
+    measured on; they may differ by what the chosen precision was measured to cause there.
+
+    Exit status: 0 all as exported; 1 something differs, or could not be verified; 2 bad
+    usage.
+    """
+    from megatick_export.errors import RepositoryError
+    from megatick_export.verification import ask_graph, changed_files, read_exported
+
+    console = Console()
+    exported = read_exported(repository)
+    with console.status("hashing …"):
+        drifts = changed_files(exported)
+    if exported.target == "onnx":
+        if url is not None:
+            raise typer.BadParameter("a bare graph is not served", param_hint="--url")
+        answers = [ask_graph(exported)]
+    elif exported.target == "tensorrt" and url is None:
+        answers = []
+    else:
+        with console.status("asking the served model …"):
+            answers = _ask(exported, url)
+    _report(console, drifts, answers, as_json=as_json)
+    if drifts or not all(each.good for each in answers):
+        raise typer.Exit(1)
+    if not answers:
+        raise RepositoryError(
+            repository,
+            "its files are as exported; what it answers was not verified: a TensorRT "
+            "repository is asked with --url HOST:PORT, once it is served on its GPU",
+        )
+
+
+def _ask(exported: Exported, url: str | None) -> list[Answers]:
+    """Ask a running server, or one that is started for it."""
+    from megatick_server.launcher import ServeOptions, TritonServer
+
+    if url is not None:
+        return _ask_at(url, exported)
+    options = ServeOptions(grpc_port=0, metrics_port=None)
+    with TritonServer(exported.path, options) as server:
+        return _ask_at(server.endpoints.grpc, exported)
+
+
+def _ask_at(address: str, exported: Exported) -> list[Answers]:
+    """Send the probe in full requests, and some of its texts alone."""
+    import numpy as np
+
+    from megatick_client import Client
+    from megatick_export.errors import RepositoryError
+    from megatick_export.verification import compare_answers
+
+    texts = exported.probe.texts
+    with Client(address, timeout_s=_TIMEOUT_S) as client:
+        together = list(client.score(list(texts)))
+        alone = [client.score(text) for text in texts[:_ALONE]]
+    digest = _served_digest(address, texts[0])
+    if digest != exported.model_digest:
+        raise RepositoryError(
+            exported.path,
+            f"the server at {address} serves another model: expected the digest "
+            f"{exported.model_digest}, found {digest}",
+        )
+    rows = [
+        [each.negative, each.neutral, each.positive]
+        for each in (result.probabilities for result in together)
+    ]
+    found = np.array(rows, np.float32)
+    mixed = found.copy()
+    for row, result in enumerate(alone):
+        each = result.probabilities
+        mixed[row] = (each.negative, each.neutral, each.positive)
+    return [
+        compare_answers("served, many texts a request", found, exported),
+        compare_answers(f"served, {len(alone)} texts alone", mixed, exported),
+    ]
+
+
+def _served_digest(address: str, text: str) -> str:
+    """Ask a server which model it is."""
+    import numpy as np
+    import tritonclient.grpc as triton
+
+    from megatick_contract.models import MODEL_DIGEST, SENTIMENT
+    from megatick_contract.text import TEXT
+
+    given = triton.InferInput(TEXT.name, [1, 1], TEXT.datatype)
+    given.set_data_from_numpy(np.array([[text.encode()]], object))
+    wanted = [triton.InferRequestedOutput(MODEL_DIGEST.name)]
+    with triton.InferenceServerClient(address) as server:
+        reply = server.infer(
+            SENTIMENT.name, [given], outputs=wanted, client_timeout=_TIMEOUT_S
+        )
+    digest: bytes = reply.as_numpy(MODEL_DIGEST.name)[0, 0]
+    return digest.decode()
+
+
+def _report(
+    console: Console, drifts: tuple[Drift, ...], answers: list[Answers], *, as_json: bool
+) -> None:
+    if as_json:
+        document = {
+            "files": [asdict(each) for each in drifts],
+            "answers": [{**asdict(each), "good": each.good} for each in answers],
+        }
+        print(json.dumps(document, indent=2))  # noqa: T201 rich would wrap it
+        return
+    for each in drifts:
+        console.print(f"[red]✗[/] {each.what} {each.problem}", highlight=False)
+        console.print(f"  expected {each.expected or 'no such file'}", style="dim")
+        console.print(f"  found    {each.found or 'no such file'}", style="dim")
+    if not drifts:
+        console.print("[green]✓[/] every file is as exported")
+    if not answers:
+        return
+    table = Table(show_header=True)
+    for column in ("asked", "texts", "max |Δ p|", "allowed", "labels that flip", ""):
+        table.add_column(column, justify="left" if column in ("asked", "") else "right")
+    for answer in answers:
+        table.add_row(
+            answer.asked,
+            str(answer.texts),
+            f"{answer.max_probability_error:.1e}",
+            f"{answer.tolerance:.1e}",
+            str(answer.label_flips),
+            "[green]✓[/]" if answer.good else "[red]✗ drifted[/]",
+        )
+    console.print(table)

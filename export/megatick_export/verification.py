@@ -1,0 +1,215 @@
+"""Is a repository still what was exported?  Its files, and what it answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from megatick_contract.repository import (
+    DIGEST_FILE,
+    ENGINE_RECORD_FILE,
+    GRAPH_FILE,
+    PLAN_FILE,
+    PROBE_FILE,
+    RECEIPT_FILE,
+    RECEIPT_PAGE,
+    TOKENIZER_FILE,
+)
+from megatick_export.errors import RepositoryError
+from megatick_export.evaluation import probabilities
+from megatick_export.evidence import Probe
+from megatick_export.hashes import model_digest, sha256
+from megatick_export.parity import onnxruntime_engine
+
+_NOT_LISTED: Final = frozenset(
+    {RECEIPT_FILE, RECEIPT_PAGE, DIGEST_FILE, PLAN_FILE, ENGINE_RECORD_FILE}
+)
+"""What a receipt does not hash: itself, what comes of it, and what is built later."""
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the receipt and the probe of a repository say.
+
+    Attributes:
+        path: the repository.
+        files: SHA-256 by path relative to it.
+        model_digest: of all of them.
+        target: what runs it.
+        precision: what the graph computes in.
+        max_tokens: longest row, in tokens.
+        probe: what it must answer.
+    """
+
+    path: Path
+    files: Mapping[str, str]
+    model_digest: str
+    target: str
+    precision: str
+    max_tokens: int
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One difference from what was exported.
+
+    Attributes:
+        what: a file by its path, or ``model digest``.
+        problem: what became of it.
+        expected: the receipt's SHA-256; None for what it does not list.
+        found: the SHA-256 now; None for what is gone.
+    """
+
+    what: str
+    problem: Literal["changed", "missing", "added"]
+    expected: str | None
+    found: str | None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to the probe, beside what they should be.
+
+    Attributes:
+        asked: what was asked.
+        texts: how many.
+        max_probability_error: largest absolute difference of a probability.
+        tolerance: the largest that is allowed.
+        label_flips: texts whose most probable class differs.
+    """
+
+    asked: str
+    texts: int
+    max_probability_error: float
+    tolerance: float
+    label_flips: int
+
+    @property
+    def good(self) -> bool:
+        """Whether they are the exported model's; NaN is not."""
+        return self.max_probability_error <= self.tolerance
+
+
+def read_exported(path: Path) -> Exported:
+    """Read a repository's receipt and probe.
+
+    Raises:
+        RepositoryError: one is absent or damaged, or of an older export.
+    """
+    receipt, probe = (_json(path / name) for name in (RECEIPT_FILE, PROBE_FILE))
+    try:
+        return Exported(
+            path=path,
+            files=dict(receipt["files"]),
+            model_digest=str(receipt["model_digest"]),
+            target=str(receipt["target"]),
+            precision=str(receipt["precision"]),
+            max_tokens=int(receipt["max_tokens"]),
+            probe=Probe(
+                texts=tuple(probe["texts"]),
+                probabilities=tuple(map(tuple, probe["probabilities"])),
+                tolerance=float(probe["tolerance"]),
+            ),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RepositoryError(
+            path,
+            f"its {RECEIPT_FILE} or {PROBE_FILE} does not hold what this version writes "
+            f"({type(error).__name__}: {error}): export it again",
+        ) from error
+
+
+def changed_files(exported: Exported) -> tuple[Drift, ...]:
+    """Hash every file again, and compare with the receipt; in order of path."""
+    root = exported.path
+    there = {
+        file.relative_to(root).as_posix(): file
+        for file in root.rglob("*")
+        if file.is_file()
+        and file.name not in _NOT_LISTED
+        and "__pycache__" not in file.parts
+    }
+    drifts = []
+    for name in sorted(there.keys() | exported.files.keys()):
+        expected = exported.files.get(name)
+        found = sha256(there[name]) if name in there else None
+        if expected == found:
+            continue
+        problem: Literal["changed", "missing", "added"] = "changed"
+        if found is None:
+            problem = "missing"
+        elif expected is None:
+            problem = "added"
+        drifts.append(Drift(name, problem, expected, found))
+    return (*drifts, *_digests(exported))
+
+
+def compare_answers(asked: str, found: Float32Array, exported: Exported) -> Answers:
+    """Hold probabilities, (texts, classes), against the probe's."""
+    expected = np.array(exported.probe.probabilities, np.float32)
+    return Answers(
+        asked=asked,
+        texts=len(expected),
+        max_probability_error=float(np.abs(found - expected).max()),
+        tolerance=exported.probe.tolerance,
+        label_flips=int((found.argmax(-1) != expected.argmax(-1)).sum()),
+    )
+
+
+def ask_graph(exported: Exported) -> Answers:
+    """Run a bare graph's probe in onnxruntime, with the tokenizer that lies beside it.
+
+    Raises:
+        RepositoryError: onnxruntime cannot run the graph on a CPU.
+    """
+    tokenizer = Tokenizer.from_file(str(exported.path / TOKENIZER_FILE))
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    tokenizer.enable_truncation(exported.max_tokens)
+    encodings = tokenizer.encode_batch(list(exported.probe.texts))
+    rows = [np.array(each.ids, np.int32) for each in encodings]
+    try:
+        logits = onnxruntime_engine(exported.path / GRAPH_FILE)(rows)
+    except Exception as error:  # its classes derive from Exception alone
+        raise RepositoryError(
+            exported.path / GRAPH_FILE,
+            f"onnxruntime cannot run this {exported.precision} graph on a CPU: {error}",
+        ) from error
+    return compare_answers("onnxruntime", probabilities(logits), exported)
+
+
+def _digests(exported: Exported) -> list[Drift]:
+    """Hold the digest, and the copies that replies carry, against the listed files."""
+    expected = model_digest(exported.files)
+    found = {"model digest": exported.model_digest}
+    for file in sorted(exported.path.rglob(DIGEST_FILE)):
+        found[file.relative_to(exported.path).as_posix()] = file.read_text().strip()
+    return [
+        Drift(what, "changed", expected, digest)
+        for what, digest in found.items()
+        if digest != expected
+    ]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RepositoryError(
+            path, f"cannot be read: {error.strerror}; `megatick export` writes it"
+        ) from error
+    except ValueError as error:
+        raise RepositoryError(path, f"is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RepositoryError(path, "expected a JSON object, found something else")
+    return value
