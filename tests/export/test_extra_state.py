@@ -34,6 +34,8 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = types.ModuleType("transformer_engine.common.recipe")
     kind = type("DelayedScaling", (), {"__module__": module.__name__})
     module.DelayedScaling = kind  # type: ignore[attr-defined]
+    for name in ("transformer_engine", "transformer_engine.common"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return kind()
 
