@@ -86,9 +86,11 @@ def choose(
     for precision in precisions:
         progress(f"trying {precision}")
         candidate = bench.candidate(precision)
-        logits = run_in_batches(
-            candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
-        )
+        logits = candidate.logits
+        if logits is None:
+            logits = run_in_batches(
+                candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
+            )
         errors = measure(logits, bench.reference, bench.texts.classes)
         trial = Trial(
             precision=precision,
