@@ -13,6 +13,7 @@ import numpy as np
 from megatick_export.evaluation import EvaluationTexts, probabilities
 from megatick_export.options import ExportOptions
 from megatick_export.parity import Comparison, openvino_engine, prove, run_in_batches
+from megatick_export.precision.budgets import Budgets
 from megatick_export.precision.candidates import Workbench
 from megatick_export.precision.layers import (
     layer_errors,
@@ -129,8 +130,7 @@ def prove_and_choose(
         fp8_attention=options.fp8_attention,
         trained_inputs=subject.checkpoint.trained_inputs() if fp8 else {},
         max_batch_tokens=options.max_batch_tokens,
-        flip_budget=options.flip_budget,
-        score_budget=options.score_budget,
+        budgets=Budgets(options.flip_budget, options.score_budget),
     )
     choice = choose(bench, options.candidates(), progress=progress)
     progress("comparing layer by layer")

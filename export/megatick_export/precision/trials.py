@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from megatick_contract.packing import plan_batches
 from megatick_export.errors import BudgetError
 from megatick_export.evaluation import Errors, measure
@@ -100,7 +98,7 @@ def choose(
             errors=errors,
             texts_per_s=None,
             graph_bytes=_size(candidate.graph),
-            rejected=candidate.refused or _rejected(errors, bench),
+            rejected=candidate.refused or bench.budgets.exceeded(errors),
         )
         tried.append((trial, candidate, logits))
     progress("timing")
@@ -117,24 +115,6 @@ def choose(
     trials[best] = replace(trials[best], chosen=True)
     _, candidate, logits = tried[best]
     return Choice(trials[best].precision, candidate.graph, logits, tuple(trials))
-
-
-def _rejected(errors: Errors, bench: Workbench) -> str | None:
-    """Say which budget is exceeded, if one is."""
-    if not np.isfinite(errors.max_logit_error):
-        return "its logits are not finite"
-    if errors.label_flips > bench.flip_budget * errors.texts:
-        share = errors.label_flips / errors.texts
-        return (
-            f"{errors.label_flips} of {errors.texts} labels flip ({share:.2%}), the budget "
-            f"is {bench.flip_budget:.2%}"
-        )
-    if errors.score_error > bench.score_budget:
-        return (
-            f"the score moves by {errors.score_error:.4f} on average, the budget is "
-            f"{bench.score_budget:g}"
-        )
-    return None
 
 
 def _speeds(candidates: Sequence[Candidate], bench: Workbench) -> list[float | None]:
