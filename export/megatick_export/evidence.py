@@ -19,6 +19,7 @@ from megatick_export.precision.layers import (
     layer_errors,
     onnxruntime_streams,
     openvino_streams,
+    reference_streams,
 )
 from megatick_export.precision.trials import Choice, choose
 from megatick_export.subject import Subject
@@ -154,15 +155,15 @@ def prove_and_choose(
 
 
 def _layer_errors(bench: Workbench, choice: Choice) -> tuple[float, ...] | None:
-    """Compare the chosen graph with the float32 one, layer by layer, where it runs here."""
-    layers = bench.classifier.network.architecture.num_layers
+    """Compare the chosen graph with the reference, layer by layer, where it runs here."""
+    network = bench.classifier.network
+    layers = network.architecture.num_layers
     rows = bench.rows[:_WATCHED_TEXTS]
     if bench.target == "cpu":
         found = openvino_streams(choice.graph, layers, rows, precision=choice.precision)
-        wide = openvino_streams(bench.graph_fp32, layers, rows, precision="fp32")
-    elif choice.precision == "bf16":
+    elif choice.precision == "bf16":  # no CPU runtime here has kernels for a BF16 graph
         return None
     else:
         found = onnxruntime_streams(choice.graph, layers, rows)
-        wide = onnxruntime_streams(bench.graph_fp32, layers, rows)
-    return layer_errors(found, wide)
+    prefix = bench.classifier.prefix_ids
+    return layer_errors(found, reference_streams(network, rows, prefix_ids=prefix))
