@@ -8,8 +8,8 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from megatick_contract import PUBLIC_MODELS
-from megatick_contract.models import MARKET_VIEW, SENTIMENT, Model
+from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS
+from megatick_contract.models import EMBEDDING_MODEL, MARKET_VIEW, SENTIMENT, Model
 from megatick_contract.steps import (
     LANGUAGE_MODEL,
     PREPROCESS,
@@ -26,7 +26,9 @@ MODELS = (
     PRICE_FORECAST_STEP,
     SENTIMENT,
     MARKET_VIEW,
+    EMBEDDING_MODEL,
 )
+ENSEMBLES = (SENTIMENT, MARKET_VIEW, EMBEDDING_MODEL)
 CONFIG_TYPES: dict[Datatype, str] = {
     "BYTES": "TYPE_STRING",
     "BOOL": "TYPE_BOOL",
@@ -44,7 +46,7 @@ def test_the_repository_holds_the_models_of_the_contract_and_no_other() -> None:
     folders = {path.parent.name for path in REPOSITORY.glob("*/config.pbtxt")}
 
     assert folders == {model.name for model in MODELS}
-    assert {model.name for model in PUBLIC_MODELS} <= folders
+    assert {model.name for model in PUBLIC_MODELS + OPTIONAL_MODELS} <= folders
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -84,7 +86,7 @@ def test_every_model_batches_on_its_first_axis_and_refuses_late_requests(
         assert policy.max_queue_size > 0
 
 
-@pytest.mark.parametrize("model", [SENTIMENT, MARKET_VIEW], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", ENSEMBLES, ids=lambda model: model.name)
 def test_an_ensembles_steps_are_wired_by_the_contract(model: Model) -> None:
     steps = {step.name: step for step in MODELS}
     known = {tensor.name for tensor in model.inputs}
@@ -101,7 +103,7 @@ def test_an_ensembles_steps_are_wired_by_the_contract(model: Model) -> None:
     assert {tensor.name for tensor in model.outputs} <= known
 
 
-@pytest.mark.parametrize("model", [SENTIMENT, MARKET_VIEW], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", ENSEMBLES, ids=lambda model: model.name)
 def test_an_ensemble_never_gives_an_output_an_inputs_name(model: Model) -> None:
     # Triton 2.51 loads such an ensemble and then hangs or dies on the first request.
     assert not {t.name for t in model.inputs} & {t.name for t in model.outputs}
