@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS
+from megatick_contract import LABELS, OPTIONAL_MODELS, PUBLIC_MODELS
 from megatick_contract.models import EMBEDDING_MODEL, MARKET_VIEW, SENTIMENT, Model
 from megatick_contract.steps import (
     LANGUAGE_MODEL,
@@ -17,6 +17,7 @@ from megatick_contract.steps import (
     SENTIMENT_SCORES,
 )
 from megatick_contract.tensors import Datatype
+from megatick_contract.text import PROBABILITIES
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 MODELS = (
@@ -108,3 +109,18 @@ def test_an_ensemble_never_gives_an_output_an_inputs_name(model: Model) -> None:
     # Triton 2.51 loads such an ensemble and then hangs or dies on the first request.
     assert not {t.name for t in model.inputs} & {t.name for t in model.outputs}
     assert read_config(model.name).platform == "ensemble"
+
+
+def test_triton_names_the_classes_as_the_contract_does() -> None:
+    (named,) = [
+        (model, tensor)
+        for model in MODELS
+        for tensor in read_config(model.name).output
+        if tensor.label_filename
+    ]
+    model, tensor = named
+    names = (REPOSITORY / model.name / tensor.label_filename).read_text()
+
+    # The ensembles carry the labels of the step that gives them the tensor.
+    assert (model, tensor.name) == (SENTIMENT_SCORES, PROBABILITIES.name)
+    assert tuple(names.splitlines()) == LABELS

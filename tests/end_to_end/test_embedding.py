@@ -126,6 +126,7 @@ def test_a_raw_client_gets_every_output_of_the_contract(embedder: Served) -> Non
         assert len(array) == 2
     digest = reply.as_numpy("MODEL_DIGEST")[0, 0].decode()
     assert digest == embedder.receipt.model_digest
+    assert "embedding/config.pbtxt" in embedder.receipt.files
 
 
 def test_a_repository_without_it_has_no_such_model(served: Served, client: Client) -> None:
