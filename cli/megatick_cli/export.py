@@ -88,7 +88,12 @@ def export(
         typer.Option(help="With --prompt: the word that means each label, in order."),
     ] = None,
     embedding: Annotated[
-        bool, typer.Option("--embedding", help="Answer with the pooled hidden state too.")
+        bool,
+        typer.Option(
+            "--embedding",
+            help="Give the pooled hidden state too: as the model `embedding` (cpu), or as "
+            "the graph's second output (onnx).",
+        ),
     ] = False,
     forecaster: Annotated[
         Path | None,

@@ -203,6 +203,29 @@ def test_raw_tritonclient_gets_every_output_of_the_contract(served: Served) -> N
     assert (stages > 0).all()
 
 
+@pytest.mark.parametrize("model", ["sentiment", "market_view"])
+def test_a_client_that_asks_for_classes_gets_their_names(
+    served: Served, model: str
+) -> None:
+    text = infer_input("TEXT", np.array([[b"up"], [b"all is well"]], object), "BYTES")
+    window = [
+        infer_input("PRICES", np.full((2, 64), 9, np.float32), "FP32"),
+        infer_input("SENTIMENT_STATE", np.zeros((2, 4), np.float32), "FP32"),
+        infer_input("ELAPSED_S", np.zeros((2, 1), np.float32), "FP32"),
+    ]
+    likeliest = triton.InferRequestedOutput("PROBABILITIES", class_count=1)
+    with triton.InferenceServerClient(served.server.endpoints.grpc) as raw:
+        inputs = [text, *window] if model == "market_view" else [text]
+        found = raw.infer(model, inputs, outputs=[likeliest]).as_numpy("PROBABILITIES")
+
+    assert found.shape == (2, 1)
+    for cell, row in zip(found[:, 0], map(served.probabilities, ("up", "all is well"))):
+        probability, number, name = cell.decode().split(":")
+        assert float(probability) == pytest.approx(row.max(), abs=TOLERANCE)
+        assert int(number) == row.argmax()
+        assert name == ("negative", "neutral", "positive")[row.argmax()]
+
+
 def test_a_private_step_called_in_part_harms_no_other_call(
     served: Served, client: Client
 ) -> None:
