@@ -27,7 +27,8 @@ LAYERS = 3
 def linear(weight: Sequence[Sequence[float]], bias: Sequence[float]) -> nn.Linear:
     made = nn.Linear(len(weight[0]), len(weight))
     made.weight.data, made.bias.data = torch.tensor(weight), torch.tensor(bias)
-    return made.requires_grad_(requires_grad=False)
+    made.requires_grad_(requires_grad=False)
+    return made
 
 
 @pytest.mark.parametrize(
