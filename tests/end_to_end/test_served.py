@@ -219,9 +219,8 @@ def test_a_client_that_asks_for_classes_gets_their_names(
         found = raw.infer(model, inputs, outputs=[likeliest]).as_numpy("PROBABILITIES")
 
     assert found.shape == (2, 1)
-    for cell, row in zip(
-        found[:, 0], map(served.probabilities, ("up", "all is well")), strict=True
-    ):
+    for sent, (cell,) in zip(("up", "all is well"), found, strict=True):
+        row = served.probabilities(sent)
         probability, number, name = cell.decode().split(":")
         assert float(probability) == pytest.approx(row.max(), abs=TOLERANCE)
         assert int(number) == row.argmax()
