@@ -48,6 +48,11 @@ POOLED: Final = Tensor(
 has never ask."""
 STATE: Final = Tensor("state", "FP32", (ANY, 4), "[R, 4] the rows' SENTIMENT_STATE")
 AGE_S: Final = Tensor("age_s", "FP32", (ANY, 1), "[R, 1] the rows' ELAPSED_S")
+NEXT_STATE: Final = Tensor(
+    "next_state", "FP32", (4,), "NEXT_SENTIMENT_STATE again, for the step that reads it"
+)
+"""Apart, since Triton 2.51 drops a step too early whose tensor is both an ensemble's
+output and read by a step that nobody needs (docs/decisions/0006)."""
 NEXT_ELAPSED_S: Final = Tensor(
     "next_elapsed_s", "FP32", (1,), "0: the next state is as of this text"
 )
@@ -104,6 +109,7 @@ SENTIMENT_SCORES: Final = Model(
         SCORE,
         EMBEDDING,
         NEXT_SENTIMENT_STATE,
+        NEXT_STATE,
         NEXT_ELAPSED_S,
         MODEL_DIGEST,
         STAGE_US,

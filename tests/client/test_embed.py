@@ -40,8 +40,9 @@ def test_more_rows_than_one_request_holds_keep_their_order(client: Client) -> No
 
 
 def test_what_was_received_cannot_be_written_to(client: Client) -> None:
-    with pytest.raises(ValueError, match="read-only"):
-        client.embed("up +").values[0] = 1
+    for texts in (["up +"], ["up +"] * 33):  # one request and two
+        with pytest.raises(ValueError, match="read-only"):
+            client.embed(texts)[0].values[0] = 1
 
 
 def test_frame_is_aligned_with_the_series_that_was_embedded(client: Client) -> None:

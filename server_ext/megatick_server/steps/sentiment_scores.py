@@ -19,6 +19,7 @@ from megatick_contract.steps import (
     LANGUAGE_MODEL_US,
     LOGITS,
     NEXT_ELAPSED_S,
+    NEXT_STATE,
     POOLED,
     PREPROCESS_US,
     SENTIMENT_SCORES,
@@ -69,7 +70,8 @@ class SentimentScores:
                 inputs[AGE_S.name][0],
                 half_life_s=self._settings.half_life_s,
             )
-            answer[NEXT_SENTIMENT_STATE.name] = add_score(aged, score)
+            following = add_score(aged, score)
+            answer[NEXT_SENTIMENT_STATE.name] = answer[NEXT_STATE.name] = following
             answer[NEXT_ELAPSED_S.name] = np.zeros((rows, 1))
         if POOLED.name in inputs:
             answer[EMBEDDING.name] = inputs[POOLED.name][0]
