@@ -53,7 +53,7 @@ def main() -> None:
         return
     for what in ("weights", "network"):
         command = [sys.executable, __file__, what, sys.argv[1]]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         f = json.loads(done.stdout)
         own = f["peak"] - f["baseline"]
         sys.stdout.write(

@@ -36,7 +36,7 @@ def inspect(
     if as_json:
         print(json.dumps(facts, indent=2))  # noqa: T201 rich would wrap it
         return
-    table = Table(title=str(checkpoint), title_justify="left", show_header=False)
+    table = Table(title=str(checkpoint), title_justify="left", show_header=False, box=None)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name in ("tensor_parallel", "pipeline_parallel", "virtual_stages", "dtypes"):

@@ -279,6 +279,72 @@ class TestLayouts:
 
         assert equal_weights(read_checkpoint(folder), gpt2)
 
+    def test_a_layer_that_was_all_transformer_engines(
+        self, tmp_path: Path, gpt2: Checkpoint
+    ) -> None:
+        """Named by hand as Hugging Face's convert_megatron_gpt2_checkpoint reads it."""
+        theirs = (
+            ("embedding.", "language_model.embedding."),
+            ("decoder.", "language_model.encoder."),
+            ("input_layernorm.", "self_attention.layernorm_qkv.layer_norm_"),
+            ("linear_qkv.", "layernorm_qkv."),
+            ("linear_proj.", "proj."),
+            ("pre_mlp_layernorm.", "layernorm_mlp.layer_norm_"),
+            ("mlp.linear_fc1.", "layernorm_mlp.fc1_"),
+            ("mlp.linear_fc2.", "layernorm_mlp.fc2_"),
+        )
+        model = {}
+        for name, tensor in gpt2.weights.items():
+            for ours, other in theirs:
+                name = name.replace(ours, other)
+            model[name.removeprefix("language_model.")] = tensor
+        whole = replace(gpt2, weights={"language_model": model})  # type: ignore[dict-item]
+        args: dict[str, Any] = {
+            "transformer_impl": "transformer_engine",
+            "bias_gelu_fusion": False,
+        }
+        folder = save_torch(tmp_path, whole, **args)
+
+        read = read_checkpoint(folder)
+
+        assert equal_weights(read, gpt2)
+        assert read.architecture.activation == "gelu_tanh"
+
+    @pytest.mark.parametrize(
+        "beside",
+        [
+            {"decoder.layers.0.mlp.linear_fc1._extra_state": {"scale": torch.ones(3)}},
+            {"decoder.layers.1.self_attention.core_attention.softmax_offset": None},
+            {"decoder.layers.1.self_attention.rotary_emb.inv_freq": torch.ones(4)},
+            {"rotary_pos_emb.inv_freq": torch.ones(4)},
+        ],
+        ids=str,
+    )
+    def test_what_is_no_weight_is_passed_over(
+        self, tmp_path: Path, gpt2: Checkpoint, beside: dict[str, Any]
+    ) -> None:
+        folder = save_torch(tmp_path, replace(gpt2, weights={**gpt2.weights, **beside}))
+
+        assert equal_weights(read_checkpoint(folder), gpt2)
+
+    def test_core_names_have_one_qkv_order(self, tmp_path: Path, gpt2: Checkpoint) -> None:
+        """Only nested names without a version are of version 0."""
+        folder = save_torch(tmp_path, gpt2, drop="checkpoint_version")
+
+        assert equal_weights(read_checkpoint(folder), gpt2)
+
+    def test_a_distributed_optimizer_in_folders_of_its_own(
+        self, tmp_path: Path, gpt2: Checkpoint
+    ) -> None:
+        """As of 2022: model_rng.pt, and optim.pt a data-parallel rank."""
+        rank = save_torch(tmp_path, gpt2) / "mp_rank_00"
+        (rank / "model_optim_rng.pt").rename(rank / "model_rng.pt")
+        for number in range(2):
+            (rank.parent / f"mp_rank_00_{number:03d}").mkdir()
+            (rank.parent / f"mp_rank_00_{number:03d}" / "optim.pt").write_bytes(b"")
+
+        assert equal_weights(read_checkpoint(tmp_path / "iter_0000001"), gpt2)
+
 
 class TestArgs:
     @pytest.mark.parametrize(
@@ -290,6 +356,8 @@ class TestArgs:
             ({"norm_epsilon": None, "layernorm_epsilon": 1e-3}, "norm_epsilon", 1e-3),
             ({"kv_channels": None}, "kv_channels", 8),
             ({"ffn_hidden_size": None}, "ffn_hidden_size", None),
+            ({"num_layers": None, "encoder_num_layers": 2}, "num_layers", 2),
+            ({"activation_func": torch.nn.functional.gelu}, "activation", "gelu_tanh"),
             ({"rotary_base": None}, "rotary_base", 10000.0),
             ({"rotary_percent": None}, "rotary_percent", 1.0),
             ({"normalization": None}, "normalization", "LayerNorm"),
@@ -332,6 +400,7 @@ class TestArgs:
             ("rotary_seq_len_interpolation_factor", 4),
             ("apply_residual_connection_post_layernorm", True),
             ("position_embedding_type", "yarn"),
+            ("activation_func", "quick_gelu"),
             ("normalization", "L2Norm"),
         ],
     )

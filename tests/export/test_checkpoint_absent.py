@@ -16,11 +16,14 @@ import pytest
 import torch
 
 from megatick_export import (
+    Architecture,
     Checkpoint,
     read_architecture_file,
     read_checkpoint,
     reference_network,
 )
+from megatick_export.checkpoint.absent import completed_args
+from megatick_export.checkpoint.arguments import architecture_of
 from megatick_export.errors import CheckpointError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -192,6 +195,36 @@ class TestShapes:
 
 
 class TestFile:
+    def test_the_example_of_the_docs_makes_the_345m_gpt2(self, tmp_path: Path) -> None:
+        text = (GOLDEN.parents[1] / "docs" / "checkpoints.md").read_text()
+        example = text.split("```toml")[1].split("```")[0]
+        (tmp_path / "gpt2_345m.toml").write_text(example)
+        public = Architecture(
+            kind="gpt",
+            num_layers=24,
+            hidden_size=1024,
+            num_attention_heads=16,
+            num_query_groups=16,
+            kv_channels=64,
+            ffn_hidden_size=4096,
+            vocab_size=50304,
+            max_position_embeddings=1024,
+            position_embedding="learned",
+            normalization="LayerNorm",
+            norm_epsilon=1e-5,
+            activation="gelu_tanh",
+            gated=False,
+            linear_bias=True,
+            qkv_bias=True,
+            tied_embeddings=True,
+        )
+
+        said = read_architecture_file(tmp_path / "gpt2_345m.toml")
+        args = completed_args(said, public.shapes(), path=tmp_path, one_stage=True)
+
+        read = architecture_of(args, public.shapes(), path=tmp_path, legacy_models=True)
+        assert read == public
+
     @pytest.mark.parametrize(
         ("name", "text"),
         [

@@ -8,6 +8,7 @@ import math
 import os
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -417,6 +418,19 @@ def test_a_damaged_zip_directory_is_named(copied: Callable[[str], Path]) -> None
         read_checkpoint(path.parent)
 
 
+def test_a_record_that_was_compressed(copied: Callable[[str], Path]) -> None:
+    """Its bytes are not the tensor's; torch itself would map them as if they were."""
+    path = copied("gpt2") / RANK_FILE
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+
+    with pytest.raises(CheckpointError, match=r"model_optim_rng\.pt: expected an uncom"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("moved_to", [(5, 0, 0), (-1, 0, 0)])
 def test_a_chunk_outside_its_tensor(
     copied: Callable[[str], Path], moved_to: tuple[int, ...]
@@ -433,6 +447,20 @@ def test_a_chunk_outside_its_tensor(
     with pytest.raises(CheckpointError, match="some of them outside") as refusal:
         read_checkpoint(folder)
     assert refusal.value.tensor == key
+
+
+def test_a_layer_with_more_than_its_share(copied: Callable[[str], Path]) -> None:
+    """Layer 1's gate moved into layer 0: as many values as there should be in all."""
+    folder = copied("llama") / "iter_0000007"
+    metadata = FileSystemReader(folder).read_metadata()
+    key = "decoder.layers.mlp.linear_fc1.weight"
+    stored = metadata.storage_data
+    gate = next(i for i in stored if i.fqn == key and i.offset == torch.Size((1, 0, 0)))
+    stored[MetadataIndex(key, torch.Size((0, 24, 0)))] = stored.pop(gate)
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+
+    with pytest.raises(CheckpointError, match="fill each of 2 layers once, found 4608, 15"):
+        read_checkpoint(folder)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from shards import Weights, of_rank, of_stage
 
 from megatick_export.checkpoint import Checkpoint, read_checkpoint
+from megatick_export.checkpoint.deferred import in_memory
+from megatick_export.checkpoint.merge import join_stages
 from megatick_export.errors import CheckpointError, UnsupportedArchitecture
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-Weights = dict[str, torch.Tensor]
 
 
 def assert_same(read: Checkpoint, whole: Checkpoint) -> None:
@@ -32,36 +33,6 @@ def save_rank(
     rank.mkdir(parents=True)
     saved = argparse.Namespace(**{**whole.args, **args})
     torch.save({"args": saved, "iteration": 1, **state}, rank / "model_optim_rng.pt")
-
-
-def of_rank(weights: Weights, rank: int, ranks: int, *, gated: bool) -> Weights:
-    """One tensor-parallel rank's part of every tensor."""
-    part = {}
-    for name, tensor in weights.items():
-        if name.endswith(("linear_proj.weight", "linear_fc2.weight")):
-            cut = tensor.chunk(ranks, dim=1)[rank]
-        elif gated and "linear_fc1" in name:
-            cut = torch.cat([half.chunk(ranks)[rank] for half in tensor.chunk(2)])
-        elif re.search("norm|position|linear_proj.bias|linear_fc2.bias", name):
-            cut = tensor
-        else:
-            cut = tensor.chunk(ranks)[rank]
-        part[name] = cut.clone()
-    return part
-
-
-def of_stage(weights: Weights, layers: range, *, first: bool, last: bool) -> Weights:
-    """One pipeline stage's tensors, its layers counted from 0."""
-    part = {}
-    for name, tensor in weights.items():
-        layer = re.match(r"decoder\.layers\.(\d+)\.", name)
-        if layer and int(layer[1]) in layers:
-            number = int(layer[1]) - layers.start
-            renamed = name.replace(f"layers.{layer[1]}.", f"layers.{number}.")
-            part[renamed] = tensor
-        elif not layer and (first if name.startswith("embedding") else last):
-            part[name] = tensor
-    return part
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
@@ -115,6 +86,23 @@ def test_virtual_stages_go_over_the_ranks_first(tmp_path: Path) -> None:
     assert read.architecture.num_layers == 4
     for name, tensor in four.items():
         assert torch.equal(read.weights[name], tensor), name
+
+
+def test_runs_of_other_lengths_are_counted() -> None:
+    """Embedding and loss count as layers: two stages, two runs each, six layers.
+
+    By hand from get_transformer_layer_offset: (6 + 2) / 2 / 2 = 2 places a run, of which
+    the first and the last run lose one, so runs begin at layers 0, 1, 3 and 5.
+    """
+    tensor = in_memory(torch.zeros(1))
+    runs = [
+        {f"decoder.layers.{layer}.{run}": tensor for layer in range(layers)}
+        for run, layers in enumerate((1, 2, 2, 1))
+    ]
+
+    assert [*join_stages(runs)] == [
+        f"decoder.layers.{layer}.{run}" for layer, run in enumerate((0, 1, 1, 2, 2, 3))
+    ]
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -212,6 +200,13 @@ class TestIncomplete:
         with pytest.raises(CheckpointError, match=re.escape(f"shape {found}")) as refusal:
             read_checkpoint(tmp_path)
         assert refusal.value.tensor == name
+
+    def test_a_third_number_of_zero_is_no_expert_parallelism(self, tmp_path: Path) -> None:
+        whole = read_checkpoint(GOLDEN / "gpt2")
+        state = {"model": dict(whole.weights), "checkpoint_version": 3.0}
+        save_rank(tmp_path, "mp_rank_00_000_000", whole, state)
+
+        assert_same(read_checkpoint(tmp_path), whole)
 
     def test_expert_parallel_folders(self, tmp_path: Path) -> None:
         (tmp_path / "mp_rank_00_000_001").mkdir()

@@ -129,11 +129,20 @@ def test_weights_of_another_model(tmp_path: Path, llama: Checkpoint) -> None:
 
 
 def test_what_no_arg_of_megatron_says(tmp_path: Path, llama: Checkpoint) -> None:
-    architecture = dataclasses.replace(llama.architecture, activation="gelu")
+    architecture = dataclasses.replace(llama.architecture, activation="squared_relu")
 
     with pytest.raises(UnsupportedArchitecture, match="gated=True"):
         write_checkpoint(tmp_path / "new", architecture, llama.weights)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["geglu_tp2_dist", "geglu_tanh_nope"])
+def test_a_geglu_comes_back(tmp_path: Path, name: str) -> None:
+    whole = read_checkpoint(GOLDEN / name)
+
+    write_checkpoint(tmp_path, whole.architecture, whole.weights)
+
+    assert read_checkpoint(tmp_path).architecture == whole.architecture
 
 
 def test_weights_that_are_no_numbers(tmp_path: Path, llama: Checkpoint) -> None:

@@ -155,10 +155,12 @@ def test_sentencepiece_gives_the_librarys_ids(
     write_sentencepiece(path, model_type=algorithm, **options)
     library = sentencepiece.SentencePieceProcessor(model_file=str(path))
 
-    prepared = prepare(make_checkpoint(tmp_path))
+    kind = "GPTSentencePieceTokenizer"
+    prepared = prepare(make_checkpoint(tmp_path, tokenizer_type=kind))
 
     assert prepared.proof is not None
     assert prepared.proof.reference == "the sentencepiece library"
+    assert algorithm == "unigram" or prepared.proof.ties == 0
     assert prepared.vocabulary == library.vocab_size()
     tokenizer = served(prepared, tmp_path / "tokenizer.json")
     for text in (TEXT, "<s> <unk> <0x41><CLS>", "$AAPL Profit  ﬁne\r\n", "Zürich 日本 🚀"):
@@ -177,6 +179,15 @@ def test_llama2s_text_begins_with_bos_and_no_others_does(tmp_path: Path) -> None
         prepared = prepare(make_checkpoint(tmp_path, tokenizer_type=kind))
         tokenizer = served(prepared, tmp_path / f"{kind}.json")
         assert tokenizer.encode("<s> up").ids == before + library.encode("<s> up")
+
+
+@pytest.mark.parametrize("kind", [None, "NullTokenizer"])
+def test_whether_bos_is_added_is_never_guessed(tmp_path: Path, kind: str | None) -> None:
+    pytest.importorskip("sentencepiece")
+    write_sentencepiece(tmp_path / "tokenizer.model", model_type="bpe")
+
+    with pytest.raises(TokenizerError, match=f"begins with <s> .* found {kind};"):
+        prepare(make_checkpoint(tmp_path, tokenizer_type=kind))
 
 
 def test_a_tokenizer_json_is_copied_byte_by_byte(tmp_path: Path) -> None:
@@ -331,7 +342,7 @@ def test_the_missing_library_is_named(
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
 
     with pytest.raises(TokenizerError, match=r"the package sentencepiece.* is missing"):
-        prepare(make_checkpoint(tmp_path))
+        prepare(make_checkpoint(tmp_path, tokenizer_type="Llama2Tokenizer"))
 
 
 @pytest.mark.parametrize(

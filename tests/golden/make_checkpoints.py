@@ -248,9 +248,8 @@ def main() -> None:
 
 
 def launch(work: Any, processes: int, *arguments: Any) -> None:
-    context = torch.multiprocessing.spawn(
-        work, args=arguments, nprocs=processes, join=False
-    )
+    spawn: Any = torch.multiprocessing.start_processes  # type: ignore[attr-defined]
+    context = spawn(work, arguments, processes, join=False, start_method="spawn")
     while not context.join():
         pass
 

@@ -34,6 +34,9 @@ _REFUSED: Final[dict[str, tuple[tuple[object, ...], str]]] = {
     "attention_output_gate": ((None, False), "gated attention"),
     "window_size": ((None,), "sliding-window attention"),
     "softmax_type": ((None, "vanilla"), "a softmax with a sink"),
+    "softmax_scale": ((None,), "another scale of the attention scores"),
+    "linear_attention_type": ((None,), "linear attention"),
+    "linear_attention_freq": ((None,), "linear attention"),
     "qk_l2_norm": ((None, False), "L2-normalised queries and keys"),
     "is_hybrid_model": ((None, False), "Mamba layers"),
     "hybrid_override_pattern": ((None,), "Mamba layers"),
@@ -126,7 +129,7 @@ def architecture_of(
     """
     _refuse_unsupported(args, path)
     fields = Fields(args, path)
-    layers = fields.count("num_layers")
+    layers = fields.count(fields.either("num_layers", "encoder_num_layers"))
     if layers > len(stored):
         raise CheckpointError(
             path,
@@ -200,8 +203,10 @@ def arguments_of(
         UnsupportedArchitecture: an activation that no arg of Megatron-core can say.
     """
     a = architecture
-    said = a.gated == (a.activation == "silu")
-    if not said or (a.activation == "gelu_tanh" and not a.linear_bias):
+    gelu = a.activation in ("gelu", "gelu_tanh")
+    said = gelu or a.gated == (a.activation == "silu")
+    fused = a.linear_bias or a.gated  # the tanh GELU is a fused kernel, which needs one
+    if not said or (a.activation == "gelu_tanh" and not fused):
         reason = f"Megatron-core has none with gated={a.gated}, bias={a.linear_bias}"
         raise UnsupportedArchitecture(
             path, arg="activation", value=a.activation, reason=reason
@@ -230,11 +235,12 @@ def arguments_of(
         "layernorm_epsilon": a.norm_epsilon,
         "apply_layernorm_1p": a.zero_centered_gamma,
         "layernorm_zero_centered_gamma": a.zero_centered_gamma,
-        "swiglu": a.gated,
+        "swiglu": a.activation == "silu",
+        "gated_linear_unit": a.gated,
         "squared_relu": a.activation == "squared_relu",
         "openai_gelu": False,
         "bias_gelu_fusion": a.activation == "gelu_tanh",
-        "bias_swiglu_fusion": a.gated,
+        "bias_swiglu_fusion": a.activation == "silu",
         "add_bias_linear": a.linear_bias,
         "add_qkv_bias": a.qkv_bias,
         "qk_layernorm": a.qk_norm,
@@ -364,6 +370,9 @@ def _activation(
     if fields.flag("bias_gelu_fusion") and (linear_bias or gated):
         return "gelu_tanh"
     if legacy_models and fields.flag("openai_gelu"):
+        return "gelu_tanh"
+    # A legacy model's layer was then Transformer Engine's own, whose GELU is by tanh.
+    if legacy_models and fields.word("transformer_impl", "local") == "transformer_engine":
         return "gelu_tanh"
     return "gelu"
 

@@ -33,6 +33,11 @@ _PARTS: Final = (
     (r"\.dense_4h_to_h\.", ".linear_fc2."),
     (r"\.input_norm\.", ".input_layernorm."),
     (r"\.post_attention_(layer)?norm\.", ".pre_mlp_layernorm."),
+    # The whole layer of Transformer Engine, which legacy models could be built from.
+    (r"\.self_attention\.layernorm_qkv\.", ".self_attention.linear_qkv."),
+    (r"\.self_attention\.proj\.", ".self_attention.linear_proj."),
+    (r"\.layernorm_mlp\.layer_norm_", ".mlp.linear_fc1.layer_norm_"),
+    (r"\.layernorm_mlp\.fc([12])_", r".mlp.linear_fc\1."),
     # Transformer Engine fuses a norm into the linear layer behind it, and torch_dist
     # uses its names whatever the model was built from.
     (r"\.self_attention\.linear_qkv\.layer_norm_", ".input_layernorm."),
@@ -45,7 +50,7 @@ _FUSED: Final = (
 # Not weights: optimizer and random state, FP8 scales, recomputed tables.
 _IGNORED: Final = re.compile(
     r"(optimizer|chained_\d+|rng_state|common_state|rerun_state_machine_state)\b.*"
-    r"|.*\._extra_state(/.*)?|.*rotary_pos_emb\.inv_freq"
+    r"|.*\._extra_state([/.].*)?|(.*\.)?inv_freq"
 )
 
 
@@ -58,13 +63,22 @@ def is_weight(name: str) -> bool:
     return _IGNORED.fullmatch(name) is None
 
 
+def is_legacy(name: str) -> bool:
+    """Tell a name given by Megatron's models of before its core.
+
+    >>> is_legacy("module.language_model.embedding.word_embeddings.weight")
+    True
+    """
+    return _without_wrappers(name).startswith("language_model.")
+
+
 def canonical_name(name: str) -> str:
     """Translate a stored tensor's name; an unknown one comes back as it is.
 
     >>> canonical_name("language_model.encoder.layers.3.post_attention_norm.weight")
     'decoder.layers.3.pre_mlp_layernorm.weight'
     """
-    name = re.sub(r"^(module\.|model\.)+", "", name)
+    name = _without_wrappers(name)
     for pattern, replacement in _STARTS:
         name, count = re.subn("^" + pattern, replacement, name)
         if count:
@@ -73,6 +87,11 @@ def canonical_name(name: str) -> str:
         for pattern, replacement in _PARTS:
             name = re.sub(pattern, replacement, name)
     return name
+
+
+def _without_wrappers(name: str) -> str:
+    """Take off what data parallelism and mixed precision put before a model's names."""
+    return re.sub(r"^(module\.|model\.)+", "", name)
 
 
 def torch_dist_name(name: str, *, encoder: bool) -> str:

@@ -22,7 +22,7 @@ import re
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -54,7 +54,7 @@ _INERT: Final = re.compile(
     r"|signal\.Signals|pathlib\.\w*Path|_io\.BytesIO|builtins\.getattr"
 )
 # What .metadata really needs to be what it is; the rest of it may be inert.
-_PLAIN: Final[dict[str, type]] = {
+_PLAIN: Final[dict[str, Any]] = {
     "torch.Size": tuple,
     "collections.OrderedDict": OrderedDict,
 }
@@ -103,12 +103,13 @@ def imported_names(stream: IO[bytes]) -> Iterator[str]:
             strings.append(memo.get(int(str(argument)), ""))
 
 
-def load_torch_file(path: Path, part: range | None = None) -> TorchFile:
+def load_torch_file(path: Path, part: range | bytes | None = None) -> TorchFile:
     """Load what ``torch.save`` wrote; the values of tensors stay on disk.
 
     Args:
         path: the file.
-        part: the bytes of the file that are one ``torch.save``; None is all of them.
+        part: which bytes of the file are one ``torch.save``, or such bytes themselves,
+            whose tensors then come with their values; None is all of the file.
 
     Returns:
         Whatever was saved: tensors on the meta device, which ``TorchFile.defer`` reads,
@@ -146,7 +147,7 @@ def load_torch_file(path: Path, part: range | None = None) -> TorchFile:
             safe_globals([(argparse.Namespace, "argparse.Namespace"), *stubs]),
             _opened(path, part) as stream,
         ):
-            where = "meta" if zipped else "cpu"
+            where = "meta" if zipped and not isinstance(part, bytes) else "cpu"
             value = torch.load(stream, map_location=where, weights_only=True)
     # Its text recommends weights_only=False, which is the last thing to do.
     except pickle.UnpicklingError as error:
@@ -164,7 +165,8 @@ def load_torch_file(path: Path, part: range | None = None) -> TorchFile:
             found=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
             hint=_DAMAGED,
         ) from error
-    return TorchFile(path, part.start if part else 0, value, records)
+    start = part.start if isinstance(part, range) else 0
+    return TorchFile(path, start, value, records)
 
 
 class _Part(io.RawIOBase):
@@ -201,7 +203,9 @@ class _Part(io.RawIOBase):
         super().close()
 
 
-def _opened(path: Path, part: range | None) -> IO[bytes]:
+def _opened(path: Path, part: range | bytes | None) -> IO[bytes]:
+    if isinstance(part, bytes):
+        return io.BytesIO(part)
     return path.open("rb") if part is None else io.BufferedReader(_Part(path, part))
 
 
@@ -212,16 +216,48 @@ def load_inert(path: Path) -> Any:
         HostileCheckpoint: it names something outside the allow-list.
         CheckpointError: missing, truncated or damaged.
     """
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            path,
+            expected="a complete pickle",
+            found=f"{type(error).__name__}: {error}",
+            hint=_DAMAGED,
+        ) from error
+    return _load_plain(path, payload, _PLAIN)
+
+
+def load_tensor_pickle(path: Path, payload: bytes) -> Any:
+    """Load a plain pickle that may hold tensors; every other class becomes ``Inert``.
+
+    Args:
+        path: the file that the payload is a part of, for messages.
+        payload: the pickle.
+
+    Raises:
+        HostileCheckpoint: it names something outside the allow-list.
+        CheckpointError: truncated or damaged.
+    """
+    tensors = {
+        # A storage inside is one more torch.save, which only the safe loader reads.
+        "torch.storage._load_from_bytes": lambda inner: load_torch_file(path, inner).value,
+        "torch._utils._rebuild_tensor_v2": torch._utils._rebuild_tensor_v2,
+    }
+    return _load_plain(path, payload, _PLAIN | tensors)
+
+
+def _load_plain(path: Path, payload: bytes, known: Mapping[str, Any]) -> Any:
+    """Unpickle with these names alone; others are inert, or hostile."""
 
     class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
             full = _qualified(module, name)
-            return _PLAIN.get(full) or _stub(path, full)
+            return known.get(full) or _stub(path, full)
 
     try:
-        with path.open("rb") as stream:
-            return Unpickler(stream).load()
-    except HostileCheckpoint:
+        return Unpickler(io.BytesIO(payload)).load()
+    except (HostileCheckpoint, CheckpointError):
         raise
     # Unpickling damaged bytes may raise anything at all, says the pickle module.
     except Exception as error:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from megatick_export.checkpoint.deferred import Deferred, TorchFile
+from megatick_export.checkpoint.extra_state import largest_input_of
 from megatick_export.checkpoint.fields import Fields, listed, shown
 from megatick_export.checkpoint.merge import grouped_qkv, join_ranks, join_stages
-from megatick_export.checkpoint.names import canonical_name, is_weight
+from megatick_export.checkpoint.names import canonical_name, is_legacy, is_weight
 from megatick_export.checkpoint.pickles import load_torch_file
 from megatick_export.checkpoint.stored import Stored, args_in
 from megatick_export.errors import CheckpointError, UnsupportedArchitecture
@@ -61,7 +63,7 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
     fields = Fields(args or {}, first_file)
     tensor_ranks, stages = _check_complete(place, files, fields)
     chunks = _chunk_keys(first, first_file)
-    legacy = "language_model" in first[chunks[0]]
+    legacy = any(is_legacy(name) for name, _ in _flat(first[chunks[0]], first_file))
     saved = Fields(first, first_file)
     given = fields.number("checkpoint_version", 0.0)
     # Only models of before Megatron's core ever had another order of QKV.
@@ -81,7 +83,8 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
         layout="torch",
         args=args,
         args_saved=first.get("args") is not None,
-        iteration=saved.count("iteration", 0, least=0),
+        # total_iters was its name in 2019.
+        iteration=saved.count(saved.either("iteration", "total_iters"), 0, least=0),
         weights=join_stages(stage(c, number) for c in chunks for number in stages),
         files=tuple(sorted(files.values())),
         tensor_parallel=tensor_ranks,
@@ -113,7 +116,7 @@ def _files_by_rank(folder: Path) -> dict[tuple[int, int], Path]:
             (file.parent / f).is_file() for f in _OPTIMIZER_FILES
         ):
             continue  # the folder of a data-parallel rank, which holds no weights
-        if match[3]:
+        if match[3] and int(match[3][1:]):
             reason = "a third number in a rank's folder counts expert parallelism"
             raise UnsupportedArchitecture(
                 file, arg="num_experts", value=match[0], reason=reason
@@ -199,7 +202,11 @@ def _rank_tensors(
     path = file.path
     tensors: dict[str, Deferred] = {}
     for stored_name, value in _flat({} if model is None else model, path):
+        if value is None:
+            continue
         if not is_weight(stored_name):
+            read = partial(_object, file, value)
+            tensors |= largest_input_of(stored_name, read, path=path)
             continue
         if not isinstance(value, torch.Tensor):
             raise CheckpointError(
@@ -219,6 +226,11 @@ def _rank_tensors(
             tensor = grouped_qkv(tensor, version=version, heads=heads)
         tensors[name] = tensor
     return tensors
+
+
+def _object(file: TorchFile, value: Any) -> Any:
+    """Something else than a weight, with its values."""
+    return file.defer(value).load(True) if isinstance(value, torch.Tensor) else value
 
 
 def _flat(nested: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from megatick_export.checkpoint.absent import completed_args
 from megatick_export.checkpoint.architecture import Architecture
 from megatick_export.checkpoint.arguments import architecture_of
 from megatick_export.checkpoint.deferred import Deferred
+from megatick_export.checkpoint.extra_state import LARGEST_INPUT
 from megatick_export.checkpoint.fields import Simple, listed, shown
 from megatick_export.checkpoint.rank_files import (
     FILE_NAME,
@@ -49,8 +50,10 @@ class Checkpoint:
         files: every file that was read, sorted.
         tensor_parallel: shards each tensor was joined from.
         pipeline_parallel: stages the layers were joined from.
-        virtual_stages: runs of layers on each stage; 1 without interleaving.
         args: the run's args that are plain values, e.g. ``tokenizer_type``.
+        virtual_stages: runs of layers on each stage; 1 without interleaving.
+        fp8_inputs: by name of a linear layer, the largest input that the run's FP8
+            training recorded, still to be read; NaN for none.
     """
 
     path: Path
@@ -61,8 +64,23 @@ class Checkpoint:
     files: tuple[Path, ...]
     tensor_parallel: int
     pipeline_parallel: int
-    virtual_stages: int
     args: Mapping[str, Simple]
+    virtual_stages: int = 1
+    fp8_inputs: Mapping[str, Deferred] = field(default_factory=dict, repr=False)
+
+    def trained_inputs(self) -> dict[str, float]:
+        """Read what FP8 training recorded of the linear layers' inputs.
+
+        Returns:
+            The largest absolute input by name, such as ``decoder.layers.0.mlp.linear_fc1``;
+            empty for a run without delayed scaling.
+
+        Raises:
+            HostileCheckpoint: a state wants to import what no checkpoint needs.
+            CheckpointError: a state is damaged.
+        """
+        found = {name: float(each.load(True)) for name, each in self.fp8_inputs.items()}
+        return {name: largest for name, largest in found.items() if largest > 0}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -105,6 +123,11 @@ def read_checkpoint(
     try:
         place = _find_iteration(path)
         stored = _read_stored(place, absent_args)
+        fp8_inputs = {
+            name.removesuffix(LARGEST_INPUT): stored.weights.pop(name)
+            for name in list(stored.weights)
+            if name.endswith(LARGEST_INPUT)
+        }
         shapes = {name: tensor.shape for name, tensor in stored.weights.items()}
         args = stored.args if stored.args_saved else None
         if args is None:
@@ -131,6 +154,7 @@ def read_checkpoint(
         tensor_parallel=stored.tensor_parallel,
         pipeline_parallel=stored.pipeline_parallel,
         virtual_stages=stored.virtual_stages,
+        fp8_inputs=fp8_inputs,
         args={
             name: value
             for name, value in args.items()

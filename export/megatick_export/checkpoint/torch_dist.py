@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,8 @@ from megatick_export.checkpoint.deferred import (
     assembled,
     concatenated,
 )
-from megatick_export.checkpoint.fields import Fields
+from megatick_export.checkpoint.extra_state import largest_input_of
+from megatick_export.checkpoint.fields import Fields, listed
 from megatick_export.checkpoint.names import canonical_name, is_weight
 from megatick_export.checkpoint.pickles import load_inert, load_torch_file
 from megatick_export.checkpoint.stored import Stored, args_in
@@ -69,13 +71,15 @@ def read_torch_dist(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
     weights: dict[str, Deferred] = {}
     for key in keys:
         whole = _checked(folder, index, key)
-        layers = _layers_of(canonical_name(key), whole)
+        layers = _layers_of(folder, canonical_name(key), whole)
         if not weights.keys().isdisjoint(layers):
             raise UnsupportedArchitecture(
                 folder, arg="model", value=key, reason="an encoder and a decoder"
             )
         weights |= layers
     _join_gated_halves(weights)
+    for key, (chunk, *_) in index.chunks.items():
+        weights |= largest_input_of(key, partial(_object, chunk), path=chunk.file)
     common, common_file = _read_common_state(folder, index)
     if not common and absent_args is None:
         raise CheckpointError(
@@ -100,6 +104,14 @@ def read_torch_dist(folder: Path, absent_args: Mapping[str, Any] | None) -> Stor
         virtual_stages=fields.count("virtual_pipeline_model_parallel_size", 1),
         legacy_models=False,
     )
+
+
+def _object(chunk: _Chunk) -> object:
+    """Something else than a weight, with its values."""
+    file = chunk.open()
+    if isinstance(file.value, torch.Tensor):
+        return file.defer(file.value).load(True)
+    return file.value
 
 
 def _read_index(folder: Path) -> _Index:
@@ -217,7 +229,7 @@ def _box(chunk: _Chunk, part: torch.Tensor) -> Box:
     )
 
 
-def _layers_of(name: str, whole: _Whole) -> dict[str, Deferred]:
+def _layers_of(folder: Path, name: str, whole: _Whole) -> dict[str, Deferred]:
     """Plan a tensor; one of all layers, ``[layers, ...]``, becomes one of each."""
     rest = name.removeprefix(_STACK)
     if rest == name or rest.split(".")[0].isdigit() or not whole.shape:
@@ -228,6 +240,15 @@ def _layers_of(name: str, whole: _Whole) -> dict[str, Deferred]:
         for place, layer in enumerate(range(box[0].start, box[0].stop)):
             layers[layer].append((box[1:], file.defer(part[place])))
     shape = whole.shape[1:]
+    filled = [sum(math.prod(part.shape) for _, part in parts) for parts in layers]
+    if filled != [math.prod(shape)] * len(layers):
+        raise CheckpointError(
+            folder / ".metadata",
+            tensor=name,
+            expected=f"chunks that fill each of {len(layers)} layers once",
+            found=f"{listed(filled)} of {math.prod(shape)} values",
+            hint="The save was interrupted or a file is damaged: copy it again.",
+        )
     return {
         f"{_STACK}{layer}.{rest}": assembled(parts, shape)
         for layer, parts in enumerate(layers)

@@ -57,6 +57,8 @@ def build_engine(
                 "with --rebuild, or serve it where it was built."
             )
         return record
+    if timing_cache is not None and not timing_cache.absolute().parent.is_dir():
+        raise EngineError(f"{timing_cache}: its folder does not exist: make it first")
     profile = folder.profile(row_lengths)
     progress(f"compiling for {gpu.name} with TensorRT {library.version}")
     compiled = compile_graph(library, folder.graph, profile, timing_cache=timing_cache)

@@ -60,6 +60,7 @@ class Candidate:
         float32: parts of the network that were kept in float32.
         layers_16_bit: layers that were left in a higher precision.
         refused: why it is none, whatever is measured; None if it is one.
+        logits: its answers to the evaluation texts, where they are known already.
     """
 
     graph: Path
@@ -69,6 +70,7 @@ class Candidate:
     float32: tuple[str, ...] = ()
     layers_16_bit: tuple[int, ...] = ()
     refused: str | None = None
+    logits: Logits | None = None
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,13 @@ class Workbench:
 
     def _fp32(self) -> Candidate:
         if self.target == "cpu":
-            engine, name = openvino_engine(self.graph_fp32), "openvino fp32"
-        else:
-            engine, name = onnxruntime_engine(self.graph_fp32), "onnxruntime fp32"
-        return Candidate(self.graph_fp32, engine, name, timed=self.target != "tensorrt")
+            engine = openvino_engine(self.graph_fp32)  # which gave the reference
+            return Candidate(
+                self.graph_fp32, engine, "openvino fp32", timed=True, logits=self.reference
+            )
+        engine = onnxruntime_engine(self.graph_fp32)
+        timed = self.target != "tensorrt"
+        return Candidate(self.graph_fp32, engine, "onnxruntime fp32", timed)
 
     def _half(self, precision: Precision) -> Candidate:
         dtype = _DTYPES[precision]

@@ -13,7 +13,7 @@ from megatick_contract.packing import plan_batches
 from megatick_export.errors import BudgetError
 from megatick_export.evaluation import Errors, measure
 from megatick_export.options import Precision
-from megatick_export.parity import Logits, Rows, run_in_batches
+from megatick_export.parity import Engine, Rows, run_in_batches
 from megatick_export.precision.candidates import Candidate, Workbench
 
 _ROUNDS: Final = 3
@@ -54,13 +54,13 @@ class Choice:
     Attributes:
         precision: its name.
         graph: its ONNX file, in the workbench's folder.
-        logits: what it answers to the evaluation texts.
+        engine: what runs it here.
         trials: all that were tried, the chosen one among them.
     """
 
     precision: Precision
     graph: Path
-    logits: Logits
+    engine: Engine
     trials: tuple[Trial, ...]
 
 
@@ -80,13 +80,15 @@ def choose(
     Raises:
         BudgetError: none is within the budgets.
     """
-    tried: list[tuple[Trial, Candidate, Logits]] = []
+    tried: list[tuple[Trial, Candidate]] = []
     for precision in precisions:
         progress(f"trying {precision}")
         candidate = bench.candidate(precision)
-        logits = run_in_batches(
-            candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
-        )
+        logits = candidate.logits
+        if logits is None:
+            logits = run_in_batches(
+                candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
+            )
         errors = measure(logits, bench.reference, bench.texts.classes)
         trial = Trial(
             precision=precision,
@@ -98,12 +100,12 @@ def choose(
             graph_bytes=_size(candidate.graph),
             rejected=candidate.refused or bench.budgets.exceeded(errors),
         )
-        tried.append((trial, candidate, logits))
+        tried.append((trial, candidate))
     progress("timing")
-    speeds = _speeds([candidate for _, candidate, _ in tried], bench)
+    speeds = _speeds([candidate for _, candidate in tried], bench)
     trials = [
         replace(trial, texts_per_s=speed)
-        for (trial, _, _), speed in zip(tried, speeds, strict=True)
+        for (trial, _), speed in zip(tried, speeds, strict=True)
     ]
     good = [number for number, trial in enumerate(trials) if trial.rejected is None]
     if not good:
@@ -111,8 +113,8 @@ def choose(
         raise BudgetError(reasons, texts=bench.texts.source)
     best = max(good, key=lambda number: trials[number].texts_per_s or 0.0)
     trials[best] = replace(trials[best], chosen=True)
-    _, candidate, logits = tried[best]
-    return Choice(trials[best].precision, candidate.graph, logits, tuple(trials))
+    _, candidate = tried[best]
+    return Choice(trials[best].precision, candidate.graph, candidate.engine, tuple(trials))
 
 
 def _speeds(candidates: Sequence[Candidate], bench: Workbench) -> list[float | None]:

@@ -148,6 +148,14 @@ def load_tokenizer(checkpoint: Checkpoint, source: TokenizerFiles) -> Tokenizer:
             tokenizer = gpt2.convert(*source.files)
         case "SentencePiece":
             tokenizer = sentencepiece.convert(path)
+            if _KINDS.get(trained_with) != "SentencePiece":
+                raise TokenizerError(
+                    path,
+                    "is a SentencePiece model, and whether a text begins with <s> is said "
+                    "by the checkpoint's tokenizer_type alone: expected Llama2Tokenizer, "
+                    "GPTSentencePieceTokenizer or SentencePieceTokenizer, found "
+                    f"{trained_with}; name a tokenizer.json with --tokenizer",
+                )
             if trained_with == "Llama2Tokenizer":
                 _surround(tokenizer, before=sentencepiece.beginning(path))
         case "WordPiece":
@@ -179,7 +187,7 @@ def _prove(
         case "WordPiece":
             encode = wordpiece.reference(path, lower_case=_lower_case(checkpoint, path))
             reference = "BERT's algorithm in Python"
-    may_tie = source.kind == "SentencePiece"
+    may_tie = source.kind == "SentencePiece" and sentencepiece.is_unigram(path)
     return prove(tokenizer, encode, reference=reference, path=path, may_tie=may_tie)
 
 

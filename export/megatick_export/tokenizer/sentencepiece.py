@@ -100,6 +100,11 @@ def reference(path: Path) -> Callable[[str], list[int]]:
     return lambda text: list(processor.encode(text))
 
 
+def is_unigram(path: Path) -> bool:
+    """Whether it cuts a text by summed scores, which may tie, and not by ranked merges."""
+    return read_model(path).algorithm is Algorithm.UNIGRAM
+
+
 def beginning(path: Path) -> tuple[str, int]:
     """The name and the id of the control piece that begins a text.
 

@@ -185,6 +185,18 @@ def test_a_plan_for_another_machine_is_refused_with_each_difference(
         assert difference in str(refused.value)
 
 
+def test_a_timing_cache_that_could_not_be_written_is_refused_before_the_build(
+    tensorrt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = Library("tensorrt", "10.9.0.34", None)
+    gpu = Gpu("NVIDIA L4", "8.9")
+    monkeypatch.setattr("megatick_export.engine.build.find_gpu", lambda: gpu)
+    monkeypatch.setattr("megatick_export.engine.build.load_library", lambda _: library)
+
+    with pytest.raises(EngineError, match="its folder does not exist"):
+        build_engine(tensorrt, timing_cache=tmp_path / "nowhere" / "timing")
+
+
 def test_a_plan_that_suits_is_kept(tensorrt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library("tensorrt", "10.9.0.34", None)
     gpu = Gpu("NVIDIA L4", "8.9")
