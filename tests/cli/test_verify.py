@@ -16,19 +16,19 @@ from typer.testing import CliRunner, Result
 from megatick_cli.app import app
 from megatick_export import ExportOptions, export_repository
 from megatick_export.errors import RepositoryError
+from megatick_export.evidence import PROBED_TEXTS
 from megatick_export.headlines import headlines
 from megatick_server.launcher import ServeOptions, TritonServer
 
 GRAPH = "language_model/1/model.onnx"
 DIGESTS = ("sentiment_scores/1/model_digest.txt", "price_forecast/1/model_digest.txt")
-TEXTS = headlines(40)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
     write_tiny(folder / "checkpoint")
-    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    (folder / "texts.txt").write_text("\n".join(headlines(40)))
     return folder
 
 
@@ -141,7 +141,7 @@ def test_a_bare_graph_answers_as_it_did(bare: Path) -> None:
     (answers,) = told["answers"]
     assert (answers["asked"], answers["texts"], answers["good"]) == (
         "onnxruntime",
-        len(TEXTS),
+        PROBED_TEXTS,
         True,
     )
     assert answers["max_probability_error"] < 1e-4
@@ -252,5 +252,5 @@ def test_what_was_exported_is_started_and_answers_as_it_did(exported: Path) -> N
     status, told = report(exported)
 
     assert (status, told["files"]) == (0, [])
-    assert [each["texts"] for each in told["answers"]] == [len(TEXTS)] * 2
+    assert [each["texts"] for each in told["answers"]] == [PROBED_TEXTS] * 2
     assert max(each["max_probability_error"] for each in told["answers"]) < 1e-4

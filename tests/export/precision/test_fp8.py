@@ -61,7 +61,9 @@ def test_a_linear_layer_by_hand(dtype: torch.dtype) -> None:
     found = layer(torch.tensor([[1.0, 17.0, 1000.0, 0.0]], dtype=dtype))
 
     assert found.dtype == dtype
-    assert layer.weight_scale.tolist() == pytest.approx([1, 1 / 1792], rel=1e-3)
+    assert layer.get_buffer("weight_scale").tolist() == pytest.approx(
+        [1, 1 / 1792], rel=1e-3
+    )
     by_hand = [448 + 16 * 16 + 3, -0.25 * 16 + 0.125 * 448 - 1]
     assert found[0].tolist() == pytest.approx(by_hand, rel=1e-3)
 
