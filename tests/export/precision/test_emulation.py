@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -28,13 +29,17 @@ OPERATIONS: dict[str, Operation] = {
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_it_is_the_float32_result_rounded_once(name: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_it_is_the_float32_result_rounded_once(
+    mode: Callable[[], AbstractContextManager[None]], name: str, dtype: torch.dtype
+) -> None:
+    # Inference mode shows torch.linear as it was called, the other what it consists of.
     generator = torch.Generator().manual_seed(0)
     given = [torch.randn(shape, generator=generator) for shape in ((8, 512), (512, 6), 6)]
     a, b, c = (each.to(dtype) for each in given)
     expected = OPERATIONS[name](a.float(), b.float(), c.float()).to(dtype)
 
-    with torch.inference_mode(), WideAccumulation():  # type: ignore[no-untyped-call]
+    with mode(), WideAccumulation():  # type: ignore[no-untyped-call]
         found = OPERATIONS[name](a, b, c)
 
     assert found.dtype == dtype
