@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import platform
 import sys
 from collections.abc import Mapping
@@ -110,8 +111,8 @@ class Receipt:
     machine: str
 
     def to_json(self) -> str:
-        """Write the receipt as indented JSON."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+        """Write the receipt as indented JSON; figures that are no numbers are null."""
+        return json.dumps(_without_nan(asdict(self)), indent=2, allow_nan=False) + "\n"
 
 
 def versions() -> dict[str, str]:
@@ -129,3 +130,14 @@ def machine() -> str:
                 processor = line.split(":", 1)[1].strip()
                 break
     return f"{processor}, {platform.system()} {platform.machine()}"
+
+
+def _without_nan(value: Any) -> Any:
+    """Put None for what JSON has no number for: an overflow's NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -10,26 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from tiny import write_tiny
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from megatick_cli.app import app
 from megatick_export import ExportOptions, export_repository
 from megatick_export.errors import RepositoryError
+from megatick_export.evidence import PROBED_TEXTS
 from megatick_export.headlines import headlines
 from megatick_server.launcher import ServeOptions, TritonServer
 
 GRAPH = "language_model/1/model.onnx"
 DIGESTS = ("sentiment_scores/1/model_digest.txt", "price_forecast/1/model_digest.txt")
-TEXTS = headlines(40)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
     write_tiny(folder / "checkpoint")
-    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    (folder / "texts.txt").write_text("\n".join(headlines(40)))
     return folder
 
 
@@ -68,6 +67,7 @@ def verify(repository: Path, *arguments: str) -> Result:
 def report(repository: Path, *arguments: str) -> tuple[int, Any]:
     """The exit status, and what is printed as JSON."""
     result = verify(repository, "--json", *arguments)
+    assert result.stdout, result.exception
     return result.exit_code, json.loads(result.stdout)
 
 
@@ -141,7 +141,7 @@ def test_a_bare_graph_answers_as_it_did(bare: Path) -> None:
     (answers,) = told["answers"]
     assert (answers["asked"], answers["texts"], answers["good"]) == (
         "onnxruntime",
-        len(TEXTS),
+        PROBED_TEXTS,
         True,
     )
     assert answers["max_probability_error"] < 1e-4
@@ -196,61 +196,61 @@ def test_a_folder_without_a_receipt_is_an_error(tmp_path: Path) -> None:
     assert "receipt.json: cannot be read" in str(result.exception)
 
 
+@pytest.fixture(scope="module")
+def other(exported: Path, folder: Path) -> Path:
+    """Its probe expects what its model does not answer."""
+    shutil.copytree(exported, folder / "other")
+    expect_other_answers(folder / "other")
+    return folder / "other"
+
+
+@pytest.fixture(scope="module")
+def address(other: Path) -> Iterator[str]:
+    options = ServeOptions(grpc_port=0, metrics_port=None)
+    with TritonServer(other, options) as server:
+        yield server.endpoints.grpc
+
+
 @pytest.mark.triton
-class TestServed:
-    """One server, of a repository whose probe expects what its model does not answer."""
+def test_a_model_that_answers_otherwise_is_told(other: Path, address: str) -> None:
+    status, told = report(other, "--url", address)
 
-    @pytest.fixture(scope="class")
-    def other(self, exported: Path, folder: Path) -> Path:
-        shutil.copytree(exported, folder / "other")
-        expect_other_answers(folder / "other")
-        return folder / "other"
+    assert (status, told["files"]) == (1, [])
+    assert [each["asked"] for each in told["answers"]] == [
+        "served, many texts a request",
+        "served, 8 texts alone",
+    ]
+    assert not any(each["good"] for each in told["answers"])
+    assert "drifted" in verify(other, "--url", address).stdout
 
-    @pytest.fixture(scope="class")
-    def address(self, other: Path) -> Iterator[str]:
-        options = ServeOptions(grpc_port=0, metrics_port=None)
-        with TritonServer(other, options) as server:
-            yield server.endpoints.grpc
 
-    def test_a_model_that_answers_otherwise_is_told(
-        self, other: Path, address: str
-    ) -> None:
-        status, told = report(other, "--url", address)
+@pytest.mark.triton
+def test_a_server_of_another_repository_is_told(exported: Path, address: str) -> None:
+    result = verify(exported, "--url", address)
 
-        assert (status, told["files"]) == (1, [])
-        assert [each["asked"] for each in told["answers"]] == [
-            "served, many texts a request",
-            "served, 8 texts alone",
-        ]
-        assert not any(each["good"] for each in told["answers"])
-        assert "drifted" in verify(other, "--url", address).stdout
+    assert result.exit_code == 1
+    assert isinstance(result.exception, RepositoryError)
+    assert f"{address} serves another model" in str(result.exception)
 
-    def test_a_server_of_another_repository_is_told(
-        self, exported: Path, address: str
-    ) -> None:
-        result = verify(exported, "--url", address)
 
-        assert result.exit_code == 1
-        assert isinstance(result.exception, RepositoryError)
-        assert f"{address} serves another model" in str(result.exception)
+@pytest.mark.triton
+def test_a_changed_file_is_told_beside_what_is_served(
+    other: Path, address: str, tmp_path: Path
+) -> None:
+    shutil.copytree(other, tmp_path / "changed")
+    flip_a_bit(tmp_path / "changed", GRAPH)
 
-    def test_a_changed_file_is_told_beside_what_is_served(
-        self, other: Path, address: str, tmp_path: Path
-    ) -> None:
-        shutil.copytree(other, tmp_path / "changed")
-        flip_a_bit(tmp_path / "changed", GRAPH)
+    status, told = report(tmp_path / "changed", "--url", address)
 
-        status, told = report(tmp_path / "changed", "--url", address)
+    assert status == 1
+    assert [each["what"] for each in told["files"]] == [GRAPH]
+    assert len(told["answers"]) == 2
 
-        assert status == 1
-        assert [each["what"] for each in told["files"]] == [GRAPH]
-        assert len(told["answers"]) == 2
 
-    def test_what_was_exported_is_started_and_answers_as_it_did(
-        self, exported: Path
-    ) -> None:
-        status, told = report(exported)
+@pytest.mark.triton
+def test_what_was_exported_is_started_and_answers_as_it_did(exported: Path) -> None:
+    status, told = report(exported)
 
-        assert (status, told["files"]) == (0, [])
-        assert [each["texts"] for each in told["answers"]] == [len(TEXTS)] * 2
-        assert max(each["max_probability_error"] for each in told["answers"]) < 1e-4
+    assert (status, told["files"]) == (0, [])
+    assert [each["texts"] for each in told["answers"]] == [PROBED_TEXTS] * 2
+    assert max(each["max_probability_error"] for each in told["answers"]) < 1e-4

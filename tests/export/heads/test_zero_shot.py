@@ -17,7 +17,6 @@ from megatick_contract import LABELS
 from megatick_export import (
     Architecture,
     ExportOptions,
-    export_repository,
     read_checkpoint,
     reference_network,
     write_checkpoint,
@@ -34,6 +33,7 @@ from megatick_export.parity import (
     openvino_engine,
     reference_logits,
 )
+from megatick_export.subject import prepare
 from megatick_export.to_onnx import write_onnx
 
 MERGED = ("d", "f", "u")
@@ -260,29 +260,28 @@ def test_a_bert_has_no_next_word(tmp_path: Path) -> None:
         )
 
 
-def test_the_exported_tokenizer_ends_every_text_as_the_prompt_does(
+def test_the_tokenizer_that_is_served_ends_every_text_as_the_prompt_does(
     tmp_path: Path,
 ) -> None:
-    tiny_checkpoint(tmp_path / "checkpoint", LLAMA)
-    words_tokenizer(begins=True).save(str(tmp_path / "checkpoint" / "tokenizer.json"))
-    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
-
-    receipt = export_repository(
-        tmp_path / "checkpoint",
-        tmp_path / "out",
-        options=ExportOptions(
-            precision="fp32",
-            prompt="News: {text}\nMood:",
-            verbalizers=("d", "f", "u"),
-            calibration=tmp_path / "texts.txt",
-        ),
+    checkpoint = tiny_checkpoint(tmp_path / "checkpoint", LLAMA)
+    words_tokenizer(begins=True).save(str(tmp_path / "tokenizer.json"))
+    options = ExportOptions(
+        tokenizer=tmp_path / "tokenizer.json",
+        prompt="News: {text}\nMood:",
+        verbalizers=("d", "f", "u"),
     )
 
-    assert receipt.prompt is not None
-    assert receipt.prompt.verbalizer_ids == (256, 257, 258)
-    prefix = receipt.prompt.prefix_ids
-    assert receipt.max_tokens == WINDOW - len(prefix) == WINDOW - len("<News:")
-    served = Tokenizer.from_file(str(tmp_path / "out/preprocess/1/tokenizer.json"))
+    subject = prepare(checkpoint, options)
+    subject.write_tokenizer(tmp_path / "served.json")
+
+    prompt = subject.classifier.prompt
+    assert prompt is not None
+    assert prompt.verbalizer_ids == (256, 257, 258)
+    assert subject.max_tokens == WINDOW - len("<News:"), "<s> is one token"
+    served = Tokenizer.from_file(str(tmp_path / "served.json"))
     whole = words_tokenizer(begins=True).encode("News: up 4%\nMood:").ids
-    assert [*prefix, *served.encode("up 4%").ids] == whole
+    assert [*prompt.prefix_ids, *served.encode("up 4%").ids] == whole
     assert served.num_special_tokens_to_add(is_pair=False) == len("\nMood:")
+    (row,) = subject.rows(["up" * WINDOW])
+    assert len(row) == subject.max_tokens
+    assert row.tolist()[-len("\nMood:") :] == whole[-len("\nMood:") :], "cut before it"

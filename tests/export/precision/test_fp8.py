@@ -17,9 +17,15 @@ from torch import nn
 from megatick_export.packed import PackedClassifier
 from megatick_export.parity import onnxruntime_engine, torch_engine
 from megatick_export.precision.calibration import largest_inputs
-from megatick_export.precision.fp8 import Fp8Linear, Fp8Scale, quantize
+from megatick_export.precision.fp8 import (
+    Fp8CoreAttention,
+    Fp8Linear,
+    Fp8Scale,
+    quantize,
+)
 from megatick_export.precision.lowering import lowered
 from megatick_export.to_onnx import write_onnx
+from megatick_export.transformer import CoreAttention
 
 LAYERS = 3
 
@@ -27,7 +33,8 @@ LAYERS = 3
 def linear(weight: Sequence[Sequence[float]], bias: Sequence[float]) -> nn.Linear:
     made = nn.Linear(len(weight[0]), len(weight))
     made.weight.data, made.bias.data = torch.tensor(weight), torch.tensor(bias)
-    made.requires_grad_(requires_grad=False)
+    for each in made.parameters():
+        each.requires_grad = False
     return made
 
 
@@ -60,7 +67,9 @@ def test_a_linear_layer_by_hand(dtype: torch.dtype) -> None:
     found = layer(torch.tensor([[1.0, 17.0, 1000.0, 0.0]], dtype=dtype))
 
     assert found.dtype == dtype
-    assert layer.weight_scale.tolist() == pytest.approx([1, 1 / 1792], rel=1e-3)
+    assert layer.get_buffer("weight_scale").tolist() == pytest.approx(
+        [1, 1 / 1792], rel=1e-3
+    )
     by_hand = [448 + 16 * 16 + 3, -0.25 * 16 + 0.125 * 448 - 1]
     assert found[0].tolist() == pytest.approx(by_hand, rel=1e-3)
 
@@ -71,26 +80,19 @@ def test_a_channel_of_zeros_gives_its_bias() -> None:
     assert layer(torch.ones((1, 2)).half()).tolist() == [[2.0]]
 
 
-def write(
-    name: str, path: Path, layers: Sequence[int], *, in_attention: bool = False
-) -> PackedClassifier:
-    """Write a graph with layers in FP8 and all else in float32."""
-    network = tiny_network(name)
-    largest = largest_inputs(PackedClassifier(network), [ROWS[:16]])
-    wide = lowered(network, torch.float32)
-    quantize(wide, largest, layers=layers, in_attention=in_attention)
-    classifier = PackedClassifier(wide)
-    write_onnx(classifier, path)
-    return classifier
-
-
 @pytest.fixture(scope="module", params=["llama", "gpt2", "bert"])
 def written(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[PackedClassifier, Path]:
-    """Layers 0 and 2 in FP8, attention's products as well."""
+    """Layers 0 and 2 in FP8, attention's products as well, and all else in float32."""
     path = tmp_path_factory.mktemp(request.param) / "fp8.onnx"
-    return write(request.param, path, [0, 2], in_attention=True), path
+    network = tiny_network(request.param)
+    largest = largest_inputs(PackedClassifier(network), [ROWS[:16]])
+    wide = lowered(network, torch.float32)
+    quantize(wide, largest, layers=[0, 2], in_attention=True)
+    classifier = PackedClassifier(wide)
+    write_onnx(classifier, path)
+    return classifier, path
 
 
 def test_onnxruntime_computes_what_torch_does(
@@ -151,12 +153,18 @@ def test_the_weights_of_the_chosen_layers_and_no_others_are_fp8(
     assert roundings == 2 * (4 + 4)
 
 
-def test_without_attention_its_products_take_no_fp8(tmp_path: Path) -> None:
-    write("llama", tmp_path / "fp8.onnx", range(LAYERS))
+def test_attentions_products_take_fp8_only_where_that_is_asked_for() -> None:
+    network = tiny_network("llama")
+    largest = largest_inputs(PackedClassifier(network), [ROWS[:4]])
+    kinds = []
+    for in_attention in (False, True):
+        half = lowered(network, torch.float16)
+        quantize(half, largest, layers=[1], in_attention=in_attention)
+        attention = half.layers[1].self_attention
+        assert isinstance(attention.linear_qkv, Fp8Linear)
+        kinds.append(type(attention.core_attention))
 
-    graph = onnx.load(str(tmp_path / "fp8.onnx")).graph
-
-    assert sum(node.op_type == "QuantizeLinear" for node in graph.node) == LAYERS * 4
+    assert kinds == [CoreAttention, Fp8CoreAttention]
 
 
 def _dequantized(name: str, makers: dict[str, Any]) -> bool:

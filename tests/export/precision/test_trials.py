@@ -95,7 +95,7 @@ def test_the_fastest_within_the_budgets_is_taken(try_out: Any) -> None:
 
     assert choice.precision == "fp16"
     assert choice.graph.name == "fp16.onnx"
-    np.testing.assert_array_equal(choice.logits, CERTAIN + 0.01)
+    np.testing.assert_array_equal(choice.engine(ROWS), CERTAIN + 0.01)
     trials = {trial.precision: trial for trial in choice.trials}
     assert list(trials) == ["fp32", "fp16", "int8", "fp8", "bf16"]
     assert [trial.chosen for trial in choice.trials] == [False, True, False, False, False]
