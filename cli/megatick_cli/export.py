@@ -88,7 +88,12 @@ def export(
         typer.Option(help="With --prompt: the word that means each label, in order."),
     ] = None,
     embedding: Annotated[
-        bool, typer.Option("--embedding", help="Answer with the pooled hidden state too.")
+        bool,
+        typer.Option(
+            "--embedding",
+            help="Give the pooled hidden state too: as the model `embedding` (cpu), or as "
+            "the graph's second output (onnx).",
+        ),
     ] = False,
     forecaster: Annotated[
         Path | None,
@@ -114,25 +119,32 @@ def export(
     says why); 2 bad usage.
     """
     from megatick_export import ExportOptions, export_repository
+    from megatick_export.errors import OptionsError
     from megatick_server.forecast import load_forecaster
 
     console = Console()
-    options = ExportOptions(
-        target=target,
-        tokenizer=tokenizer,
-        forecaster=forecaster,
-        labels=_split(labels),
-        prompt=None if prompt is None else prompt.replace(r"\n", "\n"),
-        verbalizers=None if verbalizers is None else _split(verbalizers),
-        embedding=embedding,
-        precision=precision,
-        calibration=calibration,
-        flip_budget=flip_budget,
-        score_budget=score_budget,
-        fp8_attention=fp8_attention,
-        max_tokens=max_tokens,
-        max_batch_tokens=max_batch_tokens,
-    )
+    try:
+        options = ExportOptions(
+            target=target,
+            tokenizer=tokenizer,
+            forecaster=forecaster,
+            labels=_split(labels),
+            prompt=None if prompt is None else prompt.replace(r"\n", "\n"),
+            verbalizers=None if verbalizers is None else _split(verbalizers),
+            embedding=embedding,
+            precision=precision,
+            calibration=calibration,
+            flip_budget=flip_budget,
+            score_budget=score_budget,
+            fp8_attention=fp8_attention,
+            max_tokens=max_tokens,
+            max_batch_tokens=max_batch_tokens,
+        )
+    except OptionsError as error:
+        raise typer.BadParameter(
+            f"expected {error.expected}, found {error.found!r}",
+            param_hint=f"--{error.option.replace('_', '-')}",
+        ) from error
     if forecaster is not None:
         load_forecaster(forecaster)  # refuse here what the server would refuse later
     read = read_with_bar(checkpoint, architecture)
@@ -190,6 +202,16 @@ def trials_table(receipt: Receipt) -> Table:
             "; ".join([verdict, *kept]),
         )
     return table
+
+
+def trial_lines(receipt: Receipt) -> list[str]:
+    """Each precision in a line."""
+    lines = []
+    for trial in receipt.trials:
+        verdict = trial.rejected or ("chosen" if trial.chosen else "within budget")
+        speed = "" if trial.texts_per_s is None else f"{trial.texts_per_s:.0f} texts/s, "
+        lines.append(f"{trial.precision}: {speed}{verdict}")
+    return lines
 
 
 def _split(given: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from megatick_contract import PUBLIC_MODELS, SENTIMENT
+from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS, SENTIMENT
 from megatick_server.launcher.options import (
     LOOPBACK,
     SAFE_CONTAINER,
@@ -206,7 +206,8 @@ def _signals_interrupt(server: TritonServer) -> Iterator[None]:
 def _panel(server: TritonServer) -> Panel:
     endpoints = server.endpoints
     models = server.repository.models
-    public = [each.name for each in PUBLIC_MODELS if each.name in models]
+    known = PUBLIC_MODELS + OPTIONAL_MODELS
+    public = [each.name for each in known if each.name in models]
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="bold")
     rows.add_column(overflow="fold")

@@ -34,25 +34,24 @@ def verify(
 
     The answers are those of the float32 reference to the first texts that precisions were
     measured on; they may differ by what the chosen precision was measured to cause there.
+    A repository that has changed is not run: its files may be anyone's.
 
     Exit status: 0 all as exported; 1 something differs, or could not be verified; 2 bad
     usage.
     """
     from megatick_export.errors import RepositoryError
-    from megatick_export.verification import ask_graph, changed_files, read_exported
+    from megatick_export.verification import changed_files, read_exported
 
     console = Console()
     exported = read_exported(repository)
+    if exported.target == "onnx" and url is not None:
+        raise typer.BadParameter("a bare graph is not served", param_hint="--url")
     with console.status("hashing …"):
         drifts = changed_files(exported)
-    if exported.target == "onnx":
-        if url is not None:
-            raise typer.BadParameter("a bare graph is not served", param_hint="--url")
-        answers = [ask_graph(exported)]
-    elif exported.target == "tensorrt" and url is None:
-        answers = []
-    else:
-        with console.status("asking the served model …"):
+    runs_here = not drifts and exported.target != "tensorrt"
+    answers: list[Answers] = []
+    if url is not None or runs_here:
+        with console.status("asking the model …"):
             answers = _ask(exported, url)
     _report(console, drifts, answers, as_json=as_json)
     if drifts or not all(each.good for each in answers):
@@ -66,11 +65,15 @@ def verify(
 
 
 def _ask(exported: Exported, url: str | None) -> list[Answers]:
-    """Ask a running server, or one that is started for it."""
-    from megatick_server.launcher import ServeOptions, TritonServer
-
+    """Ask a running server, or one that is started for it; a bare graph is run."""
     if url is not None:
         return _ask_at(url, exported)
+    if exported.target == "onnx":
+        from megatick_export.verification import ask_graph
+
+        return [ask_graph(exported)]
+    from megatick_server.launcher import ServeOptions, TritonServer
+
     options = ServeOptions(grpc_port=0, metrics_port=None)
     with TritonServer(exported.path, options) as server:
         return _ask_at(server.endpoints.grpc, exported)
@@ -146,6 +149,7 @@ def _report(
     if not drifts:
         console.print("[green]✓[/] every file is as exported")
     if not answers:
+        console.print("  its answers were not asked for", style="dim")
         return
     table = Table(show_header=True)
     for column in ("asked", "texts", "max |Δ p|", "allowed", "labels that flip", ""):

@@ -11,6 +11,7 @@ every error is a ``ClientError`` whose class says what to do about it.
 """
 
 from megatick_client.client import Client
+from megatick_client.embeddings import Embedding, Embeddings
 from megatick_client.errors import (
     BadRequest,
     ClientClosed,
@@ -35,6 +36,8 @@ __all__ = [
     "ClientClosed",
     "ClientError",
     "DeadlineExceeded",
+    "Embedding",
+    "Embeddings",
     "Forecast",
     "Forecasts",
     "Health",

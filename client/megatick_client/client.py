@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, overload
 import numpy.typing as npt
 
 from megatick_client.deadlines import Deadline
+from megatick_client.embeddings import (
+    Embedding,
+    Embeddings,
+    embedding_request,
+    read_embeddings,
+)
 from megatick_client.errors import (
     BadRequest,
     DeadlineExceeded,
@@ -38,7 +44,7 @@ from megatick_client.sentiments import (
 )
 from megatick_client.texts import read_texts
 from megatick_client.transport import Transport
-from megatick_contract import PUBLIC_MODELS, Rejection, Truncation
+from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS, Truncation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,6 +138,51 @@ class Client:
         if not request.rows:
             return Sentiments((), rows.frame_index)
         results = read_sentiments(self._infer(request, timeout_s), rows)
+        return results[0] if rows.single else results
+
+    @overload
+    def embed(  # type: ignore[overload-overlap]  # as in score
+        self,
+        texts: str,
+        *,
+        truncation: Truncation = ...,
+        timeout_s: float | None = ...,
+    ) -> Embedding: ...
+    @overload
+    def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        truncation: Truncation = ...,
+        timeout_s: float | None = ...,
+    ) -> Embeddings: ...
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        truncation: Truncation = "head",
+        timeout_s: float | None = None,
+    ) -> Embedding | Embeddings:
+        """Turn a text, or many, into the vector that the model classifies it by.
+
+        Args:
+            texts: as ``score`` takes them.
+            truncation: as ``score`` takes it.
+            timeout_s: seconds for the whole call; the client's own where None.
+
+        Returns:
+            An ``Embedding`` for one str, ``Embeddings`` in the given order for more.
+
+        Raises:
+            BadRequest: lists every bad text by its row.
+            ModelNotReady: what is served was exported without ``--embedding``.
+            ClientError: see the class.
+        """
+        rows = read_texts(texts)
+        request = embedding_request(rows, truncation)
+        if not request.rows:
+            return Embeddings((), rows.frame_index)
+        results = read_embeddings(self._infer(request, timeout_s), rows)
         return results[0] if rows.single else results
 
     @overload
@@ -292,7 +343,8 @@ class Client:
     def models(self, *, timeout_s: float | None = None) -> tuple[ModelStatus, ...]:
         """List the public models, and which of them this server can answer for."""
         deadline = self._deadline(timeout_s)
-        return tuple(self._model(model.name, deadline) for model in PUBLIC_MODELS)
+        known = PUBLIC_MODELS + OPTIONAL_MODELS
+        return tuple(self._model(model.name, deadline) for model in known)
 
     def close(self) -> None:
         """Drop the connection; later calls raise ``ClientClosed``."""
@@ -335,23 +387,5 @@ class Client:
                     raise
                 refusals.append((start, error))
         if refusals:
-            raise _one_refusal(refusals, rows=request.rows) from refusals[0][1]
+            raise BadRequest.joined(refusals, rows=request.rows) from refusals[0][1]
         return Reply.joined(replies)
-
-
-def _one_refusal(refusals: Sequence[tuple[int, BadRequest]], *, rows: int) -> BadRequest:
-    """Merge the refusals of chunks, in the rows of the whole call."""
-    first = refusals[0][1]
-    return BadRequest.listing(
-        [
-            Rejection(start + r.row, r.field, r.problem)
-            for start, error in refusals
-            for r in error.rejections
-        ],
-        rows=rows,
-        unlisted=sum(error.unlisted for _, error in refusals),
-        address=first.address,
-        model=first.model,
-        status=first.status,
-        detail="\n".join(error.detail for _, error in refusals),
-    )

@@ -93,6 +93,29 @@ class BadRequest(ClientError, ValueError):
         error.unlisted = unlisted
         return error
 
+    @classmethod
+    def joined(cls, refusals: Sequence[tuple[int, BadRequest]], *, rows: int) -> BadRequest:
+        """Put the refusals of one call's requests together, in the rows of the call.
+
+        Args:
+            refusals: at least one, each with the row of the call that its request began at.
+            rows: of the whole call.
+        """
+        first = refusals[0][1]
+        return cls.listing(
+            [
+                Rejection(start + r.row, r.field, r.problem)
+                for start, error in refusals
+                for r in error.rejections
+            ],
+            rows=rows,
+            unlisted=sum(error.unlisted for _, error in refusals),
+            address=first.address,
+            model=first.model,
+            status=first.status,
+            detail="\n".join(error.detail for _, error in refusals),
+        )
+
     @property
     def rows(self) -> tuple[int, ...]:
         """The bad rows, rising, each once; from 0, in the order the caller passed."""

@@ -6,7 +6,9 @@ test, so a name or a shape is changed here first.
 
 from megatick_contract.errors import ContractError, MegatickError
 from megatick_contract.models import (
+    EMBEDDING_MODEL,
     MARKET_VIEW,
+    OPTIONAL_MODELS,
     PRICE_FORECAST,
     PUBLIC_MODELS,
     SENTIMENT,
@@ -25,11 +27,13 @@ from megatick_contract.text import (
 )
 
 __all__ = [
+    "EMBEDDING_MODEL",
     "HORIZONS_BARS",
     "LABELS",
     "LEVELS",
     "MARKET_VIEW",
     "MAX_TEXT_BYTES",
+    "OPTIONAL_MODELS",
     "PRICE_FORECAST",
     "PUBLIC_MODELS",
     "SENTIMENT",

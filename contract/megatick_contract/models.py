@@ -1,4 +1,4 @@
-"""The three models that a server offers."""
+"""The models that a server offers: three always, one where it was exported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ from megatick_contract.prices import (
     SENTIMENT_STATE,
 )
 from megatick_contract.tensors import ANY, Tensor
-from megatick_contract.text import PROBABILITIES, SCORE, TEXT, TOKENS, TRUNCATED
+from megatick_contract.text import (
+    EMBEDDING,
+    PROBABILITIES,
+    SCORE,
+    TEXT,
+    TOKENS,
+    TRUNCATED,
+)
 
 STAGES: Final = ("preprocess", "language_model", "sentiment_scores", "price_forecast")
 """The order of ``STAGE_US``; a model that lacks the last stage returns one value less,
@@ -74,6 +81,12 @@ MARKET_VIEW: Final = Model(
     (TEXT, *_WINDOW),
     (*_SENTIMENT_OUT, *_FORECAST_OUT, NEXT_SENTIMENT_STATE, *_ABOUT),
 )
+EMBEDDING_MODEL: Final = Model(
+    "embedding", (TEXT,), (EMBEDDING, TOKENS, TRUNCATED, *_ABOUT)
+)
 
 PUBLIC_MODELS: Final = (SENTIMENT, PRICE_FORECAST, MARKET_VIEW)
 """What a client may rely on; the steps behind them: ``megatick_contract.steps``."""
+
+OPTIONAL_MODELS: Final = (EMBEDDING_MODEL,)
+"""Public as well, in a repository that was exported with them."""

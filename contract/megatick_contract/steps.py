@@ -3,7 +3,8 @@
 A request of R rows of text becomes one ragged element on its way through the language
 model: its tokens are one row of ``input_ids`` [1, N], its lengths one row of
 ``row_lengths`` [1, R], and one row of ``logits`` [1, R, 3] comes back, which is what
-Triton's TensorRT backend can scatter.  ``sentiment_scores`` turns that element into R
+Triton's TensorRT backend can scatter; where the repository has the embedding, one row of
+``embedding`` [1, R, hidden] likewise.  ``sentiment_scores`` turns that element into R
 rows again, so whatever else it needs travels as one element too.  These names are private
 to the server.
 """
@@ -27,14 +28,31 @@ from megatick_contract.prices import (
     SENTIMENT_STATE,
 )
 from megatick_contract.tensors import ANY, Tensor
-from megatick_contract.text import PROBABILITIES, SCORE, TEXT, TOKENS, TRUNCATED
+from megatick_contract.text import (
+    EMBEDDING,
+    PROBABILITIES,
+    SCORE,
+    TEXT,
+    TOKENS,
+    TRUNCATED,
+)
 
 INPUT_IDS: Final = Tensor("input_ids", "INT32", (ANY,), "[N] tokens, rows end to end")
 ROW_LENGTHS: Final = Tensor("row_lengths", "INT32", (ANY,), "[R] tokens of each row")
 LONGEST: Final = Tensor("longest", "INT32", (ANY,), "[T] its length: max(row_lengths)")
 LOGITS: Final = Tensor("logits", "FP32", (ANY, 3), "[R, 3] unnormalised, in class order")
+POOLED: Final = Tensor(
+    "embedding", "FP32", (ANY, ANY), "[R, hidden] the rows' EMBEDDING, if exported"
+)
+"""A graph without it refuses a request that asks for it; the models that every repository
+has never ask."""
 STATE: Final = Tensor("state", "FP32", (ANY, 4), "[R, 4] the rows' SENTIMENT_STATE")
 AGE_S: Final = Tensor("age_s", "FP32", (ANY, 1), "[R, 1] the rows' ELAPSED_S")
+NEXT_STATE: Final = Tensor(
+    "next_state", "FP32", (4,), "NEXT_SENTIMENT_STATE again, for the step that reads it"
+)
+"""Apart, since Triton 2.51 drops a step too early whose tensor is both an ensemble's
+output and read by a step that nobody needs (docs/decisions/0006)."""
 NEXT_ELAPSED_S: Final = Tensor(
     "next_elapsed_s", "FP32", (1,), "0: the next state is as of this text"
 )
@@ -74,19 +92,24 @@ PREPROCESS: Final = Model(
 LANGUAGE_MODEL: Final = Model(
     "language_model",
     (INPUT_IDS, ROW_LENGTHS, LONGEST),
-    (LOGITS, LANGUAGE_MODEL_US),
+    (LOGITS, POOLED, LANGUAGE_MODEL_US),
 )
 SENTIMENT_SCORES: Final = Model(
     "sentiment_scores",
     (
         LOGITS,
         PREPROCESS_US,
-        *(replace(each, optional=True) for each in (LANGUAGE_MODEL_US, STATE, AGE_S)),
+        *(
+            replace(each, optional=True)
+            for each in (LANGUAGE_MODEL_US, STATE, AGE_S, POOLED)
+        ),
     ),
     (
         PROBABILITIES,
         SCORE,
+        EMBEDDING,
         NEXT_SENTIMENT_STATE,
+        NEXT_STATE,
         NEXT_ELAPSED_S,
         MODEL_DIGEST,
         STAGE_US,

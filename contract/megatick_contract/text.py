@@ -1,10 +1,10 @@
-"""Sentiment: the class order, the score, and the limits on a text."""
+"""Texts: the class order, the score, the embedding, and the limits on a text."""
 
 from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-from megatick_contract.tensors import Tensor
+from megatick_contract.tensors import ANY, Tensor
 
 Label = Literal["negative", "neutral", "positive"]
 
@@ -31,3 +31,9 @@ PROBABILITIES: Final = Tensor(
 SCORE: Final = Tensor("SCORE", "FP32", (1,), "P(positive) - P(negative), in [-1, 1]")
 TOKENS: Final = Tensor("TOKENS", "INT32", (1,), "tokens the model read")
 TRUNCATED: Final = Tensor("TRUNCATED", "BOOL", (1,), "part of the text was not read")
+EMBEDDING: Final = Tensor(
+    "EMBEDDING",
+    "FP32",
+    (ANY,),
+    "[hidden] the pooled token's hidden state after the final norm, not normalised",
+)

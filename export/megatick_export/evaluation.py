@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,17 @@ from megatick_export.errors import OptionsError
 from megatick_export.hashes import sha256
 from megatick_export.headlines import headlines
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MOST_TEXTS: Final = 2000
 """Of a user's file; 1 flip of them is a quarter of the default budget."""
 
 INVENTED_TEXTS: Final = 512
 """Where there is no file; 1 flip of them is still within the default budget of 0.2 %."""
+
+_COMPRESSED: Final = frozenset({".gz", ".bz2", ".zip", ".xz", ".zst"})
+"""Endings that pandas undoes by itself."""
 
 _BINS: Final = 15
 """Of confidence, in the calibration error: as in its source."""
@@ -72,7 +78,7 @@ def evaluation_texts(path: Path | None, labels: Sequence[str]) -> EvaluationText
     """Read a user's texts, or invent some.
 
     Args:
-        path: a table (CSV, JSON lines or Parquet, compressed or not) with the column
+        path: a table (.csv or .jsonl, perhaps compressed, or .parquet) with the column
             ``text`` and perhaps ``label``, or a plain ``.txt`` with a text a line.  Of
             more than ``MOST_TEXTS``, a seeded choice is taken.  None invents headlines.
         labels: of the classes; a label that is none of them is refused.
@@ -83,38 +89,31 @@ def evaluation_texts(path: Path | None, labels: Sequence[str]) -> EvaluationText
     if path is None:
         invented = tuple(headlines(INVENTED_TEXTS))
         return EvaluationTexts(invented, None, "invented headlines", None)
-    import pandas as pd
-
-    try:
-        table = _read_table(path)
-    except (OSError, ValueError, ImportError) as error:
-        raise OptionsError(
-            "calibration", expected="a table of texts", found=f"{path}: {error}"
-        ) from error
+    table = _read_table(path)
     if "text" not in table:
         raise OptionsError(
             "calibration",
             expected="a column named text",
             found=f"{path} with {', '.join(map(str, table.columns))}",
         )
-    kept = table["text"].notna() & (table["text"].astype(str).str.strip() != "")
-    table = table[kept]
+    table = table.fillna({"text": ""})
+    table = table[[bool(str(each).strip()) for each in table["text"]]]
     if table.empty:
         raise OptionsError("calibration", expected="texts", found=f"none in {path}")
     if len(table) > MOST_TEXTS:
         table = table.sample(MOST_TEXTS, random_state=0)
     classes = None
     if "label" in table:
-        unknown = sorted(set(table["label"].astype(str)) - set(labels))
+        named = [str(each) for each in table["label"]]
+        unknown = sorted(set(named) - set(labels))
         if unknown:
             raise OptionsError(
                 "calibration",
                 expected=f"labels among {', '.join(labels)}",
                 found=f"{', '.join(unknown[:5])} in {path}",
             )
-        known = pd.Categorical(table["label"].astype(str), categories=list(labels))
-        classes = known.codes.astype(np.intp)
-    texts = tuple(table["text"].astype(str))
+        classes = np.array([list(labels).index(name) for name in named], np.intp)
+    texts = tuple(str(each) for each in table["text"])
     return EvaluationTexts(texts, classes, str(path), sha256(path))
 
 
@@ -122,8 +121,9 @@ def measure(
     logits: Float32Array, reference: Float32Array, classes: npt.NDArray[np.intp] | None
 ) -> Errors:
     """Compare logits, both (texts, classes), with the reference's."""
-    found, expected = probabilities(logits), probabilities(reference)
-    moved = np.abs(_score(found) - _score(expected))
+    with np.errstate(invalid="ignore"):  # an overflow shows in the figures
+        found, expected = probabilities(logits), probabilities(reference)
+        moved = np.abs(_score(found) - _score(expected))
     right = None if classes is None else found.argmax(-1) == classes
     return Errors(
         max_logit_error=float(np.abs(logits - reference).max()),
@@ -156,21 +156,31 @@ def calibration_error(predicted: Float32Array, right: npt.NDArray[np.bool_]) -> 
     return float(np.sum(gaps))
 
 
-def _read_table(path: Path):  # type: ignore[no-untyped-def]  # pandas is imported late
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a file by the ending of its name, that of a compression left out."""
     import pandas as pd
 
-    suffixes = [
-        each for each in path.suffixes if each not in (".gz", ".zst", ".zip", ".xz")
-    ]
-    match suffixes[-1:]:
-        case [".txt"]:
-            return pd.DataFrame({"text": path.read_text(encoding="utf-8").splitlines()})
-        case [".parquet"]:
-            return pd.read_parquet(path)
-        case [".jsonl" | ".json"]:
-            return pd.read_json(path, lines=True)
-        case _:
-            return pd.read_csv(path)
+    endings = [each for each in path.suffixes if each not in _COMPRESSED]
+    try:
+        match endings[-1:]:
+            case [".txt"]:
+                lines = path.read_text(encoding="utf-8").splitlines()
+                return pd.DataFrame({"text": lines})
+            case [".csv"]:  # "NA" and "12" are texts, a missing label is none
+                return pd.read_csv(path, dtype=str, keep_default_na=False)
+            case [".jsonl"]:
+                return pd.read_json(path, lines=True, dtype=False)
+            case [".parquet"]:
+                return pd.read_parquet(path)
+    except (OSError, ValueError, ImportError) as error:
+        raise OptionsError(
+            "calibration", expected="a table of texts", found=f"{path}: {error}"
+        ) from error
+    raise OptionsError(
+        "calibration",
+        expected="a file that ends in .csv, .jsonl, .parquet or .txt",
+        found=str(path),
+    )
 
 
 def probabilities(logits: Float32Array) -> Float32Array:

@@ -11,13 +11,16 @@ from typing import Any, Final
 import numpy as np
 
 from megatick_export.evaluation import EvaluationTexts, probabilities
+from megatick_export.headlines import headlines
 from megatick_export.options import ExportOptions
 from megatick_export.parity import Comparison, openvino_engine, prove, run_in_batches
+from megatick_export.precision.budgets import Budgets
 from megatick_export.precision.candidates import Workbench
 from megatick_export.precision.layers import (
     layer_errors,
     onnxruntime_streams,
     openvino_streams,
+    reference_streams,
 )
 from megatick_export.precision.trials import Choice, choose
 from megatick_export.subject import Subject
@@ -32,7 +35,7 @@ class Probe:
     """What a server of this repository must answer, within its precision.
 
     Attributes:
-        texts: what to ask.
+        texts: what to ask; invented.
         probabilities: the float32 reference's answers, a row of classes a text.
         tolerance: largest absolute difference of a probability that the chosen precision
             was measured to cause on these texts, doubled, for other batches and machines.
@@ -129,40 +132,45 @@ def prove_and_choose(
         fp8_attention=options.fp8_attention,
         trained_inputs=subject.checkpoint.trained_inputs() if fp8 else {},
         max_batch_tokens=options.max_batch_tokens,
-        flip_budget=options.flip_budget,
-        score_budget=options.score_budget,
+        budgets=Budgets(options.flip_budget, options.score_budget),
     )
     choice = choose(bench, options.candidates(), progress=progress)
     progress("comparing layer by layer")
-    moved = np.abs(
-        probabilities(choice.logits[:PROBED_TEXTS])
-        - probabilities(reference[:PROBED_TEXTS])
-    )
     return Evidence(
         parity=parity,
         texts=subject.texts,
         choice=choice,
         layer_errors=_layer_errors(bench, choice),
-        probe=Probe(
-            texts=subject.texts.texts[:PROBED_TEXTS],
-            probabilities=tuple(
-                map(tuple, probabilities(reference[:PROBED_TEXTS]).tolist())
-            ),
-            tolerance=max(2 * float(moved.max()), 1e-4),
-        ),
+        probe=_probe(subject, bench, choice),
+    )
+
+
+def _probe(subject: Subject, bench: Workbench, choice: Choice) -> Probe:
+    """Record answers to invented headlines; a user's own texts stay where they are."""
+    texts = headlines(PROBED_TEXTS)
+    rows = subject.rows(texts)
+    expected, found = (
+        probabilities(run_in_batches(run, rows, max_batch_tokens=bench.max_batch_tokens))
+        for run in (openvino_engine(bench.graph_fp32), choice.engine)
+    )
+    moved = float(np.abs(found - expected).max())
+    return Probe(
+        texts=tuple(texts),
+        probabilities=tuple(map(tuple, expected.tolist())),
+        tolerance=max(2 * moved, 1e-4),
     )
 
 
 def _layer_errors(bench: Workbench, choice: Choice) -> tuple[float, ...] | None:
-    """Compare the chosen graph with the float32 one, layer by layer, where it runs here."""
-    layers = bench.classifier.network.architecture.num_layers
+    """Compare the chosen graph with the reference, layer by layer, where it runs here."""
+    network = bench.classifier.network
+    layers = network.architecture.num_layers
     rows = bench.rows[:_WATCHED_TEXTS]
     if bench.target == "cpu":
         found = openvino_streams(choice.graph, layers, rows, precision=choice.precision)
-        wide = openvino_streams(bench.graph_fp32, layers, rows, precision="fp32")
-    elif choice.precision == "bf16":
+    elif choice.precision == "bf16":  # no CPU runtime here has kernels for a BF16 graph
         return None
     else:
         found = onnxruntime_streams(choice.graph, layers, rows)
-        wide = onnxruntime_streams(bench.graph_fp32, layers, rows)
-    return layer_errors(found, wide)
+    prefix = bench.classifier.prefix_ids
+    return layer_errors(found, reference_streams(network, rows, prefix_ids=prefix))

@@ -10,7 +10,7 @@ computed to 5e-5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -179,6 +179,20 @@ class Network(nn.Module):
         Returns:
             ``[B, T, hidden]``; at padding, finite and without meaning.
         """
+        *_, last = self.hidden_states(input_ids, attention_mask, tokentype_ids)
+        return self.final_norm(last)
+
+    def hidden_states(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        tokentype_ids: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """Give the residual stream after each layer in turn; arguments are ``encode``'s.
+
+        Yields:
+            ``[B, T, hidden]``.
+        """
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         if self.architecture.causal:
             if attention_mask is not None:
@@ -196,7 +210,7 @@ class Network(nn.Module):
         for layer in self.layers:
             query, key, value = layer.project(hidden, rotation)
             hidden = layer.finish(hidden, layer.attend(query, key, value, mask))
-        return self.final_norm(hidden)
+            yield hidden
 
     def forward(
         self,

@@ -78,7 +78,7 @@ class Receipt:
         score_budget: mean change of the score that it may cause.
         trials: every precision that was tried, the rejected as well.
         layer_errors: relative error of the residual stream after each layer, of the
-            chosen precision against the float32 graph; None where nothing here runs it.
+            chosen graph against the reference network; None where nothing here runs it.
         files: SHA-256 of each file of the repository, by path relative to it; this one,
             its page and the digest's own are left out.
         versions: of what made it.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import megatick_export
-from megatick_contract.models import PRICE_FORECAST
+from megatick_contract.models import EMBEDDING_MODEL, PRICE_FORECAST
 from megatick_contract.repository import (
     DIGEST_FILE,
     FORECASTER_FILE,
@@ -131,10 +131,11 @@ def _write_models(
     folder: Path, subject: Subject, evidence: Evidence, options: ExportOptions
 ) -> dict[str, Any]:
     """Write the models that Triton loads; returns what is to be told of the forecaster."""
+    absent = () if options.embedding else (EMBEDDING_MODEL.name,)
     shutil.copytree(
         templates(),
         folder,
-        ignore=shutil.ignore_patterns("__pycache__", ".gitkeep"),
+        ignore=shutil.ignore_patterns("__pycache__", ".gitkeep", *absent),
         dirs_exist_ok=True,
     )
     forecaster = _version(folder, PRICE_FORECAST.name) / FORECASTER_FILE

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from megatick_export.checkpoint import Checkpoint
-from megatick_export.errors import HeadError
 from megatick_export.evaluation import EvaluationTexts, evaluation_texts
 from megatick_export.hashes import sha256
 from megatick_export.heads import Classifier, classification, zero_shot
@@ -88,11 +87,7 @@ def prepare(checkpoint: Checkpoint, options: ExportOptions) -> Subject:
             template=options.prompt,
             verbalizers=options.verbalizers,
             labels=options.labels,
+            max_tokens=window,
         )
-    prefix = len(classifier.prefix_ids)
-    if prefix + tokenizer.num_special_tokens_to_add(is_pair=False) >= window:
-        raise HeadError(
-            checkpoint.path,
-            f"--prompt: fills the model's window of {window} tokens, so that no text fits",
-        )
-    return Subject(checkpoint, classifier, tokenizer, source, window - prefix, texts)
+    longest = window - len(classifier.prefix_ids)
+    return Subject(checkpoint, classifier, tokenizer, source, longest, texts)

@@ -13,6 +13,7 @@ Source: megatron/core/transformer, whose names the modules carry.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
@@ -27,6 +28,23 @@ _MASKED = -10000.0
 precision here, yet it fits into FP16 and keeps a row with nothing to attend finite."""
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """What attention's arguments pass through, each right before its product.
+
+    Attributes:
+        query: of ``[B, heads, T, channels]``, times channels^-1/4.
+        key: of ``[B, heads, channels, S]``, times channels^-1/4.
+        value: of ``[B, heads, S, channels]``.
+        weights: of ``[B, heads, T, S]``, the softmax's outputs, in [0, 1].
+    """
+
+    query: Callable[[Tensor], Tensor]
+    key: Callable[[Tensor], Tensor]
+    value: Callable[[Tensor], Tensor]
+    weights: Callable[[Tensor], Tensor]
+
+
 def attention(
     query: Tensor,
     key: Tensor,
@@ -34,7 +52,7 @@ def attention(
     mask: Tensor,
     *,
     wide_softmax: bool = False,
-    rounding: Callable[[Tensor], Tensor] | None = None,
+    rounding: Rounding | None = None,
 ) -> Tensor:
     """Attend within rows: softmax(q k / sqrt(channels)) v.
 
@@ -45,7 +63,7 @@ def attention(
         mask: bool, broadcastable to ``[B, heads, T, S]``; True where a query (third
             axis) may look at a key (fourth).
         wide_softmax: compute the softmax in float32 whatever the products are in.
-        rounding: what the weights (the softmax's outputs, in [0, 1]) pass through.
+        rounding: what the two products' arguments pass through.
 
     Returns:
         ``[B, T, heads * channels]``.
@@ -59,11 +77,17 @@ def attention(
     if wide_softmax or rounding is not None or query.dtype != torch.float32:
         # Half of the scale to each side, so that no product overflows FP16.
         scale: float = query.shape[-1] ** -0.25
-        scores = (query * scale) @ (key * scale).transpose(-2, -1)
+        query, key = query * scale, (key * scale).transpose(-2, -1)
+        if rounding is not None:
+            query, key = rounding.query(query), rounding.key(key)
+            value = rounding.value(value)
+        scores = query @ key
         if wide_softmax:
             scores = scores.float()
         weights = (scores + bias.to(scores.dtype)).softmax(-1).to(value.dtype)
-        attended: Tensor = (weights if rounding is None else rounding(weights)) @ value
+        if rounding is not None:
+            weights = rounding.weights(weights)
+        attended: Tensor = weights @ value
     else:
         attended = F.scaled_dot_product_attention(
             query, key, value, attn_mask=bias.to(query.dtype)

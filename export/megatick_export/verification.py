@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from megatick_contract.models import PRICE_FORECAST
 from megatick_contract.repository import (
     DIGEST_FILE,
     ENGINE_RECORD_FILE,
@@ -22,16 +23,25 @@ from megatick_contract.repository import (
     RECEIPT_PAGE,
     TOKENIZER_FILE,
 )
+from megatick_contract.steps import LANGUAGE_MODEL, SENTIMENT_SCORES
 from megatick_export.errors import RepositoryError
 from megatick_export.evaluation import probabilities
 from megatick_export.evidence import Probe
 from megatick_export.hashes import model_digest, sha256
 from megatick_export.parity import onnxruntime_engine
 
-_NOT_LISTED: Final = frozenset(
-    {RECEIPT_FILE, RECEIPT_PAGE, DIGEST_FILE, PLAN_FILE, ENGINE_RECORD_FILE}
+MODEL_DIGEST: Final = "model digest"
+"""The receipt's own, among the things that may have changed."""
+
+_DIGEST_FILES: Final = frozenset(
+    f"{step.name}/1/{DIGEST_FILE}" for step in (SENTIMENT_SCORES, PRICE_FORECAST)
 )
-"""What a receipt does not hash: itself, what comes of it, and what is built later."""
+_ENGINE_FILES: Final = frozenset(
+    {
+        f"{LANGUAGE_MODEL.name}/1/{PLAN_FILE}",
+        f"{LANGUAGE_MODEL.name}/{ENGINE_RECORD_FILE}",
+    }
+)
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -64,9 +74,10 @@ class Drift:
     """One difference from what was exported.
 
     Attributes:
-        what: a file by its path, or ``model digest``.
+        what: a file by its path, or ``MODEL_DIGEST``.
         problem: what became of it.
-        expected: the receipt's SHA-256; None for what it does not list.
+        expected: the receipt's SHA-256, or that of all that it lists; None for what it
+            does not list.
         found: the SHA-256 now; None for what is gone.
     """
 
@@ -108,6 +119,10 @@ def read_exported(path: Path) -> Exported:
     """
     receipt, probe = (_json(path / name) for name in (RECEIPT_FILE, PROBE_FILE))
     try:
+        answers = tuple(tuple(map(float, row)) for row in probe["probabilities"])
+        texts = tuple(map(str, probe["texts"]))
+        if len(texts) != len(answers):
+            raise ValueError(f"{len(texts)} texts and {len(answers)} answers")
         return Exported(
             path=path,
             files=dict(receipt["files"]),
@@ -115,11 +130,7 @@ def read_exported(path: Path) -> Exported:
             target=str(receipt["target"]),
             precision=str(receipt["precision"]),
             max_tokens=int(receipt["max_tokens"]),
-            probe=Probe(
-                texts=tuple(probe["texts"]),
-                probabilities=tuple(map(tuple, probe["probabilities"])),
-                tolerance=float(probe["tolerance"]),
-            ),
+            probe=Probe(texts, answers, float(probe["tolerance"])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RepositoryError(
@@ -130,15 +141,22 @@ def read_exported(path: Path) -> Exported:
 
 
 def changed_files(exported: Exported) -> tuple[Drift, ...]:
-    """Hash every file again, and compare with the receipt; in order of path."""
+    """Hash every file again, and compare with the receipt.
+
+    Python's ``__pycache__``, which a server leaves, is not looked at; nor is the page,
+    which nothing reads but people.
+
+    Returns:
+        Files in order of path, then digests.
+    """
     root = exported.path
     there = {
         file.relative_to(root).as_posix(): file
         for file in root.rglob("*")
-        if file.is_file()
-        and file.name not in _NOT_LISTED
-        and "__pycache__" not in file.parts
+        if file.is_file() and "__pycache__" not in file.relative_to(root).parts
     }
+    for name in _not_hashed(exported):
+        there.pop(name, None)
     drifts = []
     for name in sorted(there.keys() | exported.files.keys()):
         expected = exported.files.get(name)
@@ -188,17 +206,33 @@ def ask_graph(exported: Exported) -> Answers:
     return compare_answers("onnxruntime", probabilities(logits), exported)
 
 
+def _not_hashed(exported: Exported) -> frozenset[str]:
+    """What a receipt does not list: itself, what comes of it, and what is built later."""
+    names = frozenset({RECEIPT_FILE, RECEIPT_PAGE})
+    match exported.target:
+        case "cpu":
+            return names | _DIGEST_FILES
+        case "tensorrt":
+            return names | _DIGEST_FILES | _ENGINE_FILES
+        case _:
+            return names
+
+
 def _digests(exported: Exported) -> list[Drift]:
     """Hold the digest, and the copies that replies carry, against the listed files."""
     expected = model_digest(exported.files)
-    found = {"model digest": exported.model_digest}
-    for file in sorted(exported.path.rglob(DIGEST_FILE)):
-        found[file.relative_to(exported.path).as_posix()] = file.read_text().strip()
-    return [
-        Drift(what, "changed", expected, digest)
-        for what, digest in found.items()
-        if digest != expected
-    ]
+    drifts = []
+    if exported.model_digest != expected:
+        drifts.append(Drift(MODEL_DIGEST, "changed", expected, exported.model_digest))
+    for name in sorted(_DIGEST_FILES & _not_hashed(exported)):
+        try:
+            found = (exported.path / name).read_text("utf-8").strip()
+        except FileNotFoundError:
+            drifts.append(Drift(name, "missing", expected, None))
+            continue
+        if found != expected:
+            drifts.append(Drift(name, "changed", expected, found))
+    return drifts
 
 
 def _json(path: Path) -> dict[str, Any]:

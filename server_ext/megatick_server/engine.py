@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -13,6 +13,7 @@ import openvino as ov
 from megatick_contract.packing import packed_feed, plan_batches
 from megatick_server.errors import ArtefactError
 
+Float32Array = npt.NDArray[np.float32]
 Precision = Literal["fp32", "bf16", "int8"]
 
 _OPENVINO_OPTIONS: Final[dict[Precision, dict[str, str]]] = {
@@ -70,7 +71,12 @@ class PackedEngine:
         self._request = self._compiled.create_infer_request()
         self._max_batch_tokens = max_batch_tokens
 
-    def logits(self, rows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Names of what the graph gives: ``logits``, and ``embedding`` where exported."""
+        return frozenset(name for port in self._compiled.outputs for name in port.names)
+
+    def logits(self, rows: Sequence[npt.NDArray[np.int32]]) -> Float32Array:
         """Run rows of tokens, each of any length ≥ 1.
 
         Args:
@@ -79,15 +85,31 @@ class PackedEngine:
         Returns:
             float32, shape (len(rows), classes), in the rows' order.
         """
+        return self.run(rows, {"logits"})["logits"]
+
+    def run(
+        self, rows: Sequence[npt.NDArray[np.int32]], wanted: Collection[str]
+    ) -> dict[str, Float32Array]:
+        """Run rows of tokens, and copy out what is wanted of the graph's outputs.
+
+        Args:
+            rows: int32, each of shape (tokens,), tokens ≥ 1.
+            wanted: names among ``outputs``.
+
+        Returns:
+            Of each, float32, shape (len(rows), classes) or (len(rows), hidden), in the
+            rows' order.
+        """
         lengths = [len(row) for row in rows]
         batches = plan_batches(lengths, max_batch_tokens=self._max_batch_tokens)
-        parts = [self._run([rows[row] for row in batch]) for batch in batches]
-        together = np.concatenate(parts)
-        result = np.empty_like(together)
-        result[np.concatenate(batches)] = together
-        return result
-
-    def _run(self, rows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
-        outputs = self._request.infer(packed_feed(rows))
-        logits: npt.NDArray[np.float32] = outputs["logits"].copy()
-        return logits
+        results: dict[str, Float32Array] = {}
+        for batch in batches:
+            feed = packed_feed([rows[row] for row in batch])
+            # Shared: they are views of OpenVINO's memory, until the next run.
+            answer = self._request.infer(feed, share_outputs=True)
+            for name in wanted:
+                part = answer[name]
+                whole = (len(rows), *part.shape[1:])
+                result = results.setdefault(name, np.empty(whole, np.float32))
+                result[batch] = part
+        return results

@@ -3,7 +3,7 @@
 ServerError
 ├── ArtefactError    a file that a step loads is absent, corrupt or not for this machine
 ├── RequestRefused   a request's values are not fit to compute; it fails alone
-├── OutputUnavailable  a request asks for an output without the inputs that it needs
+├── OutputUnavailable  a request asks for an output that it, or this repository, rules out
 └── LaunchError      ``tritonserver`` cannot be started, or ended on its own
     ├── OptionsError          an option has a value that the server cannot take
     ├── InstallationError     this machine or environment cannot run the server
@@ -37,12 +37,17 @@ class ArtefactError(ServerError):
 
 
 class OutputUnavailable(ServerError):
-    """A request asks for an output, and leaves out the optional inputs that it needs."""
+    """A request asks for an output that its inputs, or this repository, do not allow."""
 
     def __init__(self, outputs: Sequence[str], *, absent_inputs: Sequence[str]) -> None:
+        cause = (
+            f"cannot be computed without the optional input {', '.join(absent_inputs)}: "
+            "send it, or"
+            if absent_inputs
+            else "is not given by the model as it was exported:"
+        )
         super().__init__(
-            f"output {', '.join(outputs)} cannot be computed without the optional input "
-            f"{', '.join(absent_inputs)}: send it, or name only the outputs that you want"
+            f"output {', '.join(outputs)} {cause} name only the outputs that you want"
         )
         self.outputs = tuple(outputs)
 

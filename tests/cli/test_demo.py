@@ -49,7 +49,7 @@ def test_the_demo_answers_and_leaves_no_server(tmp_path: Path) -> None:
     scratch.mkdir()  # the server's processes run from a private folder in here
 
     done = subprocess.run(
-        [str(MEGATICK), "demo", "--out", str(out)],
+        [str(MEGATICK), "demo", "--out", str(out), "--precision", "fp32"],
         capture_output=True,
         env={**os.environ, "TMPDIR": str(scratch)},
         text=True,

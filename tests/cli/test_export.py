@@ -54,7 +54,7 @@ def test_export_writes_the_repository_and_prints_its_evidence(
     [
         pytest.param([], 1, "nowhere", id="no-checkpoint"),
         pytest.param(
-            ["--labels", "up,down,flat"], 2, "expected negative, neutral", id="labels"
+            ["--labels", "up,down,flat"], 2, "each of negative, neutral", id="labels"
         ),
         pytest.param(["--precision", "fp7"], 2, "'fp7' is not one of", id="precision"),
         pytest.param(

@@ -48,7 +48,7 @@ def lay_out(repository: Path, models: tuple[str, ...]) -> None:
 
 @pytest.fixture(scope="session")
 def address(start_triton: StartTriton) -> str:
-    """Where all three stand-in models are served."""
+    """Where every stand-in model is served."""
     return start_triton().endpoints.grpc
 
 

@@ -198,6 +198,7 @@ def test_health(client: Client) -> None:
         ModelStatus("sentiment", ready=True, versions=("1",)),
         ModelStatus("price_forecast", ready=True, versions=("1",)),
         ModelStatus("market_view", ready=True, versions=("1",)),
+        ModelStatus("embedding", ready=True, versions=("1",)),
     )
 
 
@@ -210,6 +211,7 @@ def test_a_model_that_is_not_there(address_of_sentiment: str) -> None:
             ModelStatus("sentiment", ready=True, versions=("1",)),
             ModelStatus("price_forecast", ready=False, versions=()),
             ModelStatus("market_view", ready=False, versions=()),
+            ModelStatus("embedding", ready=False, versions=()),
         )
 
 

@@ -15,7 +15,7 @@ from served import Served
 from tiny import WINDOW
 
 from megatick_client import BadRequest, Client, Sentiment, Sentiments, SentimentState
-from megatick_contract import MARKET_VIEW, PUBLIC_MODELS
+from megatick_contract import MARKET_VIEW, PUBLIC_MODELS, Model
 from megatick_contract.tensors import NUMPY_DTYPES
 
 pytestmark = pytest.mark.triton
@@ -201,6 +201,57 @@ def test_raw_tritonclient_gets_every_output_of_the_contract(served: Served) -> N
     stages = reply.as_numpy("STAGE_US")
     assert stages.shape == (2, 4)
     assert (stages > 0).all()
+
+
+@pytest.mark.parametrize("model", ["sentiment", "market_view"])
+def test_a_client_that_asks_for_classes_gets_their_names(
+    served: Served, model: str
+) -> None:
+    text = infer_input("TEXT", np.array([[b"up"], [b"all is well"]], object), "BYTES")
+    window = [
+        infer_input("PRICES", np.full((2, 64), 9, np.float32), "FP32"),
+        infer_input("SENTIMENT_STATE", np.zeros((2, 4), np.float32), "FP32"),
+        infer_input("ELAPSED_S", np.zeros((2, 1), np.float32), "FP32"),
+    ]
+    likeliest = triton.InferRequestedOutput("PROBABILITIES", class_count=1)
+    with triton.InferenceServerClient(served.server.endpoints.grpc) as raw:
+        inputs = [text, *window] if model == "market_view" else [text]
+        found = raw.infer(model, inputs, outputs=[likeliest]).as_numpy("PROBABILITIES")
+
+    assert found.shape == (2, 1)
+    for sent, (cell,) in zip(("up", "all is well"), found, strict=True):
+        row = served.probabilities(sent)
+        probability, number, name = cell.decode().split(":")
+        assert float(probability) == pytest.approx(row.max(), abs=TOLERANCE)
+        assert int(number) == row.argmax()
+        assert name == ("negative", "neutral", "positive")[row.argmax()]
+
+
+@pytest.mark.parametrize(
+    ("model", "output"),
+    [(model, tensor.name) for model in PUBLIC_MODELS for tensor in model.outputs],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_any_output_can_be_asked_for_alone(
+    served: Served, model: Model, output: str
+) -> None:
+    everything = {
+        "TEXT": infer_input("TEXT", np.array([[b"up"]], object), "BYTES"),
+        "PRICES": infer_input("PRICES", np.full((1, 64), 9, np.float32), "FP32"),
+        "SENTIMENT_STATE": infer_input(
+            "SENTIMENT_STATE", np.zeros((1, 4), np.float32), "FP32"
+        ),
+        "ELAPSED_S": infer_input("ELAPSED_S", np.zeros((1, 1), np.float32), "FP32"),
+    }
+    with triton.InferenceServerClient(served.server.endpoints.grpc) as raw:
+        reply = raw.infer(
+            model.name,
+            [everything[tensor.name] for tensor in model.inputs],
+            outputs=[triton.InferRequestedOutput(output)],
+        )
+
+    assert [each.name for each in reply.get_response().outputs] == [output]
+    assert len(reply.as_numpy(output)) == 1
 
 
 def test_a_private_step_called_in_part_harms_no_other_call(

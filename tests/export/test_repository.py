@@ -93,6 +93,19 @@ def test_the_receipt_hashes_every_file_and_holds_the_evidence(
         assert digest.strip() == receipt["model_digest"]
 
 
+def test_only_what_every_repository_has_is_written_unless_more_is_asked_for(
+    repository: Path,
+) -> None:
+    assert {path.name for path in repository.iterdir() if path.is_dir()} == {
+        "language_model",
+        "market_view",
+        "preprocess",
+        "price_forecast",
+        "sentiment",
+        "sentiment_scores",
+    }
+
+
 def test_the_digest_follows_what_is_served(
     repository: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -181,6 +194,11 @@ def test_a_head_that_does_not_fit_is_refused(
             {"forecaster": Path("nope.json")},
             "forecaster: expected a forecaster's",
             id="file",
+        ),
+        pytest.param(
+            {"target": "tensorrt", "embedding": True},
+            "embedding: expected target cpu or onnx with it",
+            id="embedding",
         ),
     ],
 )

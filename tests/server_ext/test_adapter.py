@@ -139,6 +139,23 @@ def test_an_output_that_needs_an_absent_input_is_refused_alone() -> None:
     assert second.tensors["HALF"].tolist() == [[2.0]]
 
 
+def test_an_output_that_the_model_does_not_give_is_refused_alone() -> None:
+    class NoBoth(Halve):
+        def __call__(self, requests: Sequence[StepRequest]) -> list[Any]:
+            return [{"HALF": each.inputs["X"] / 2} for each in requests]
+
+    whole = request(2.0, wanted=["HALF", "BOTH"])
+    whole.tensors["Y"] = np.array([[4.0]], np.float32)
+    first, second = execute(NoBoth(), [whole, request(4.0)], PB_UTILS)
+
+    assert first.error.code == "INVALID_ARG"
+    assert str(first.error) == (
+        "output BOTH is not given by the model as it was exported: name only the outputs "
+        "that you want"
+    )
+    assert second.tensors["HALF"].tolist() == [[2.0]]
+
+
 def test_a_request_that_cannot_be_read_fails_alone() -> None:
     first, second = execute(
         Halve(), [request(2.0, custom={"broken": True}), request(4.0)], PB_UTILS

@@ -7,18 +7,20 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from rich.console import Console
 from rich.status import Status
 
-from megatick_cli.export import PRECISION_HELP, PrecisionChoice, parity_line
+from megatick_cli.export import PRECISION_HELP, parity_line, trial_lines
 from megatick_contract.repository import RECEIPT_FILE
 
 if TYPE_CHECKING:
     from megatick_cli.demo.report import Answer
     from megatick_cli.demo.sample import Sample
+
+PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
 
 _MARK: Final = ".megatick-demo"
 _MIN_WIDTH: Final = 100
@@ -66,7 +68,7 @@ def demo(
 
     with clock.stage("Megatron-core checkpoint of SmolLM2-135M"):
         write_default_checkpoint(checkpoint)
-    with clock.stage("packed ONNX graph, proven to be the same model") as stage:
+    with clock.stage("packed ONNX graph, proven, in a precision that keeps it") as stage:
         receipt = export_repository(
             checkpoint,
             repository,
@@ -74,6 +76,8 @@ def demo(
             progress=stage.detail,
         )
         stage.note(parity_line(receipt))
+        for line in trial_lines(receipt):
+            stage.note(line)
     server = TritonServer(repository, serving)
     try:
         with clock.stage(

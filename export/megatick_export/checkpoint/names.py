@@ -63,13 +63,22 @@ def is_weight(name: str) -> bool:
     return _IGNORED.fullmatch(name) is None
 
 
+def is_legacy(name: str) -> bool:
+    """Tell a name given by Megatron's models of before its core.
+
+    >>> is_legacy("module.language_model.embedding.word_embeddings.weight")
+    True
+    """
+    return _without_wrappers(name).startswith("language_model.")
+
+
 def canonical_name(name: str) -> str:
     """Translate a stored tensor's name; an unknown one comes back as it is.
 
     >>> canonical_name("language_model.encoder.layers.3.post_attention_norm.weight")
     'decoder.layers.3.pre_mlp_layernorm.weight'
     """
-    name = re.sub(r"^(module\.|model\.)+", "", name)
+    name = _without_wrappers(name)
     for pattern, replacement in _STARTS:
         name, count = re.subn("^" + pattern, replacement, name)
         if count:
@@ -78,6 +87,11 @@ def canonical_name(name: str) -> str:
         for pattern, replacement in _PARTS:
             name = re.sub(pattern, replacement, name)
     return name
+
+
+def _without_wrappers(name: str) -> str:
+    """Take off what data parallelism and mixed precision put before a model's names."""
+    return re.sub(r"^(module\.|model\.)+", "", name)
 
 
 def torch_dist_name(name: str, *, encoder: bool) -> str:

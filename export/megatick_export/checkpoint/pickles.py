@@ -22,7 +22,7 @@ import re
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -54,7 +54,7 @@ _INERT: Final = re.compile(
     r"|signal\.Signals|pathlib\.\w*Path|_io\.BytesIO|builtins\.getattr"
 )
 # What .metadata really needs to be what it is; the rest of it may be inert.
-_PLAIN: Final[dict[str, type]] = {
+_PLAIN: Final[dict[str, Any]] = {
     "torch.Size": tuple,
     "collections.OrderedDict": OrderedDict,
 }
@@ -216,25 +216,16 @@ def load_inert(path: Path) -> Any:
         HostileCheckpoint: it names something outside the allow-list.
         CheckpointError: missing, truncated or damaged.
     """
-
-    class Unpickler(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            full = _qualified(module, name)
-            return _PLAIN.get(full) or _stub(path, full)
-
     try:
-        with path.open("rb") as stream:
-            return Unpickler(stream).load()
-    except HostileCheckpoint:
-        raise
-    # Unpickling damaged bytes may raise anything at all, says the pickle module.
-    except Exception as error:
+        payload = path.read_bytes()
+    except OSError as error:
         raise CheckpointError(
             path,
             expected="a complete pickle",
             found=f"{type(error).__name__}: {error}",
             hint=_DAMAGED,
         ) from error
+    return _load_plain(path, payload, _PLAIN)
 
 
 def load_tensor_pickle(path: Path, payload: bytes) -> Any:
@@ -248,16 +239,21 @@ def load_tensor_pickle(path: Path, payload: bytes) -> Any:
         HostileCheckpoint: it names something outside the allow-list.
         CheckpointError: truncated or damaged.
     """
+    tensors = {
+        # A storage inside is one more torch.save, which only the safe loader reads.
+        "torch.storage._load_from_bytes": lambda inner: load_torch_file(path, inner).value,
+        "torch._utils._rebuild_tensor_v2": torch._utils._rebuild_tensor_v2,
+    }
+    return _load_plain(path, payload, _PLAIN | tensors)
+
+
+def _load_plain(path: Path, payload: bytes, known: Mapping[str, Any]) -> Any:
+    """Unpickle with these names alone; others are inert, or hostile."""
 
     class Unpickler(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
             full = _qualified(module, name)
-            if full == "torch.storage._load_from_bytes":
-                # A storage inside is one more torch.save, which only the safe loader reads.
-                return lambda inner: load_torch_file(path, inner).value
-            if full == "torch._utils._rebuild_tensor_v2":
-                return torch._utils._rebuild_tensor_v2
-            return _PLAIN.get(full) or _stub(path, full)
+            return known.get(full) or _stub(path, full)
 
     try:
         return Unpickler(io.BytesIO(payload)).load()

@@ -18,7 +18,7 @@ from megatick_export.checkpoint.deferred import Deferred, TorchFile
 from megatick_export.checkpoint.extra_state import largest_input_of
 from megatick_export.checkpoint.fields import Fields, listed, shown
 from megatick_export.checkpoint.merge import grouped_qkv, join_ranks, join_stages
-from megatick_export.checkpoint.names import canonical_name, is_weight
+from megatick_export.checkpoint.names import canonical_name, is_legacy, is_weight
 from megatick_export.checkpoint.pickles import load_torch_file
 from megatick_export.checkpoint.stored import Stored, args_in
 from megatick_export.errors import CheckpointError, UnsupportedArchitecture
@@ -63,7 +63,7 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
     fields = Fields(args or {}, first_file)
     tensor_ranks, stages = _check_complete(place, files, fields)
     chunks = _chunk_keys(first, first_file)
-    legacy = "language_model" in first[chunks[0]]
+    legacy = any(is_legacy(name) for name, _ in _flat(first[chunks[0]], first_file))
     saved = Fields(first, first_file)
     given = fields.number("checkpoint_version", 0.0)
     # Only models of before Megatron's core ever had another order of QKV.
@@ -83,7 +83,8 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
         layout="torch",
         args=args,
         args_saved=first.get("args") is not None,
-        iteration=saved.count("iteration", 0, least=0),
+        # total_iters was its name in 2019.
+        iteration=saved.count(saved.either("iteration", "total_iters"), 0, least=0),
         weights=join_stages(stage(c, number) for c in chunks for number in stages),
         files=tuple(sorted(files.values())),
         tensor_parallel=tensor_ranks,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -50,7 +51,6 @@ class Classifier:
     network: Network
     labels: tuple[str, ...]
     prompt: Prompt | None = None
-    _prefix: list[Prefix] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def prefix_ids(self) -> tuple[int, ...]:
@@ -64,10 +64,15 @@ class Classifier:
 
         The prefix's keys and values are always the float32 network's.
         """
-        if self.prefix_ids and not self._prefix:
-            self._prefix.append(keys_and_values(self.network, self.prefix_ids))
-        prefix = self._prefix[0] if self._prefix else ()
-        return PackedClassifier(network or self.network, prefix=prefix, embedding=embedding)
+        return PackedClassifier(
+            network or self.network, prefix=self._prefix, embedding=embedding
+        )
+
+    @cached_property
+    def _prefix(self) -> Prefix:
+        """Keys and values of the prompt's beginning; empty for none."""
+        ids = self.prefix_ids
+        return keys_and_values(self.network, ids) if ids else ()
 
 
 def keys_and_values(network: Network, ids: Sequence[int]) -> Prefix:

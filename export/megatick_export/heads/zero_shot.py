@@ -7,13 +7,13 @@ the export sees a head like any other.  Language models lean towards some words 
 the text; the lean is measured on texts without content and taken off the logits.
 
 Source of the calibration: Zhao, Wallace, Feng, Klein and Singh, Calibrate Before Use,
-ICML 2021: probabilities are divided by those of the content-free inputs "N/A", "[MASK]"
-and the empty string, which is to subtract their logarithms from the logits.
+ICML 2021, section 5: the probabilities, renormalised over the classes, are divided by
+their average over the content-free inputs "N/A", "[MASK]" and the empty string, which is
+to subtract its logarithm from the logits.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +40,7 @@ def zero_shot(
     template: str,
     verbalizers: Sequence[str],
     labels: Sequence[str],
+    max_tokens: int,
 ) -> tuple[Classifier, Tokenizer]:
     """Make a classifier of a causal language model.
 
@@ -49,6 +50,7 @@ def zero_shot(
         template: the prompt, with ``{text}`` once.
         verbalizers: the word that means each label; each a single token after the prompt.
         labels: the classes, in the served order.
+        max_tokens: longest row of the model, the prompt included.
 
     Returns:
         The classifier, and a tokenizer that ends every text as the prompt does.  What
@@ -56,7 +58,8 @@ def zero_shot(
 
     Raises:
         HeadError: the model is not causal, the template has no single ``{text}``, a
-            verbalizer is not one token, or the prompt's tokens depend on the text.
+            verbalizer is not one token, the prompt's tokens depend on the text, or they
+            leave no room for one.
     """
     path = checkpoint.path
     if not checkpoint.architecture.causal:
@@ -78,8 +81,13 @@ def zero_shot(
     ids = [_verbalizer(path, tokenizer, template, word) for word in verbalizers]
     if len(set(ids)) < len(ids):
         raise HeadError(path, f"--verbalizers: two of {list(verbalizers)} are one token")
+    contentless = [cut.whole(text) for text in CONTENT_FREE]
+    if max(map(len, contentless)) > max_tokens:
+        raise HeadError(
+            path, f"--prompt: fills the row of {max_tokens} tokens: no text fits into it"
+        )
     network = reference_network(_with_rows(checkpoint, ids))
-    content_free = _content_free(network, cut)
+    content_free = _content_free(network, contentless)
     network.classification_head.bias.data = -content_free.log()
     prompt = Prompt(
         template=template,
@@ -104,14 +112,17 @@ class _Cut:
         begin = probe[: probe.index(plain[0])] if plain[0] in probe else []
         if space:
             steps = [normalizers.Prepend(" "), given.normalizer]
-            given.normalizer = normalizers.Sequence([each for each in steps if each])
+            given.normalizer = normalizers.Sequence(
+                [each for each in steps if each is not None]
+            )
         sample = "x"
         text = _ids(given, sample)
         whole = _ids(tokenizer, before + sample + after)
         self.suffix = tuple(whole[len(_ids(tokenizer, before + sample)) :])
         stop = len(whole) - len(self.suffix) - len(text)
         self.prefix = (*begin, *whole[: max(stop, 0)])
-        self._begin = len(begin)
+        self._begin = begin
+        self._given, self._around = tokenizer, (before, after)
         suffix = {
             "id": "suffix",
             "ids": list(self.suffix),
@@ -122,18 +133,22 @@ class _Cut:
         )
         self.tokenizer = given
 
-    def gives(self, whole: list[int], text: str) -> bool:
+    def whole(self, text: str) -> list[int]:
+        """Tokenize the prompt with a text in it, as the model was trained to read it."""
+        before, after = self._around
+        return [*self._begin, *_ids(self._given, before + text + after)]
+
+    def gives(self, text: str) -> bool:
         """Whether prefix + text + suffix are the tokens of the whole prompt."""
-        return [*self.prefix[self._begin :], *self.tokenizer.encode(text).ids] == whole
+        return [*self.prefix, *self.tokenizer.encode(text).ids] == self.whole(text)
 
 
 def _cut(path: Path, tokenizer: Tokenizer, before: str, after: str) -> _Cut:
     """Find the cut at which no text changes the tokens around it."""
     texts = headlines(COMPARED_TEXTS)
-    wholes = [_ids(tokenizer, before + text + after) for text in texts]
-    cuts = [_Cut(tokenizer, before, after, space=space) for space in (True, False)]
-    for cut in cuts:
-        if all(itertools.starmap(cut.gives, zip(wholes, texts, strict=True))):
+    for space in (True, False):
+        cut = _Cut(tokenizer, before, after, space=space)
+        if all(map(cut.gives, texts)):
             return cut
     raise HeadError(
         path,
@@ -173,13 +188,10 @@ def _with_rows(checkpoint: Checkpoint, ids: Sequence[int]) -> Checkpoint:
     return replace(checkpoint, weights=weights, architecture=architecture)
 
 
-def _content_free(network: Network, cut: _Cut) -> torch.Tensor:
-    """Average the classes' probabilities over texts without content: [classes]."""
-    answers = []
-    for text in CONTENT_FREE:
-        ids = [*cut.prefix, *cut.tokenizer.encode(text).ids]
-        with torch.no_grad():
-            answers.append(network(torch.tensor([ids]))[0].softmax(-1))
+def _content_free(network: Network, prompts: Sequence[list[int]]) -> torch.Tensor:
+    """Average the classes' probabilities over prompts without content: [classes]."""
+    with torch.no_grad():
+        answers = [network(torch.tensor([ids]))[0].softmax(-1) for ids in prompts]
     return torch.stack(answers).mean(0)
 
 

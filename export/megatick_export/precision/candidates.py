@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 
 from megatick_contract.packing import plan_batches
-from megatick_export.evaluation import EvaluationTexts, measure
+from megatick_export.evaluation import EvaluationTexts
 from megatick_export.heads import Classifier
 from megatick_export.network import Network
 from megatick_export.options import Precision, Target
@@ -23,14 +22,18 @@ from megatick_export.parity import (
     Rows,
     onnxruntime_engine,
     openvino_engine,
-    run_in_batches,
-    torch_engine,
 )
+from megatick_export.precision.budgets import Budgets
 from megatick_export.precision.calibration import largest_inputs
-from megatick_export.precision.emulation import WideAccumulation
+from megatick_export.precision.fallback import (
+    Screen,
+    emulated_engine,
+    layers_that_bear,
+    parts_to_keep,
+)
 from megatick_export.precision.fp8 import quantize
 from megatick_export.precision.int8 import quantize_int8
-from megatick_export.precision.lowering import PARTS, Part, lowered
+from megatick_export.precision.lowering import Part, lowered
 from megatick_export.to_onnx import write_onnx
 
 _DTYPES: Final[dict[str, torch.dtype]] = {
@@ -43,9 +46,6 @@ CALIBRATED_TEXTS: Final = 128
 
 _HEAD: Final = ("network.classification_head.weight",)
 """Stays in float32 in every precision: its sums decide the label."""
-
-_SCREENED_TEXTS: Final = 256
-_RANKED_TEXTS: Final = 32
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Candidate:
         float32: parts of the network that were kept in float32.
         layers_16_bit: layers that were left in a higher precision.
         refused: why it is none, whatever is measured; None if it is one.
+        logits: its answers to the evaluation texts, where they are known already.
     """
 
     graph: Path
@@ -69,6 +70,7 @@ class Candidate:
     float32: tuple[str, ...] = ()
     layers_16_bit: tuple[int, ...] = ()
     refused: str | None = None
+    logits: Logits | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,7 @@ class Workbench:
         trained_inputs: largest inputs of linear layers that the checkpoint's own FP8
             training recorded, by name; they win over calibration.
         max_batch_tokens: of one run.
-        flip_budget: share of labels that may flip.
-        score_budget: mean change of the score that is allowed.
+        budgets: what a precision may change.
     """
 
     classifier: Classifier
@@ -105,8 +106,7 @@ class Workbench:
     fp8_attention: bool
     trained_inputs: dict[str, float]
     max_batch_tokens: int
-    flip_budget: float
-    score_budget: float
+    budgets: Budgets
     _kept: dict[torch.dtype, tuple[Part, ...]] = field(default_factory=dict, repr=False)
 
     def candidate(self, precision: Precision) -> Candidate:
@@ -130,10 +130,13 @@ class Workbench:
 
     def _fp32(self) -> Candidate:
         if self.target == "cpu":
-            engine, name = openvino_engine(self.graph_fp32), "openvino fp32"
-        else:
-            engine, name = onnxruntime_engine(self.graph_fp32), "onnxruntime fp32"
-        return Candidate(self.graph_fp32, engine, name, timed=self.target != "tensorrt")
+            engine = openvino_engine(self.graph_fp32)  # which gave the reference
+            return Candidate(
+                self.graph_fp32, engine, "openvino fp32", timed=True, logits=self.reference
+            )
+        engine = onnxruntime_engine(self.graph_fp32)
+        timed = self.target != "tensorrt"
+        return Candidate(self.graph_fp32, engine, "onnxruntime fp32", timed)
 
     def _half(self, precision: Precision) -> Candidate:
         dtype = _DTYPES[precision]
@@ -141,16 +144,19 @@ class Workbench:
         classifier = self._packed(lowered(self.classifier.network, dtype, float32=kept))
         graph = self._write(classifier, precision)
         if precision == "bf16":  # no CPU runtime here has kernels for a BF16 graph
-            return Candidate(graph, _emulated(classifier), "torch bf16", False, kept)
+            return Candidate(graph, emulated_engine(classifier), "torch bf16", False, kept)
         timed = self.target == "onnx"
         engine = onnxruntime_engine(graph)
         return Candidate(graph, engine, "onnxruntime fp16", timed, kept)
 
     def _fp8(self) -> Candidate:
         kept = self._kept_parts(_DTYPES["fp8"])
-        layers = self._fp8_layers(kept)
-        graph = self._write(self._quantised(kept, layers), "fp8")
-        skipped = sorted(set(self._all_layers) - set(layers))
+        count = self.classifier.network.architecture.num_layers
+        layers = layers_that_bear(
+            lambda layers: self._quantized(kept, layers), count, self._screen
+        )
+        graph = self._write(self._quantized(kept, layers), "fp8")
+        skipped = sorted(set(range(count)) - set(layers))
         return Candidate(
             graph,
             onnxruntime_engine(graph),
@@ -170,10 +176,6 @@ class Workbench:
             engine, name = onnxruntime_engine(graph), "onnxruntime int8"
         return Candidate(graph, engine, name, timed=True, float32=("class rows",))
 
-    @property
-    def _all_layers(self) -> range:
-        return range(self.classifier.network.architecture.num_layers)
-
     def _packed(self, network: Network) -> PackedClassifier:
         return self.classifier.packed(network, embedding=self.embedding)
 
@@ -183,89 +185,32 @@ class Workbench:
         return graph
 
     def _kept_parts(self, dtype: torch.dtype) -> tuple[Part, ...]:
-        """Find the fewest parts to keep in float32, as far as a few texts can tell."""
+        """Find the fewest parts to keep in float32, once for each dtype."""
+
+        def make(kept: tuple[Part, ...]) -> PackedClassifier:
+            return self._packed(lowered(self.classifier.network, dtype, float32=kept))
+
         if dtype not in self._kept:
-            self._kept[dtype] = self._search_kept_parts(dtype)
+            self._kept[dtype] = parts_to_keep(make, self._screen)
         return self._kept[dtype]
 
-    def _search_kept_parts(self, dtype: torch.dtype) -> tuple[Part, ...]:
-        flips: dict[tuple[Part, ...], float] = {}
-        for count in range(len(PARTS) + 1):
-            kept = PARTS[:count]
-            network = lowered(self.classifier.network, dtype, float32=kept)
-            flips[kept] = self._flipped(self._packed(network), _SCREENED_TEXTS)
-            if flips[kept] <= self.flip_budget:
-                return kept
-        return min(flips, key=lambda kept: flips[kept])
-
-    def _flipped(self, classifier: PackedClassifier, texts: int) -> float:
-        """Share of the first texts' labels that flip; 1 where a logit is not finite."""
-        errors = measure(self._emulate(classifier, texts), self.reference[:texts], None)
-        if not np.isfinite(errors.max_logit_error):
-            return 1.0
-        return errors.label_flips / errors.texts
-
-    def _emulate(self, classifier: PackedClassifier, texts: int) -> Logits:
-        return run_in_batches(
-            _emulated(classifier), self.rows[:texts], max_batch_tokens=self.max_batch_tokens
-        )
-
-    def _quantised(self, kept: Sequence[Part], layers: Sequence[int]) -> PackedClassifier:
+    def _quantized(self, kept: Sequence[Part], layers: Sequence[int]) -> PackedClassifier:
         network = lowered(self.classifier.network, _DTYPES["fp8"], float32=kept)
-        largest = self._largest_inputs
-        quantize(network, largest, layers=layers, in_attention=self.fp8_attention)
+        quantize(
+            network, self._largest_inputs, layers=layers, in_attention=self.fp8_attention
+        )
         return self._packed(network)
+
+    @cached_property
+    def _screen(self) -> Screen:
+        return Screen(self.rows, self.reference, self.budgets, self.max_batch_tokens)
 
     @cached_property
     def _largest_inputs(self) -> dict[str, float]:
         """Largest activations, by text and, where it was recorded, by training."""
-        batches = self._batches(self.rows[:CALIBRATED_TEXTS])
-        return largest_inputs(self.classifier.packed(), batches) | self.trained_inputs
-
-    def _batches(self, rows: Rows) -> list[Rows]:
+        rows = self.rows[:CALIBRATED_TEXTS]
         plan = plan_batches(
             [len(row) for row in rows], max_batch_tokens=self.max_batch_tokens
         )
-        return [[rows[row] for row in batch] for batch in plan]
-
-    def _fp8_layers(self, kept: Sequence[Part]) -> list[int]:
-        """Choose the layers for FP8: all but the fewest whose rounding flips labels.
-
-        Layers are ranked by what each alone does to the logits; then the number to keep
-        in 16 bits is halved upon, as keeping more flips less.
-        """
-        everything = list(self._all_layers)
-        if self._flipped(self._quantised(kept, everything), _SCREENED_TEXTS) <= (
-            self.flip_budget
-        ):
-            return everything
-        reference = self.reference[:_RANKED_TEXTS]
-        moved = {
-            layer: float(
-                np.abs(
-                    self._emulate(self._quantised(kept, [layer]), _RANKED_TEXTS) - reference
-                ).mean()
-            )
-            for layer in everything
-        }
-        gentle = sorted(everything, key=lambda layer: moved[layer])
-        fits, too_many = 0, len(gentle)
-        while too_many - fits > 1:
-            middle = (fits + too_many) // 2
-            flipped = self._flipped(self._quantised(kept, gentle[:middle]), _SCREENED_TEXTS)
-            if flipped <= self.flip_budget:
-                fits = middle
-            else:
-                too_many = middle
-        return sorted(gentle[:fits])
-
-
-def _emulated(classifier: PackedClassifier) -> Engine:
-    """Run a lowered classifier in torch as a GPU would."""
-    run = torch_engine(classifier)
-
-    def engine(rows: Rows) -> Logits:
-        with WideAccumulation():  # type: ignore[no-untyped-call]
-            return run(rows)
-
-    return engine
+        batches = [[rows[row] for row in batch] for batch in plan]
+        return largest_inputs(self.classifier.packed(), batches) | self.trained_inputs

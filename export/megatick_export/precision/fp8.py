@@ -22,7 +22,7 @@ from onnxscript import opset20 as op
 from torch import Tensor, nn
 
 from megatick_export.network import Network
-from megatick_export.transformer import CoreAttention, attention
+from megatick_export.transformer import CoreAttention, Rounding, attention
 
 FP8_MAX: Final = 448.0
 """Largest value of E4M3; larger ones saturate to it."""
@@ -128,23 +128,29 @@ class Fp8Linear(nn.Module):
 class Fp8CoreAttention(CoreAttention):
     """Attention whose two products take FP8: queries, keys, values and weights."""
 
-    def __init__(self, largest: Sequence[float], dtype: torch.dtype) -> None:
-        """Take the largest absolute values of queries, keys and values."""
+    def __init__(
+        self, largest: Sequence[float], dtype: torch.dtype, *, channels: int
+    ) -> None:
+        """Take the largest absolute values of queries, keys and values.
+
+        Queries and keys are rounded once they are scaled: a compiler fuses what stands
+        right before a product.
+        """
         super().__init__()
-        self.round_query, self.round_key, self.round_value = (
-            Fp8Scale(each, dtype) for each in largest
-        )
+        query, key, value = largest
+        scale = channels**-0.25
+        self.round_query = Fp8Scale(query * scale, dtype)
+        self.round_key = Fp8Scale(key * scale, dtype)
+        self.round_value = Fp8Scale(value, dtype)
         self.round_weights = Fp8Scale(1.0, dtype)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Attend; arguments and result are ``attention``'s."""
+        rounding = Rounding(
+            self.round_query, self.round_key, self.round_value, self.round_weights
+        )
         return attention(
-            self.round_query(query),
-            self.round_key(key),
-            self.round_value(value),
-            mask,
-            wide_softmax=self.wide_softmax,
-            rounding=self.round_weights,
+            query, key, value, mask, wide_softmax=self.wide_softmax, rounding=rounding
         )
 
 
@@ -173,7 +179,11 @@ def quantize(
             quantised = Fp8Linear(linear, largest_input=largest[prefix + name])
             setattr(block.get_submodule(parent), leaf, quantised)
         if in_attention:
-            core = Fp8CoreAttention([largest[prefix + n] for n in ATTENDED], dtype)
+            core = Fp8CoreAttention(
+                [largest[prefix + name] for name in ATTENDED],
+                dtype,
+                channels=network.architecture.kv_channels,
+            )
             core.wide_softmax = block.self_attention.core_attention.wide_softmax
             block.self_attention.core_attention = core
 

@@ -1,4 +1,4 @@
-"""Where along the layers a precision departs from float32."""
+"""Where along the layers a graph departs from the reference network."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 import openvino
+import torch
 
 from megatick_contract.packing import packed_feed
+from megatick_export.network import Network
 from megatick_export.parity import Rows, onnxruntime_session, openvino_options
 from megatick_export.to_onnx import layer_output
 
@@ -33,6 +35,29 @@ def layer_errors(streams: Streams, reference: Streams) -> tuple[float, ...]:
             strict=True,
         )
     )
+
+
+def reference_streams(
+    network: Network, rows: Rows, *, prefix_ids: Sequence[int] = ()
+) -> Streams:
+    """Run the reference network row by row, unpacked, and look at every layer.
+
+    Args:
+        network: in float32.
+        rows: int32 tokens of each row.
+        prefix_ids: tokens that stand before every row; what they give is left out.
+    """
+    prefix = torch.tensor(prefix_ids, dtype=torch.int64)
+    first = 0 if network.architecture.pooling == "first" else -1
+    found: list[list[torch.Tensor]] = [[] for _ in network.layers]
+    with torch.inference_mode():
+        for row in rows:
+            ids = torch.cat((prefix, torch.from_numpy(row).long()))[None]
+            for layer, hidden in enumerate(network.hidden_states(ids)):
+                found[layer].append(hidden[0, len(prefix) :])
+    *earlier, last = found
+    pooled = torch.stack([hidden[first] for hidden in last])
+    return [*(torch.cat(each).numpy() for each in earlier), pooled.numpy()]
 
 
 def onnxruntime_streams(graph: Path, layers: int, rows: Rows) -> Streams:

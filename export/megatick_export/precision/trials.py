@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from megatick_contract.packing import plan_batches
 from megatick_export.errors import BudgetError
 from megatick_export.evaluation import Errors, measure
 from megatick_export.options import Precision
-from megatick_export.parity import Logits, Rows, run_in_batches
+from megatick_export.parity import Engine, Rows, run_in_batches
 from megatick_export.precision.candidates import Candidate, Workbench
 
 _ROUNDS: Final = 3
@@ -56,13 +54,13 @@ class Choice:
     Attributes:
         precision: its name.
         graph: its ONNX file, in the workbench's folder.
-        logits: what it answers to the evaluation texts.
+        engine: what runs it here.
         trials: all that were tried, the chosen one among them.
     """
 
     precision: Precision
     graph: Path
-    logits: Logits
+    engine: Engine
     trials: tuple[Trial, ...]
 
 
@@ -82,13 +80,15 @@ def choose(
     Raises:
         BudgetError: none is within the budgets.
     """
-    tried: list[tuple[Trial, Candidate, Logits]] = []
+    tried: list[tuple[Trial, Candidate]] = []
     for precision in precisions:
         progress(f"trying {precision}")
         candidate = bench.candidate(precision)
-        logits = run_in_batches(
-            candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
-        )
+        logits = candidate.logits
+        if logits is None:
+            logits = run_in_batches(
+                candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
+            )
         errors = measure(logits, bench.reference, bench.texts.classes)
         trial = Trial(
             precision=precision,
@@ -98,14 +98,14 @@ def choose(
             errors=errors,
             texts_per_s=None,
             graph_bytes=_size(candidate.graph),
-            rejected=candidate.refused or _rejected(errors, bench),
+            rejected=candidate.refused or bench.budgets.exceeded(errors),
         )
-        tried.append((trial, candidate, logits))
+        tried.append((trial, candidate))
     progress("timing")
-    speeds = _speeds([candidate for _, candidate, _ in tried], bench)
+    speeds = _speeds([candidate for _, candidate in tried], bench)
     trials = [
         replace(trial, texts_per_s=speed)
-        for (trial, _, _), speed in zip(tried, speeds, strict=True)
+        for (trial, _), speed in zip(tried, speeds, strict=True)
     ]
     good = [number for number, trial in enumerate(trials) if trial.rejected is None]
     if not good:
@@ -113,26 +113,8 @@ def choose(
         raise BudgetError(reasons, texts=bench.texts.source)
     best = max(good, key=lambda number: trials[number].texts_per_s or 0.0)
     trials[best] = replace(trials[best], chosen=True)
-    _, candidate, logits = tried[best]
-    return Choice(trials[best].precision, candidate.graph, logits, tuple(trials))
-
-
-def _rejected(errors: Errors, bench: Workbench) -> str | None:
-    """Say which budget is exceeded, if one is."""
-    if not np.isfinite(errors.max_logit_error):
-        return "its logits are not finite"
-    if errors.label_flips > bench.flip_budget * errors.texts:
-        share = errors.label_flips / errors.texts
-        return (
-            f"{errors.label_flips} of {errors.texts} labels flip ({share:.2%}), the budget "
-            f"is {bench.flip_budget:.2%}"
-        )
-    if errors.score_error > bench.score_budget:
-        return (
-            f"the score moves by {errors.score_error:.4f} on average, the budget is "
-            f"{bench.score_budget:g}"
-        )
-    return None
+    _, candidate = tried[best]
+    return Choice(trials[best].precision, candidate.graph, candidate.engine, tuple(trials))
 
 
 def _speeds(candidates: Sequence[Candidate], bench: Workbench) -> list[float | None]:

@@ -15,6 +15,7 @@ from megatick_contract.steps import (
     LANGUAGE_MODEL,
     LANGUAGE_MODEL_US,
     LOGITS,
+    POOLED,
     ROW_LENGTHS,
 )
 from megatick_server.adapter import Arrays, StepRequest
@@ -32,6 +33,7 @@ class LanguageModel:
 
     def __init__(self, engine: PackedEngine) -> None:
         self._engine = engine
+        self._given = engine.outputs & {LOGITS.name, POOLED.name}
 
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
@@ -51,7 +53,11 @@ class LanguageModel:
     def __call__(
         self, requests: Sequence[StepRequest]
     ) -> Sequence[Arrays | RequestRefused]:
-        """Give every row of every request its logits."""
+        """Give every row of every request its logits, and its embedding if asked to.
+
+        A batch with one such request copies the embedding out of the graph, which has it
+        at hand for the logits; the other requests of that batch get no more than they ask.
+        """
         started = time.perf_counter()
         rows = []
         counts = []
@@ -60,12 +66,14 @@ class LanguageModel:
             tokens = request.inputs[INPUT_IDS.name][0]
             rows += np.split(tokens, np.cumsum(lengths)[:-1])
             counts.append(len(lengths))
-        logits = self._engine.logits(rows)  # (all rows, 3)
+        wanted = {name for request in requests for name in request.wanted}
+        results = self._engine.run(rows, wanted & self._given)  # each (all rows, …)
         elapsed_us = (time.perf_counter() - started) * 1e6
-        return [
-            {
-                LOGITS.name: part[None],
-                LANGUAGE_MODEL_US.name: np.full((1, 1), elapsed_us),
-            }
-            for part in np.split(logits, np.cumsum(counts)[:-1])
+        answers: list[Arrays] = [
+            {LANGUAGE_MODEL_US.name: np.full((1, 1), elapsed_us)} for _ in requests
         ]
+        ends = np.cumsum(counts)[:-1]
+        for name, result in results.items():
+            for answer, part in zip(answers, np.split(result, ends), strict=True):
+                answer[name] = part[None]
+        return answers

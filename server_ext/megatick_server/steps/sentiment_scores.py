@@ -1,4 +1,8 @@
-"""Turn logits into probabilities and a score, and carry the sentiment state on."""
+"""Turn logits into probabilities and a score, and carry the sentiment state on.
+
+What the language model gave for a request is one element; here it becomes rows again, the
+embedding too.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,13 @@ from megatick_contract.steps import (
     LANGUAGE_MODEL_US,
     LOGITS,
     NEXT_ELAPSED_S,
+    NEXT_STATE,
+    POOLED,
     PREPROCESS_US,
     SENTIMENT_SCORES,
     STATE,
 )
-from megatick_contract.text import PROBABILITIES, SCORE
+from megatick_contract.text import EMBEDDING, PROBABILITIES, SCORE
 from megatick_server.adapter import Arrays, StepRequest
 from megatick_server.errors import RequestRefused
 from megatick_server.sentiment import add_score, class_probabilities, decay, polarity
@@ -64,8 +70,11 @@ class SentimentScores:
                 inputs[AGE_S.name][0],
                 half_life_s=self._settings.half_life_s,
             )
-            answer[NEXT_SENTIMENT_STATE.name] = add_score(aged, score)
+            following = add_score(aged, score)
+            answer[NEXT_SENTIMENT_STATE.name] = answer[NEXT_STATE.name] = following
             answer[NEXT_ELAPSED_S.name] = np.zeros((rows, 1))
+        if POOLED.name in inputs:
+            answer[EMBEDDING.name] = inputs[POOLED.name][0]
         untold = np.full((1, 1), np.nan)
         stages_us = (
             inputs[PREPROCESS_US.name],

@@ -74,6 +74,13 @@ def sentiment(inputs: Arrays, *, timeout_ms: int) -> Arrays:
     }
 
 
+def embedding(inputs: Arrays, **options: Any) -> Arrays:
+    """Count minus signs, plus signs and characters; a text sleeps as in ``sentiment``."""
+    texts = [text.decode() for text in inputs["TEXT"][:, 0]]
+    counts = [[t.count("-"), t.count("+"), len(t)] for t in texts]
+    return {**sentiment(inputs, **options), "EMBEDDING": np.array(counts, np.float32)}
+
+
 def forecast(inputs: Arrays, **_: Any) -> Arrays:
     """Answer straight lines, and echo the inputs.
 
@@ -120,6 +127,7 @@ def market_view(inputs: Arrays, **options: Any) -> Arrays:
 
 ANSWERS: dict[str, Callable[..., Arrays]] = {
     "sentiment_step": sentiment,
+    "embedding": embedding,
     "price_forecast": forecast,
     "market_view": market_view,
 }

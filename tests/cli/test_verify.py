@@ -1,0 +1,256 @@
+"""``megatick verify``: what is on disk, and what is served, is what was exported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from tiny import write_tiny
+from typer.testing import CliRunner
+
+from megatick_cli.app import app
+from megatick_export import ExportOptions, export_repository
+from megatick_export.errors import RepositoryError
+from megatick_export.headlines import headlines
+from megatick_server.launcher import ServeOptions, TritonServer
+
+GRAPH = "language_model/1/model.onnx"
+DIGESTS = ("sentiment_scores/1/model_digest.txt", "price_forecast/1/model_digest.txt")
+TEXTS = headlines(40)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verify")
+    write_tiny(folder / "checkpoint")
+    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(folder: Path) -> Path:
+    options = ExportOptions(precision="fp32", calibration=folder / "texts.txt")
+    export_repository(folder / "checkpoint", folder / "cpu", options=options)
+    return folder / "cpu"
+
+
+@pytest.fixture(scope="module")
+def bare(folder: Path) -> Path:
+    options = ExportOptions(
+        target="onnx", precision="fp32", calibration=folder / "texts.txt"
+    )
+    export_repository(folder / "checkpoint", folder / "onnx", options=options)
+    return folder / "onnx"
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    shutil.copytree(exported, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def bare_copy(bare: Path, tmp_path: Path) -> Path:
+    shutil.copytree(bare, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def verify(repository: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["verify", str(repository), *arguments])
+
+
+def report(repository: Path, *arguments: str) -> tuple[int, Any]:
+    """The exit status, and what is printed as JSON."""
+    result = verify(repository, "--json", *arguments)
+    return result.exit_code, json.loads(result.stdout)
+
+
+def expect_other_answers(repository: Path) -> None:
+    """Have the probe expect the classes in another order, and hash it anew."""
+    probe = json.loads((repository / "probe.json").read_text())
+    probe["probabilities"] = [row[1:] + row[:1] for row in probe["probabilities"]]
+    (repository / "probe.json").write_text(json.dumps(probe))
+    receipt = json.loads((repository / "receipt.json").read_text())
+    content = (repository / "probe.json").read_bytes()
+    receipt["files"]["probe.json"] = hashlib.sha256(content).hexdigest()
+    lines = [f"{value}  {name}\n" for name, value in sorted(receipt["files"].items())]
+    receipt["model_digest"] = hashlib.sha256("".join(lines).encode()).hexdigest()
+    (repository / "receipt.json").write_text(json.dumps(receipt))
+    for name in DIGESTS:
+        if (repository / name).exists():
+            (repository / name).write_text(receipt["model_digest"])
+
+
+def flip_a_bit(repository: Path, name: str) -> None:
+    content = bytearray((repository / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (repository / name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "drift"),
+    [
+        pytest.param(lambda at: flip_a_bit(at, GRAPH), (GRAPH, "changed"), id="graph"),
+        pytest.param(
+            lambda at: (at / "sentiment/config.pbtxt").unlink(),
+            ("sentiment/config.pbtxt", "missing"),
+            id="config",
+        ),
+        pytest.param(
+            lambda at: (at / "preprocess/1/more.py").write_text(""),
+            ("preprocess/1/more.py", "added"),
+            id="added",
+        ),
+    ],
+)
+def test_a_repository_that_changed_is_told_and_not_run(
+    copy: Path, change: Callable[[Path], object], drift: tuple[str, str]
+) -> None:
+    change(copy)
+
+    status, told = report(copy)
+
+    assert status == 1
+    assert [(each["what"], each["problem"]) for each in told["files"]] == [drift]
+    assert told["answers"] == []
+
+
+def test_a_change_is_printed_with_both_hashes(copy: Path) -> None:
+    before = hashlib.sha256((copy / GRAPH).read_bytes()).hexdigest()
+    flip_a_bit(copy, GRAPH)
+
+    result = verify(copy)
+
+    assert result.exit_code == 1
+    assert f"{GRAPH} changed" in result.stdout
+    assert before in result.stdout
+    assert hashlib.sha256((copy / GRAPH).read_bytes()).hexdigest() in result.stdout
+    assert "not asked" in result.stdout
+
+
+def test_a_bare_graph_answers_as_it_did(bare: Path) -> None:
+    status, told = report(bare)
+
+    assert (status, told["files"]) == (0, [])
+    (answers,) = told["answers"]
+    assert (answers["asked"], answers["texts"], answers["good"]) == (
+        "onnxruntime",
+        len(TEXTS),
+        True,
+    )
+    assert answers["max_probability_error"] < 1e-4
+    assert "every file is as exported" in verify(bare).stdout
+
+
+def test_a_bare_graph_that_answers_otherwise_is_told(bare_copy: Path) -> None:
+    expect_other_answers(bare_copy)
+
+    status, told = report(bare_copy)
+
+    assert (status, told["files"]) == (1, [])
+    (answers,) = told["answers"]
+    assert not answers["good"]
+    assert answers["label_flips"] > 0
+
+
+def test_a_bare_graph_without_its_tokenizer_is_told(bare_copy: Path) -> None:
+    (bare_copy / "tokenizer.json").unlink()
+
+    status, told = report(bare_copy)
+
+    assert status == 1
+    assert [each["what"] for each in told["files"]] == ["tokenizer.json"]
+
+
+def test_a_bare_graph_is_not_served(bare: Path) -> None:
+    result = verify(bare, "--url", "127.0.0.1:1")
+
+    assert result.exit_code == 2
+    assert "a bare graph is not served" in result.stderr
+
+
+def test_a_tensorrt_repository_is_not_said_to_be_verified_by_its_files(
+    copy: Path,
+) -> None:
+    receipt = json.loads((copy / "receipt.json").read_text())
+    (copy / "receipt.json").write_text(json.dumps(receipt | {"target": "tensorrt"}))
+
+    result = verify(copy)
+
+    assert result.exit_code == 1
+    assert "every file is as exported" in result.stdout
+    assert isinstance(result.exception, RepositoryError)
+    assert "was not verified" in str(result.exception)
+
+
+def test_a_folder_without_a_receipt_is_an_error(tmp_path: Path) -> None:
+    result = verify(tmp_path)
+
+    assert isinstance(result.exception, RepositoryError)
+    assert "receipt.json: cannot be read" in str(result.exception)
+
+
+@pytest.mark.triton
+class TestServed:
+    """One server, of a repository whose probe expects what its model does not answer."""
+
+    @pytest.fixture(scope="class")
+    def other(self, exported: Path, folder: Path) -> Path:
+        shutil.copytree(exported, folder / "other")
+        expect_other_answers(folder / "other")
+        return folder / "other"
+
+    @pytest.fixture(scope="class")
+    def address(self, other: Path) -> Iterator[str]:
+        options = ServeOptions(grpc_port=0, metrics_port=None)
+        with TritonServer(other, options) as server:
+            yield server.endpoints.grpc
+
+    def test_a_model_that_answers_otherwise_is_told(
+        self, other: Path, address: str
+    ) -> None:
+        status, told = report(other, "--url", address)
+
+        assert (status, told["files"]) == (1, [])
+        assert [each["asked"] for each in told["answers"]] == [
+            "served, many texts a request",
+            "served, 8 texts alone",
+        ]
+        assert not any(each["good"] for each in told["answers"])
+        assert "drifted" in verify(other, "--url", address).stdout
+
+    def test_a_server_of_another_repository_is_told(
+        self, exported: Path, address: str
+    ) -> None:
+        result = verify(exported, "--url", address)
+
+        assert result.exit_code == 1
+        assert isinstance(result.exception, RepositoryError)
+        assert f"{address} serves another model" in str(result.exception)
+
+    def test_a_changed_file_is_told_beside_what_is_served(
+        self, other: Path, address: str, tmp_path: Path
+    ) -> None:
+        shutil.copytree(other, tmp_path / "changed")
+        flip_a_bit(tmp_path / "changed", GRAPH)
+
+        status, told = report(tmp_path / "changed", "--url", address)
+
+        assert status == 1
+        assert [each["what"] for each in told["files"]] == [GRAPH]
+        assert len(told["answers"]) == 2
+
+    def test_what_was_exported_is_started_and_answers_as_it_did(
+        self, exported: Path
+    ) -> None:
+        status, told = report(exported)
+
+        assert (status, told["files"]) == (0, [])
+        assert [each["texts"] for each in told["answers"]] == [len(TEXTS)] * 2
+        assert max(each["max_probability_error"] for each in told["answers"]) < 1e-4

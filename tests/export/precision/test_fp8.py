@@ -1,0 +1,178 @@
+"""FP8 by hand, in the file, and in onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from bench import ROWS, tiny_network
+from onnx import TensorProto
+from torch import nn
+
+from megatick_export.packed import PackedClassifier
+from megatick_export.parity import onnxruntime_engine, torch_engine
+from megatick_export.precision.calibration import largest_inputs
+from megatick_export.precision.fp8 import Fp8Linear, Fp8Scale, quantize
+from megatick_export.precision.lowering import lowered
+from megatick_export.to_onnx import write_onnx
+
+LAYERS = 3
+
+
+def linear(weight: Sequence[Sequence[float]], bias: Sequence[float]) -> nn.Linear:
+    made = nn.Linear(len(weight[0]), len(weight))
+    made.weight.data, made.bias.data = torch.tensor(weight), torch.tensor(bias)
+    made.requires_grad_(requires_grad=False)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        # Three bits of mantissa: 16, 18, 20, … and ties to even.
+        pytest.param([1.0, 17.0, 19.0, -20.9], [1.0, 16.0, 20.0, -20.0], id="rounded"),
+        pytest.param([448.0, 449.0, -1e6], [448.0, 448.0, -448.0], id="saturated"),
+        # Below 2^-6 the steps are 2^-9.
+        pytest.param([2**-9, 2**-11, 0.0], [2**-9, 0.0, 0.0], id="tiny"),
+    ],
+)
+@pytest.mark.parametrize("scale", [1.0, 2**-6], ids=["scale-1", "scale-1/64"])
+def test_rounding_by_hand(given: list[float], expected: list[float], scale: float) -> None:
+    rounding = Fp8Scale(448.0 * scale, torch.float32)
+
+    found = rounding(torch.tensor(given) * scale)
+
+    assert found.tolist() == [each * scale for each in expected]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_a_linear_layer_by_hand(dtype: torch.dtype) -> None:
+    # Scales of the rows: 1 and 1/1792.  17 is rounded to 16 in weight and input; -0.25
+    # and 0.125 are -448 and 224 of their row's steps.
+    weight = [[448.0, 17.0, 0.0, 1.0], [0.0, -0.25, 0.125, 0.0]]
+    layer = Fp8Linear(linear(weight, [3.0, -1.0]).to(dtype), largest_input=448.0)
+
+    found = layer(torch.tensor([[1.0, 17.0, 1000.0, 0.0]], dtype=dtype))
+
+    assert found.dtype == dtype
+    assert layer.weight_scale.tolist() == pytest.approx([1, 1 / 1792], rel=1e-3)
+    by_hand = [448 + 16 * 16 + 3, -0.25 * 16 + 0.125 * 448 - 1]
+    assert found[0].tolist() == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_a_channel_of_zeros_gives_its_bias() -> None:
+    layer = Fp8Linear(linear([[0.0, 0.0]], [2.0]).half(), largest_input=0.0)
+
+    assert layer(torch.ones((1, 2)).half()).tolist() == [[2.0]]
+
+
+def write(
+    name: str, path: Path, layers: Sequence[int], *, in_attention: bool = False
+) -> PackedClassifier:
+    """Write a graph with layers in FP8 and all else in float32."""
+    network = tiny_network(name)
+    largest = largest_inputs(PackedClassifier(network), [ROWS[:16]])
+    wide = lowered(network, torch.float32)
+    quantize(wide, largest, layers=layers, in_attention=in_attention)
+    classifier = PackedClassifier(wide)
+    write_onnx(classifier, path)
+    return classifier
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2", "bert"])
+def written(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[PackedClassifier, Path]:
+    """Layers 0 and 2 in FP8, attention's products as well."""
+    path = tmp_path_factory.mktemp(request.param) / "fp8.onnx"
+    return write(request.param, path, [0, 2], in_attention=True), path
+
+
+def test_onnxruntime_computes_what_torch_does(
+    written: tuple[PackedClassifier, Path],
+) -> None:
+    classifier, path = written
+    rows = ROWS[:8]
+
+    found = onnxruntime_engine(path)(rows)
+
+    expected = torch_engine(classifier)(rows)
+    exact = torch_engine(PackedClassifier(tiny_network(_name(classifier))))(rows)
+    rounding = float(np.abs(expected - exact).max())
+    assert rounding > 0.02, "FP8 that changes nothing would prove nothing"
+    # Sums in another order fall to the other side of a step now and then.
+    assert np.abs(found - expected).mean() < rounding / 50
+    np.testing.assert_allclose(found, expected, atol=rounding / 2)
+
+
+def test_the_weights_of_the_chosen_layers_and_no_others_are_fp8(
+    written: tuple[PackedClassifier, Path],
+) -> None:
+    classifier, path = written
+    graph = onnx.load(str(path)).graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+
+    fp8 = {
+        name
+        for name, tensor in tensors.items()
+        if tensor.data_type == TensorProto.FLOAT8E4M3FN and len(tensor.dims) == 2
+    }
+
+    assert fp8 == {
+        f"network.decoder.layers.{layer}.{name}.weight"
+        for layer in (0, 2)
+        for name in (
+            *("self_attention.linear_qkv", "self_attention.linear_proj"),
+            *("mlp.linear_fc1", "mlp.linear_fc2"),
+        )
+    }
+    by_scale = [node for node in graph.node if node.input and node.input[0] in fp8]
+    assert {node.op_type for node in by_scale} == {"DequantizeLinear"}
+    for node in by_scale:
+        out, _ = tensors[node.input[0]].dims
+        assert list(tensors[node.input[1]].dims) == [out], "a scale for each channel"
+    products = [node for node in graph.node if node.op_type in ("MatMul", "Gemm")]
+    quantized = [
+        node
+        for node in products
+        if all(_dequantized(name, makers) for name in node.input[:2])
+    ]
+    # Of each of two layers four linear layers and attention's two products.
+    assert len(quantized) == 2 * (4 + 2)
+    assert len(products) == LAYERS * (4 + 2) + 1 + _pooler(classifier)
+    roundings = sum(node.op_type == "QuantizeLinear" for node in graph.node)
+    # What feeds the linear layers; queries, keys, values and the softmax's weights.
+    assert roundings == 2 * (4 + 4)
+
+
+def test_without_attention_its_products_take_no_fp8(tmp_path: Path) -> None:
+    write("llama", tmp_path / "fp8.onnx", range(LAYERS))
+
+    graph = onnx.load(str(tmp_path / "fp8.onnx")).graph
+
+    assert sum(node.op_type == "QuantizeLinear" for node in graph.node) == LAYERS * 4
+
+
+def _dequantized(name: str, makers: dict[str, Any]) -> bool:
+    """Whether a tensor comes from FP8, a weight's transposition left out."""
+    node = makers.get(name)
+    if node is not None and node.op_type == "Transpose":
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "DequantizeLinear"
+
+
+def _name(classifier: PackedClassifier) -> str:
+    architecture = classifier.network.architecture
+    if architecture.kind == "bert":
+        return "bert"
+    return "llama" if architecture.position_embedding == "rope" else "gpt2"
+
+
+def _pooler(classifier: PackedClassifier) -> bool:
+    return classifier.network.architecture.pooler

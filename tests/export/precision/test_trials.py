@@ -1,0 +1,151 @@
+"""The fastest precision within the budgets is taken, and every trial is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bench import ROWS, tiny_network, workbench
+
+from megatick_export.errors import BudgetError
+from megatick_export.options import Precision
+from megatick_export.parity import Engine, Logits, Rows
+from megatick_export.precision.budgets import Budgets
+from megatick_export.precision.candidates import Candidate, Workbench
+from megatick_export.precision.trials import Choice, choose
+
+CERTAIN = np.tile(np.array([0, 0, 4], np.float32), (len(ROWS), 1))
+"""The reference: every row is of the last class."""
+
+
+def engine(answer: Logits, *, takes_s: float = 0.0) -> Engine:
+    """Give a row of ``answer`` for each row, by the row's own tokens."""
+    places = {row.tobytes(): place for place, row in enumerate(ROWS)}
+
+    def run(rows: Rows) -> Logits:
+        time.sleep(takes_s)
+        return answer[[places[row.tobytes()] for row in rows]]
+
+    return run
+
+
+@dataclass(frozen=True)
+class Bench(Workbench):
+    """Gives candidates that the test made."""
+
+    made: Mapping[Precision, Candidate] = field(default_factory=dict)
+
+    def candidate(self, precision: Precision) -> Candidate:
+        return self.made[precision]
+
+
+@pytest.fixture
+def try_out(tmp_path: Path) -> Any:
+    """``try_out(fp32=(logits, seconds a run), …)`` chooses among them."""
+    given = vars(workbench(tiny_network("llama"), tmp_path))
+
+    def try_out(**answers: tuple[Logits, float | None]) -> Choice:
+        made: dict[Any, Candidate] = {}
+        for name, (answer, takes_s) in answers.items():
+            graph = tmp_path / f"{name}.onnx"
+            graph.write_bytes(b"graph")
+            graph.with_name(f"{name}.onnx.data").write_bytes(b"weights")
+            made[name] = Candidate(
+                graph,
+                engine(answer, takes_s=takes_s or 0),
+                f"stand-in {name}",
+                timed=takes_s is not None,
+            )
+        changes = {
+            "reference": CERTAIN,
+            "budgets": Budgets(flips=0.05, score=0.01),
+            "made": made,
+        }
+        bench = Bench(**(given | changes))
+        return choose(bench, list(made), progress=lambda stage: None)
+
+    return try_out
+
+
+def flipped(count: int) -> Logits:
+    """The reference, with the label of some rows another."""
+    answer = CERTAIN.copy()
+    answer[:count] = (4, 0, 0)
+    return answer
+
+
+def blurred() -> Logits:
+    """No label flips, and every score falls by some 0.03."""
+    return CERTAIN * np.float32(0.9)
+
+
+def test_the_fastest_within_the_budgets_is_taken(try_out: Any) -> None:
+    choice = try_out(
+        fp32=(CERTAIN, 0.05),
+        fp16=(CERTAIN + 0.01, 0.01),
+        int8=(flipped(8), 0.0),
+        fp8=(blurred(), 0.0),
+        bf16=(CERTAIN, None),
+    )
+
+    assert choice.precision == "fp16"
+    assert choice.graph.name == "fp16.onnx"
+    np.testing.assert_array_equal(choice.logits, CERTAIN + 0.01)
+    trials = {trial.precision: trial for trial in choice.trials}
+    assert list(trials) == ["fp32", "fp16", "int8", "fp8", "bf16"]
+    assert [trial.chosen for trial in choice.trials] == [False, True, False, False, False]
+    # 8 of 64 labels; e^3.6 / (2 + e^3.6) - e^4 / (2 + e^4), and the same over e^3.6, e^4.
+    assert trials["int8"].rejected == ("8 of 64 labels flip (12.50%), the budget is 5.00%")
+    assert trials["fp8"].rejected is not None
+    assert "the score moves by 0.02" in trials["fp8"].rejected
+    assert trials["fp32"].rejected is trials["fp16"].rejected is None
+    assert trials["bf16"].texts_per_s is None, "it was not run as it will be"
+    assert (trials["fp16"].texts_per_s or 0) > 2 * (trials["fp32"].texts_per_s or 0)
+    assert trials["fp32"].graph_bytes == len(b"graph") + len(b"weights")
+
+
+def test_few_labels_may_move_the_score_too_far(try_out: Any) -> None:
+    # 3 of 64 are 4.7 % of 5 % labels, but the score moves by 3 / 64 * 2 * 0.947,
+    # where 0.947 is (e^4 - 1) / (e^4 + 2).
+    with pytest.raises(BudgetError, match=r"score moves by 0\.0888") as refused:
+        try_out(int8=(flipped(3), 0.0))
+
+    assert "random tokens" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param(
+            flipped(4), "int8: 4 of 64 labels flip (6.25%), the budget is 5", id="labels"
+        ),
+        pytest.param(blurred(), "int8: the score moves by 0.02", id="score"),
+        pytest.param(
+            CERTAIN + np.float32("nan"), "int8: its logits are not finite", id="nan"
+        ),
+        pytest.param(
+            CERTAIN + np.float32("inf"), "int8: its logits are not finite", id="infinite"
+        ),
+    ],
+)
+def test_a_precision_over_its_budget_is_refused_with_the_figures(
+    try_out: Any, answer: Logits, reason: str
+) -> None:
+    with pytest.raises(BudgetError) as refused:
+        try_out(int8=(answer, 0.0))
+
+    assert reason in str(refused.value)
+
+
+def test_where_nothing_is_within_them_every_reason_is_told(try_out: Any) -> None:
+    with pytest.raises(BudgetError, match=r"fp16: 9 of 64 .*; fp8: 8 of 64"):
+        try_out(fp16=(flipped(9), 0.0), fp8=(flipped(8), 0.0))
+
+
+def test_a_precision_asked_for_alone_needs_no_speed(try_out: Any) -> None:
+    assert try_out(fp8=(CERTAIN, None)).precision == "fp8"
