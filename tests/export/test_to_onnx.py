@@ -129,10 +129,9 @@ def test_layer_errors_by_hand() -> None:
     assert layer_errors(found, reference) == pytest.approx((0.1, 0.0))
 
 
-<<<<<<< HEAD
-@pytest.fixture(scope="module")
-def two_files(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """A graph whose weights did not fit into it.
+@pytest.fixture
+def two_files(tmp_path: Path) -> Written:
+    """A graph with its weights beside it.
 
     The model was deepened with layers that add nothing yet: their weights are all zeros.
     """
@@ -140,14 +139,7 @@ def two_files(tmp_path_factory: pytest.TempPathFactory) -> Written:
     for layer in network.layers[1:]:
         layer.mlp.linear_fc2.weight.data.zero_()
         layer.mlp.linear_fc2.bias.data.zero_()
-    graph = tmp_path_factory.mktemp("two") / "scratch" / "fp32.onnx"
-=======
-@pytest.fixture
-def two_files(tmp_path: Path) -> Written:
-    """A graph with its weights beside it."""
-    network = tiny_network("llama")
     graph = tmp_path / "scratch" / "fp32.onnx"
->>>>>>> show
     graph.parent.mkdir()
     write_onnx(PackedClassifier(network), graph, metadata=METADATA, one_file=False)
     return Written(network, graph)
