@@ -105,7 +105,7 @@ def prove_and_choose(
     progress("writing the packed ONNX graph")
     graph = scratch / "fp32.onnx"
     packed = classifier.packed(embedding=options.embedding)
-    write_onnx(packed, graph, metadata=metadata)
+    write_onnx(packed, graph, metadata=metadata, one_file=False)
     progress("proving that it is the same model")
     parity = prove(
         classifier.network,

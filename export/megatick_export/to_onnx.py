@@ -39,6 +39,7 @@ def write_onnx(
     path: Path,
     *,
     metadata: Mapping[str, str] = MappingProxyType({}),
+    one_file: bool = True,
 ) -> None:
     """Trace the packed classifier and write it, weights included, as one file.
 
@@ -52,6 +53,10 @@ def write_onnx(
             beside it, in a file of its name that ends in ``.data``.
         metadata: what else a reader should know, such as the classes' names; onnxruntime
             gives it as ``session.get_modelmeta().custom_metadata_map``.
+        one_file: False puts the weights beside the graph whatever their size.  That takes
+            a fraction of the memory, here and in every runtime that loads it: they are
+            written one by one and mapped, where protobuf holds several copies of a file.
+            ``move_onnx`` joins the two.
 
     Raises:
         ExportError: torch cannot write it.
@@ -92,24 +97,34 @@ def write_onnx(
     program.model.metadata_props.update(metadata)
     tensors = (value.const_value for value in program.model.graph.initializers.values())
     size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
-    program.save(str(path), external_data=size > _ONE_FILE_BYTES)
+    beside = not one_file or size > _ONE_FILE_BYTES
+    program.save(str(path), external_data=beside)
     onnx.checker.check_model(str(path))
 
 
 def move_onnx(graph: Path, place: Path) -> None:
-    """Move a graph, and the weights that may lie beside it under its name."""
+    """Move a graph with its weights, into one file wherever they fit.
+
+    Args:
+        graph: as ``write_onnx`` wrote it; weights may lie beside it under its name.
+        place: the file to become; larger weights lie beside it, under its name.
+    """
     beside = graph.with_name(f"{graph.name}.data")
     if not beside.is_file():
         shutil.move(graph, place)
         return
-    model = onnx.load(str(graph), load_external_data=False)
-    data = place.with_name(f"{place.name}.data")
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                entry.value = data.name
-    shutil.move(beside, data)
-    onnx.save(model, str(place))
+    if graph.stat().st_size + beside.stat().st_size <= _ONE_FILE_BYTES:
+        onnx.save(onnx.load(str(graph)), str(place))
+        beside.unlink()
+    else:
+        data = place.with_name(f"{place.name}.data")
+        model = onnx.load(str(graph), load_external_data=False)
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = data.name
+        shutil.move(beside, data)
+        onnx.save(model, str(place))
     graph.unlink()
 
 

@@ -109,7 +109,7 @@ class PackedEngine:
             answer = self._request.infer(feed, share_outputs=True)
             for name in wanted:
                 part = answer[name]
-                whole = (len(rows), *part.shape[1:])
-                result = results.setdefault(name, np.empty(whole, np.float32))
-                result[batch] = part
+                if name not in results:
+                    results[name] = np.empty((len(rows), *part.shape[1:]), np.float32)
+                results[name][batch] = part
         return results

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 import tritonclient.grpc as triton
-from served import Served
-from tiny import LLAMA, WINDOW, write_tiny
-from tokenizers import Tokenizer
+from served import Served, serve_tiny
+from tiny import LLAMA, WINDOW
 
 from megatick_client import BadRequest, Client, ModelNotReady
 from megatick_contract import EMBEDDING_MODEL
 from megatick_contract.tensors import NUMPY_DTYPES
-from megatick_export import (
-    ExportOptions,
-    export_repository,
-    read_checkpoint,
-    reference_network,
-)
-from megatick_server.launcher import ServeOptions, TritonServer
 
 pytestmark = pytest.mark.triton
 
@@ -34,24 +24,14 @@ TOLERANCE = 1e-4
 
 TEXTS = [
     "".join(chr(97 + (7 * i + j * j) % 26) for j in range(1 + 11 * i % WINDOW))
-    for i in range(40)  # more than one request holds, of 1 to 91 tokens
+    for i in range(40)  # more than one request holds, of 1 to 95 tokens
 ]
 
 
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder: Path = tmp_path_factory.mktemp("embedding")
-    checkpoint = write_tiny(folder / "checkpoint")
-    options = ExportOptions(precision="fp32", embedding=True)
-    receipt = export_repository(checkpoint, folder / "repository", options=options)
-    serve = ServeOptions(grpc_port=0, metrics_port=None)
-    with TritonServer(folder / "repository", serve) as server:
-        yield Served(
-            server,
-            receipt,
-            reference_network(read_checkpoint(checkpoint)),
-            Tokenizer.from_file(str(checkpoint / "tokenizer.json")),
-        )
+    with serve_tiny(tmp_path_factory.mktemp("embedding"), embedding=True) as served:
+        yield served
 
 
 @pytest.fixture
@@ -60,20 +40,12 @@ def embedding_client(embedder: Served) -> Iterator[Client]:
         yield client
 
 
-def last_hidden_state(embedder: Served, text: str) -> npt.NDArray[np.float32]:
-    """Of the text's last token after the final norm, alone and unpadded: (hidden,)."""
-    ids = torch.tensor([embedder.tokenizer.encode(text).ids])
-    with torch.inference_mode():
-        hidden: npt.NDArray[np.float32] = embedder.network.encode(ids)[0, -1].numpy()
-    return hidden
-
-
 def test_the_vectors_are_the_reference_networks(
     embedder: Served, embedding_client: Client
 ) -> None:
     found = embedding_client.embed(TEXTS)
 
-    expected = np.array([last_hidden_state(embedder, text) for text in TEXTS])
+    expected = np.array([embedder.last_hidden_state(text) for text in TEXTS])
     assert expected.shape == (40, LLAMA.hidden_size)
     assert np.ptp(expected, axis=0).min() > 0.1, "vectors alike would prove nothing"
     np.testing.assert_allclose(found.values, expected, atol=TOLERANCE)
@@ -99,7 +71,7 @@ def test_embeddings_and_sentiments_are_answered_from_one_batch(
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(ask, range(len(requests))))
 
-    vectors = {text: last_hidden_state(embedder, text) for text in TEXTS}
+    vectors = {text: embedder.last_hidden_state(text) for text in TEXTS}
     p = {text: embedder.probabilities(text) for text in TEXTS}
     for number, (texts, answer) in enumerate(zip(requests, answers, strict=True)):
         expected = [vectors[t] if number % 2 else p[t][2] - p[t][0] for t in texts]

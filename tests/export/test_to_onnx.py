@@ -129,9 +129,9 @@ def test_layer_errors_by_hand() -> None:
     assert layer_errors(found, reference) == pytest.approx((0.1, 0.0))
 
 
-@pytest.fixture(scope="module")
-def two_files(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """A graph whose weights did not fit into it.
+@pytest.fixture
+def two_files(tmp_path: Path) -> Written:
+    """A graph with its weights beside it.
 
     The model was deepened with layers that add nothing yet: their weights are all zeros.
     """
@@ -139,17 +139,27 @@ def two_files(tmp_path_factory: pytest.TempPathFactory) -> Written:
     for layer in network.layers[1:]:
         layer.mlp.linear_fc2.weight.data.zero_()
         layer.mlp.linear_fc2.bias.data.zero_()
-    graph = tmp_path_factory.mktemp("two") / "scratch" / "fp32.onnx"
+    graph = tmp_path / "scratch" / "fp32.onnx"
     graph.parent.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(to_onnx, "_ONE_FILE_BYTES", 10_000)
-        write_onnx(PackedClassifier(network), graph, metadata=METADATA)
+    write_onnx(PackedClassifier(network), graph, metadata=METADATA, one_file=False)
     return Written(network, graph)
 
 
-def test_weights_that_do_not_fit_move_along(
-    two_files: Written, rows: list[npt.NDArray[np.int32]]
+@pytest.mark.parametrize(
+    ("most_bytes", "files"),
+    [
+        pytest.param(10_000_000, {"model.onnx"}, id="joined-where-they-fit"),
+        pytest.param(10_000, {"model.onnx", "model.onnx.data"}, id="else-beside-it"),
+    ],
+)
+def test_weights_beside_the_graph_move_along(
+    two_files: Written,
+    rows: list[npt.NDArray[np.int32]],
+    monkeypatch: pytest.MonkeyPatch,
+    most_bytes: int,
+    files: set[str],
 ) -> None:
+    monkeypatch.setattr(to_onnx, "_ONE_FILE_BYTES", most_bytes)
     scratch, folder = two_files.graph.parent, two_files.graph.parents[1]
     assert {file.name for file in scratch.iterdir()} == {"fp32.onnx", "fp32.onnx.data"}
     assert two_files.graph.stat().st_size < 500_000
@@ -160,11 +170,7 @@ def test_weights_that_do_not_fit_move_along(
     move_onnx(two_files.graph, moved)
 
     assert list(scratch.iterdir()) == []
-    assert {file.name for file in folder.iterdir()} == {
-        "model.onnx",
-        "model.onnx.data",
-        "scratch",
-    }
+    assert {file.name for file in folder.iterdir()} == files | {"scratch"}
     expected = reference_logits(two_files.network, rows)
     for load in (onnxruntime_engine, openvino_engine):
         np.testing.assert_allclose(load(moved)(rows), expected, atol=1e-4)

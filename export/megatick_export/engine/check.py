@@ -22,12 +22,14 @@ class CompileCheck:
         library_version: of ``tensorrt_rtx``.
         layers: what the compiler made of the graph.
         seconds: the build took.
+        plan_bytes: size of what was compiled.
     """
 
     target: str
     library_version: str
     layers: LayerReport
     seconds: float
+    plan_bytes: int
 
 
 def check_compiles(
@@ -48,7 +50,13 @@ def check_compiles(
     for target in targets:
         compiled = compile_graph(library, graph, profile, target=target)
         checks.append(
-            CompileCheck(target, library.version, compiled.layers, compiled.seconds)
+            CompileCheck(
+                target=target,
+                library_version=library.version,
+                layers=compiled.layers,
+                seconds=compiled.seconds,
+                plan_bytes=len(compiled.plan),
+            )
         )
     return checks
 

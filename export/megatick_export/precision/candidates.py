@@ -181,7 +181,7 @@ class Workbench:
 
     def _write(self, classifier: PackedClassifier, name: str) -> Path:
         graph = self.folder / f"{name}.onnx"
-        write_onnx(classifier, graph, metadata=self.metadata)
+        write_onnx(classifier, graph, metadata=self.metadata, one_file=False)
         return graph
 
     def _kept_parts(self, dtype: torch.dtype) -> tuple[Part, ...]:
