@@ -140,14 +140,14 @@ class ExportOptions:
         )
 
     def _check_labels(self) -> None:
-        if len(set(self.labels)) < max(len(self.labels), 2):
-            raise OptionsError("labels", expected="distinct names", found=self.labels)
         if self.target != "onnx" and sorted(self.labels) != sorted(LABELS):
             raise OptionsError(
                 "labels",
                 expected=f"each of {', '.join(LABELS)} once (other classes: target onnx)",
                 found=self.labels,
             )
+        if len(set(self.labels)) < max(len(self.labels), 2):
+            raise OptionsError("labels", expected="distinct names", found=self.labels)
 
 
 def cpu_has_bf16() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +59,7 @@ class Subject:
 
     def tokenizer_evidence(self) -> dict[str, Any]:
         """What the receipt says of the tokenizer."""
-        files = {
-            os.path.relpath(file, self.checkpoint.path): sha256(file)
-            for file in self.source.source.files
-        }
+        files = {str(file): sha256(file) for file in self.source.source.files}
         return {**self.source.evidence(), "files": files}
 
 

@@ -191,7 +191,11 @@ class Workbench:
             return self._packed(lowered(self.classifier.network, dtype, float32=kept))
 
         if dtype not in self._kept:
-            self._kept[dtype] = parts_to_keep(make, self._screen)
+            # torch sums a LayerNorm in float32 whatever it is given, so an overflow that a
+            # GPU would have cannot be seen here; an RMSNorm's can.
+            layer_norm = self.classifier.network.architecture.normalization == "LayerNorm"
+            blind = int(layer_norm and dtype == torch.float16)
+            self._kept[dtype] = parts_to_keep(make, self._screen, at_least=blind)
         return self._kept[dtype]
 
     def _quantized(self, kept: Sequence[Part], layers: Sequence[int]) -> PackedClassifier:

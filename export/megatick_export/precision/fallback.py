@@ -74,20 +74,24 @@ def emulated_engine(classifier: PackedClassifier) -> Engine:
 
 
 def parts_to_keep(
-    make: Callable[[tuple[Part, ...]], PackedClassifier], screen: Screen
+    make: Callable[[tuple[Part, ...]], PackedClassifier],
+    screen: Screen,
+    *,
+    at_least: int = 0,
 ) -> tuple[Part, ...]:
     """Find the fewest parts to keep in float32.
 
     Args:
         make: the lowered classifier that keeps the parts it is given.
         screen: what it is measured on.
+        at_least: how many of ``PARTS`` to keep in any case.
 
     Returns:
         The shortest beginning of ``PARTS`` that is within the budgets; where none is, the
         one that flips least.
     """
     tried: dict[tuple[Part, ...], Errors] = {}
-    for count in range(len(PARTS) + 1):
+    for count in range(at_least, len(PARTS) + 1):
         kept = PARTS[:count]
         tried[kept] = screen.errors(make(kept))
         if screen.budgets.exceeded(tried[kept]) is None:

@@ -23,7 +23,6 @@ def lowered(
     dtype: torch.dtype,
     *,
     float32: Collection[Part] = (),
-    float32_layers: Collection[int] = (),
 ) -> Network:
     """Copy a float32 network into a 16-bit precision.
 
@@ -32,18 +31,15 @@ def lowered(
         dtype: ``torch.float16`` or ``torch.bfloat16``.
         float32: parts that compute in float32.  With the residual stream, everything
             but the products of linear layers and attention does.
-        float32_layers: numbers of layers whose linear layers, attention included, stay in
-            float32.
 
     Returns:
         A network of the same names.  The classification head stays in float32: it is
         three rows, and its sums decide the label.
     """
-    kept = tuple(f"decoder.layers.{layer}." for layer in float32_layers)
     wide_stream = "residual stream" in float32
     weights = {
         name: tensor
-        if name.startswith(("classification_head.", *kept))
+        if name.startswith("classification_head.")
         or (wide_stream and ("norm" in name or name.startswith("embedding.")))
         else tensor.to(dtype)
         for name, tensor in network.state_dict().items()

@@ -97,6 +97,14 @@ def test_the_fewest_parts_that_fit_are_kept(
     assert parts_to_keep(make, SCREEN) == expected
 
 
+def test_what_cannot_be_seen_here_is_kept_in_any_case() -> None:
+    def make(kept: tuple[Part, ...]) -> PackedClassifier:
+        assert kept, "nothing kept was tried"
+        return classifier(CLEAN)
+
+    assert parts_to_keep(make, SCREEN, at_least=1) == ("norms",)
+
+
 def test_what_is_no_number_is_never_the_least() -> None:
     def make(kept: tuple[Part, ...]) -> PackedClassifier:
         if not kept:

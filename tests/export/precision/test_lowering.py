@@ -91,17 +91,6 @@ def test_each_part_computes_in_what_it_is_said_to(
     assert found["head"] == {WIDE}
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2"])
-def test_linear_layers_of_chosen_layers_stay_in_float32(name: str) -> None:
-    network = lowered(tiny_network(name), HALF, float32_layers=[1])
-
-    found = dtypes(network, ROWS[:4])
-
-    assert [found[f"linear {n}"] for n in range(3)] == [{HALF}, {WIDE}, {HALF}]
-    assert found["softmax"] == {HALF, WIDE}, "attention is its linear layers'"
-    assert found["residual stream"] == {HALF}
-
-
 def test_the_float32_network_is_left_as_it_is() -> None:
     network = tiny_network("gpt2")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
