@@ -16,7 +16,8 @@ and at what both graphs answer to the same texts.
 If both measured the same largest values, all of ModelOpt's scales are one multiple of ours:
 (448 / 127) ** 2 = 12.444 with version 0.47, whose ``onnx/quantization/fp8.py`` multiplies
 INT8's scale, largest / 127, by 448 / 127, so that the largest value becomes 36; ours
-becomes 448, the largest that E4M3 has.
+becomes 448, the largest that E4M3 has.  The multiple is smaller for channels whose weights
+are all so small that our scale is held at FP16's smallest normal number.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from megatick_export import (
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
-TYPES = {
+TYPES: dict[int, int] = {
     onnx.TensorProto.INT32: model_config_pb2.TYPE_INT32,
     onnx.TensorProto.FLOAT: model_config_pb2.TYPE_FP32,
 }
