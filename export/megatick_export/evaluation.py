@@ -26,6 +26,9 @@ INVENTED_TEXTS: Final = 512
 _COMPRESSED: Final = frozenset({".gz", ".bz2", ".zip", ".xz", ".zst"})
 """Endings that pandas undoes by itself."""
 
+INVENTED_FOR_FLOAT32: Final = 64
+"""Where only float32 is asked for, which is compared with itself."""
+
 _BINS: Final = 15
 """Of confidence, in the calibration error: as in its source."""
 
@@ -74,7 +77,9 @@ class Errors:
     calibration_error: float | None
 
 
-def evaluation_texts(path: Path | None, labels: Sequence[str]) -> EvaluationTexts:
+def evaluation_texts(
+    path: Path | None, labels: Sequence[str], *, invented: int = INVENTED_TEXTS
+) -> EvaluationTexts:
     """Read a user's texts, or invent some.
 
     Args:
@@ -82,13 +87,14 @@ def evaluation_texts(path: Path | None, labels: Sequence[str]) -> EvaluationText
             ``text`` and perhaps ``label``, or a plain ``.txt`` with a text a line.  Of
             more than ``MOST_TEXTS``, a seeded choice is taken.  None invents headlines.
         labels: of the classes; a label that is none of them is refused.
+        invented: how many headlines to invent.
 
     Raises:
         OptionsError: the file is absent, has no such column, no text, or unknown labels.
     """
     if path is None:
-        invented = tuple(headlines(INVENTED_TEXTS))
-        return EvaluationTexts(invented, None, "invented headlines", None)
+        texts = tuple(headlines(invented))
+        return EvaluationTexts(texts, None, "invented headlines", None)
     table = _read_table(path)
     if "text" not in table:
         raise OptionsError(

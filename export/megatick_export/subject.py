@@ -12,7 +12,12 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from megatick_export.checkpoint import Checkpoint
-from megatick_export.evaluation import EvaluationTexts, evaluation_texts
+from megatick_export.evaluation import (
+    INVENTED_FOR_FLOAT32,
+    INVENTED_TEXTS,
+    EvaluationTexts,
+    evaluation_texts,
+)
 from megatick_export.hashes import sha256
 from megatick_export.heads import Classifier, classification, zero_shot
 from megatick_export.heads.classification import check_classification_head
@@ -73,7 +78,12 @@ def prepare(checkpoint: Checkpoint, options: ExportOptions) -> Subject:
         check_classification_head(checkpoint, options.labels)
     window = min(options.max_tokens, checkpoint.architecture.max_position_embeddings)
     source = prepare_tokenizer(checkpoint, options.tokenizer, max_tokens=window)
-    texts = evaluation_texts(options.calibration, options.labels)
+    float32_alone = options.precision == "fp32"
+    texts = evaluation_texts(
+        options.calibration,
+        options.labels,
+        invented=INVENTED_FOR_FLOAT32 if float32_alone else INVENTED_TEXTS,
+    )
     if options.prompt is None or options.verbalizers is None:
         classifier, tokenizer = classification(checkpoint, options.labels), source.tokenizer
     else:
