@@ -191,7 +191,6 @@ def trials_table(receipt: Receipt) -> Table:
         kept = [f"kept in float32: {', '.join(trial.float32)}"] if trial.float32 else []
         if trial.layers_16_bit:
             kept.append(f"{len(trial.layers_16_bit)} layers kept in 16 bits")
-        verdict = trial.rejected or ("chosen" if trial.chosen else "within budget")
         table.add_row(
             trial.precision,
             str(errors.label_flips),
@@ -199,7 +198,7 @@ def trials_table(receipt: Receipt) -> Table:
             "–" if errors.accuracy is None else f"{errors.accuracy:.3f}",
             "–" if trial.texts_per_s is None else f"{trial.texts_per_s:.0f}",
             f"{trial.graph_bytes / 1e6:.1f}",
-            "; ".join([verdict, *kept]),
+            "; ".join([trial.verdict, *kept]),
         )
     return table
 
@@ -208,9 +207,8 @@ def trial_lines(receipt: Receipt) -> list[str]:
     """Each precision in a line."""
     lines = []
     for trial in receipt.trials:
-        verdict = trial.rejected or ("chosen" if trial.chosen else "within budget")
         speed = "" if trial.texts_per_s is None else f"{trial.texts_per_s:.0f} texts/s, "
-        lines.append(f"{trial.precision}: {speed}{verdict}")
+        lines.append(f"{trial.precision}: {speed}{trial.verdict}")
     return lines
 
 

@@ -32,8 +32,8 @@ def verify(
 ) -> None:
     """Hash a repository's files again, and ask the served model what it answered at export.
 
-    The answers are those of the float32 reference to the first texts that precisions were
-    measured on; they may differ by what the chosen precision was measured to cause there.
+    The answers are those of the float32 reference to invented headlines; they may differ
+    by twice what the chosen precision was measured to change there.
     A repository that has changed is not run: its files may be anyone's.
 
     Exit status: 0 all as exported; 1 something differs, or could not be verified; 2 bad

@@ -120,4 +120,7 @@ PRICE_FORECAST_STEP: Final = replace(
 )
 """The public model with the one input that only an ensemble fills."""
 
+TELL_THE_DIGEST: Final = (SENTIMENT_SCORES.name, PRICE_FORECAST.name)
+"""Steps that answer with the digest of all that is served, from a file of their own."""
+
 STEPS: Final = (PREPROCESS, LANGUAGE_MODEL, SENTIMENT_SCORES, PRICE_FORECAST_STEP)

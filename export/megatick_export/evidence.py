@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,13 @@ import numpy as np
 from megatick_export.evaluation import EvaluationTexts, probabilities
 from megatick_export.headlines import headlines
 from megatick_export.options import ExportOptions
-from megatick_export.parity import Comparison, openvino_engine, prove, run_in_batches
+from megatick_export.parity import (
+    Comparison,
+    Logits,
+    openvino_engine,
+    prove,
+    run_in_batches,
+)
 from megatick_export.precision.budgets import Budgets
 from megatick_export.precision.candidates import Workbench
 from megatick_export.precision.layers import (
@@ -115,9 +121,14 @@ def prove_and_choose(
     )
     progress("running the float32 graph on the evaluation texts")
     rows = subject.rows(subject.texts.texts)
-    reference = run_in_batches(
-        openvino_engine(graph), rows, max_batch_tokens=options.max_batch_tokens
+    probed = headlines(PROBED_TEXTS)
+    probe_rows = subject.rows(probed)
+    float32 = openvino_engine(graph)
+    reference, expected = (
+        run_in_batches(float32, each, max_batch_tokens=options.max_batch_tokens)
+        for each in (rows, probe_rows)
     )
+    del float32  # a copy of the weights, which the trials have no use for
     fp8 = "fp8" in options.candidates()
     bench = Workbench(
         classifier=classifier,
@@ -135,24 +146,22 @@ def prove_and_choose(
         budgets=Budgets(options.flip_budget, options.score_budget),
     )
     choice = choose(bench, options.candidates(), progress=progress)
+    answers = run_in_batches(
+        choice.engine, probe_rows, max_batch_tokens=options.max_batch_tokens
+    )
     progress("comparing layer by layer")
     return Evidence(
         parity=parity,
         texts=subject.texts,
         choice=choice,
         layer_errors=_layer_errors(bench, choice),
-        probe=_probe(subject, bench, choice),
+        probe=_probe(probed, expected, answers),
     )
 
 
-def _probe(subject: Subject, bench: Workbench, choice: Choice) -> Probe:
+def _probe(texts: Sequence[str], reference: Logits, answers: Logits) -> Probe:
     """Record answers to invented headlines; a user's own texts stay where they are."""
-    texts = headlines(PROBED_TEXTS)
-    rows = subject.rows(texts)
-    expected, found = (
-        probabilities(run_in_batches(run, rows, max_batch_tokens=bench.max_batch_tokens))
-        for run in (openvino_engine(bench.graph_fp32), choice.engine)
-    )
+    expected, found = probabilities(reference), probabilities(answers)
     moved = float(np.abs(found - expected).max())
     return Probe(
         texts=tuple(texts),

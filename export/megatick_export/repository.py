@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import megatick_export
 from megatick_contract.models import EMBEDDING_MODEL, PRICE_FORECAST
@@ -22,7 +22,12 @@ from megatick_contract.repository import (
     SETTINGS_FILE,
     TOKENIZER_FILE,
 )
-from megatick_contract.steps import LANGUAGE_MODEL, PREPROCESS, SENTIMENT_SCORES
+from megatick_contract.steps import (
+    LANGUAGE_MODEL,
+    PREPROCESS,
+    SENTIMENT_SCORES,
+    TELL_THE_DIGEST,
+)
 from megatick_export.aside import written_aside
 from megatick_export.checkpoint import Checkpoint, read_checkpoint
 from megatick_export.engine import BatchLimits, for_tensorrt
@@ -34,8 +39,6 @@ from megatick_export.receipt import Receipt, Source, machine, versions
 from megatick_export.receipt_page import write_page
 from megatick_export.subject import Subject, prepare
 from megatick_export.to_onnx import move_onnx
-
-_TELL_THE_DIGEST: Final = (SENTIMENT_SCORES.name, PRICE_FORECAST.name)
 
 
 def export_repository(
@@ -89,7 +92,7 @@ def export_repository(
         progress("hashing")
         files = hash_files(folder, (file for file in folder.rglob("*") if file.is_file()))
         digest = model_digest(files)
-        for model in () if forecaster is None else _TELL_THE_DIGEST:
+        for model in () if forecaster is None else TELL_THE_DIGEST:
             (_version(folder, model) / DIGEST_FILE).write_text(digest + "\n")
         receipt = Receipt(
             model_digest=digest,

@@ -22,7 +22,7 @@ from megatick_export.hashes import sha256
 from megatick_export.heads import Classifier, classification, zero_shot
 from megatick_export.heads.classification import check_classification_head
 from megatick_export.options import ExportOptions
-from megatick_export.tokenizer import PreparedTokenizer, prepare_tokenizer
+from megatick_export.tokenizer import PreparedTokenizer, prepare_tokenizer, tokenized
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,7 @@ class Subject:
 
     def rows(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """Tokenize texts as the server does; each row keeps its head."""
-        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
-        tokenizer.no_padding()
-        tokenizer.encode_special_tokens = True
-        tokenizer.enable_truncation(self.max_tokens)
-        return [
-            np.array(each.ids, np.int32) for each in tokenizer.encode_batch(list(texts))
-        ]
+        return tokenized(self.tokenizer, texts, max_tokens=self.max_tokens)
 
     def write_tokenizer(self, path: Path) -> None:
         """Write the ``tokenizer.json`` that is served."""

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from megatick_contract.models import PRICE_FORECAST
 from megatick_contract.repository import (
     DIGEST_FILE,
     ENGINE_RECORD_FILE,
@@ -23,19 +22,18 @@ from megatick_contract.repository import (
     RECEIPT_PAGE,
     TOKENIZER_FILE,
 )
-from megatick_contract.steps import LANGUAGE_MODEL, SENTIMENT_SCORES
+from megatick_contract.steps import LANGUAGE_MODEL, TELL_THE_DIGEST
 from megatick_export.errors import RepositoryError
 from megatick_export.evaluation import probabilities
 from megatick_export.evidence import Probe
 from megatick_export.hashes import model_digest, sha256
 from megatick_export.parity import onnxruntime_engine
+from megatick_export.tokenizer import tokenized
 
 MODEL_DIGEST: Final = "model digest"
 """The receipt's own, among the things that may have changed."""
 
-_DIGEST_FILES: Final = frozenset(
-    f"{step.name}/1/{DIGEST_FILE}" for step in (SENTIMENT_SCORES, PRICE_FORECAST)
-)
+_DIGEST_FILES: Final = frozenset(f"{step}/1/{DIGEST_FILE}" for step in TELL_THE_DIGEST)
 _ENGINE_FILES: Final = frozenset(
     {
         f"{LANGUAGE_MODEL.name}/1/{PLAN_FILE}",
@@ -191,11 +189,7 @@ def ask_graph(exported: Exported) -> Answers:
         RepositoryError: onnxruntime cannot run the graph on a CPU.
     """
     tokenizer = Tokenizer.from_file(str(exported.path / TOKENIZER_FILE))
-    tokenizer.no_padding()
-    tokenizer.encode_special_tokens = True
-    tokenizer.enable_truncation(exported.max_tokens)
-    encodings = tokenizer.encode_batch(list(exported.probe.texts))
-    rows = [np.array(each.ids, np.int32) for each in encodings]
+    rows = tokenized(tokenizer, exported.probe.texts, max_tokens=exported.max_tokens)
     try:
         logits = onnxruntime_engine(exported.path / GRAPH_FILE)(rows)
     except Exception as error:  # its classes derive from Exception alone

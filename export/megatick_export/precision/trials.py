@@ -46,6 +46,11 @@ class Trial:
     rejected: str | None
     chosen: bool = False
 
+    @property
+    def verdict(self) -> str:
+        """Chosen, within the budgets, or why it was rejected."""
+        return self.rejected or ("chosen" if self.chosen else "within budget")
+
 
 @dataclass(frozen=True)
 class Choice:

@@ -14,6 +14,7 @@ from megatick_export.tokenizer.prepare import (
     prepare_tokenizer,
 )
 from megatick_export.tokenizer.prove import Proof
+from megatick_export.tokenizer.rows import tokenized
 
 __all__ = [
     "PreparedTokenizer",
@@ -22,4 +23,5 @@ __all__ = [
     "find_tokenizer",
     "load_tokenizer",
     "prepare_tokenizer",
+    "tokenized",
 ]
