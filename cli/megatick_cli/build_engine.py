@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from megatick_export.engine import CompileCheck, EngineRecord
+    from megatick_export.engine import CompileCheck, EngineRecord, LayerReport
 
 
 def build_engine(
@@ -69,6 +69,8 @@ def build_engine(
             typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
         else:
             console.print(_checks(checks))
+            for check in checks:
+                _warn_of_attention(console, check.target, check.layers)
             console.print(
                 "Compiled, not run, not kept: build the plan on the GPU that will serve.",
                 style="dim",
@@ -87,6 +89,7 @@ def build_engine(
         typer.echo(record.to_json(), nl=False)
     else:
         console.print(_summary(record), soft_wrap=True, highlight=False)
+        _warn_of_attention(console, record.gpu, record)
 
 
 def _read_lengths(path: Path) -> list[int]:
@@ -100,14 +103,14 @@ def _read_lengths(path: Path) -> list[int]:
 
 def _checks(checks: list[CompileCheck]) -> Table:
     table = Table(title="Compiled with TensorRT-RTX", title_justify="left")
-    for column in ("GPU", "layers", "fused attention", "linear layers", "seconds"):
+    for column in ("GPU", "layers", "fused attentions", "linear layers", "seconds"):
         table.add_column(column)
     for check in checks:
         layers = check.layers
         table.add_row(
             check.target,
             str(layers.layers),
-            f"{layers.fused_attentions} of {layers.attentions}",
+            _attentions(layers),
             _precisions(layers.precisions),
             f"{check.seconds:.1f}",
         )
@@ -119,10 +122,29 @@ def _summary(record: EngineRecord) -> str:
     reserved = "" if memory is None else f", {memory / 1e9:.1f} GB reserved"
     return (
         f"[green]✓[/] {record.gpu}, TensorRT {record.library_version}: {record.layers} "
-        f"layers, {record.fused_attentions} of {record.attentions} attentions fused, "
+        f"layers, fused attentions {_attentions(record)}, "
         f"linear layers {_precisions(record.linear_precisions)}{reserved}; built in "
         f"{record.build_s:.0f} s"
     )
+
+
+def _attentions(found: LayerReport | EngineRecord) -> str:
+    kernels = _precisions(found.attention_precisions)
+    return f"{found.fused_attentions} of {found.attentions} ({kernels or 'none'})"
+
+
+def _warn_of_attention(
+    console: Console, where: str, found: LayerReport | EngineRecord
+) -> None:
+    """Say where attention would be slower than it need be; compilers say nothing."""
+    apart = found.attentions - found.fused_attentions
+    if apart:
+        console.print(
+            f"[bold yellow]warning:[/] {where}: {apart} of {found.attentions} attentions "
+            "are separate kernels that write every score to memory",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 def _precisions(counts: dict[str, int]) -> str:

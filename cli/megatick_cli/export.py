@@ -64,7 +64,11 @@ def export(
     ] = 0.01,
     fp8_attention: Annotated[
         bool,
-        typer.Option("--fp8-attention", help="With fp8: attention's products as well."),
+        typer.Option(
+            "--fp8-attention",
+            help="With fp8: attention's products as well; a TensorRT engine then computes "
+            "attention over --max-tokens for every row.",
+        ),
     ] = False,
     architecture: ArchitectureFile = None,
     tokenizer: Annotated[

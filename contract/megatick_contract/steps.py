@@ -39,7 +39,9 @@ from megatick_contract.text import (
 
 INPUT_IDS: Final = Tensor("input_ids", "INT32", (ANY,), "[N] tokens, rows end to end")
 ROW_LENGTHS: Final = Tensor("row_lengths", "INT32", (ANY,), "[R] tokens of each row")
-LONGEST: Final = Tensor("longest", "INT32", (ANY,), "[T] its length: max(row_lengths)")
+LONGEST: Final = Tensor(
+    "longest", "INT32", (ANY,), "[T] its length: max(row_lengths), or the engine's"
+)
 LOGITS: Final = Tensor("logits", "FP32", (ANY, 3), "[R, 3] unnormalised, in class order")
 POOLED: Final = Tensor(
     "embedding", "FP32", (ANY, ANY), "[R, hidden] the rows' EMBEDDING, if exported"

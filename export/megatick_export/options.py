@@ -48,7 +48,8 @@ class ExportOptions:
         calibration: texts to measure on (see ``evaluation_texts``); None invents some.
         flip_budget: share of labels that a precision may change, in [0, 1].
         score_budget: mean absolute change of the score that it may cause, in [0, 2].
-        fp8_attention: with ``fp8``, attention's own products take FP8 as well.
+        fp8_attention: with ``fp8``, attention's own products take FP8 as well; on
+            ``tensorrt`` attention then always computes ``max_tokens`` a row.
         max_tokens: longest row to read, in tokens, ≥ 1; the model's own window bounds it.
         max_batch_tokens: most tokens in one run of the engine, ≥ 1.
 

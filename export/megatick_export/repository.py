@@ -145,8 +145,10 @@ def _write_models(
     if options.forecaster is not None:
         shutil.copyfile(options.forecaster, forecaster)
     about_forecaster = _about_forecaster(forecaster)
+    limits = BatchLimits(subject.max_tokens, whole_window=options.fp8_attention)
+    longest = {"longest": limits.longest} if limits.whole_window else {}
     settings: dict[str, dict[str, Any]] = {
-        PREPROCESS.name: {"max_tokens": subject.max_tokens},
+        PREPROCESS.name: {"max_tokens": subject.max_tokens, **longest},
         LANGUAGE_MODEL.name: {
             "precision": evidence.choice.precision,
             "max_batch_tokens": options.max_batch_tokens,
@@ -157,7 +159,7 @@ def _write_models(
         text = json.dumps(values, indent=2) + "\n"
         (_version(folder, model) / SETTINGS_FILE).write_text(text)
     if options.target == "tensorrt":
-        for_tensorrt(folder, BatchLimits(subject.max_tokens))
+        for_tensorrt(folder, limits)
     return about_forecaster
 
 

@@ -21,9 +21,16 @@ class _Strict(BaseModel):
 
 
 class PreprocessSettings(_Strict):
-    """Of the ``preprocess`` step: the model's window, in tokens."""
+    """Of the ``preprocess`` step.
+
+    Attributes:
+        max_tokens: the model's window, in tokens.
+        longest: how long a request's ``longest`` always is, for an engine that is compiled
+            for that length alone; None makes it as long as the request's longest row.
+    """
 
     max_tokens: int = Field(ge=1)
+    longest: int | None = Field(default=None, ge=1)
 
 
 class LanguageModelSettings(_Strict):

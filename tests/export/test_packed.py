@@ -9,10 +9,12 @@ import onnx
 import pytest
 from tiny import BERT, GPT2, LLAMA, write_tiny
 
+from megatick_contract.packing import packed_feed
 from megatick_export import Architecture, Network, read_checkpoint, reference_network
 from megatick_export.packed import PackedClassifier
 from megatick_export.parity import (
     onnxruntime_engine,
+    onnxruntime_session,
     openvino_engine,
     ragged_rows,
     reference_logits,
@@ -59,6 +61,19 @@ def test_packed_rows_equal_rows_alone(
     reference = reference_logits(network, rows)
     assert np.ptp(reference) > 0.1, "rows that all answer alike would prove nothing"
     np.testing.assert_allclose(logits, reference, atol=2e-5)
+
+
+def test_a_longest_row_that_is_not_there_changes_nothing(
+    exported: tuple[Network, Path],
+) -> None:
+    # An engine with FP8 attention is compiled for one length of max_seqlen.
+    network, path = exported
+    rows = ragged_rows(vocab_size=256, max_tokens=40)
+    feed = packed_feed(rows) | {"max_seqlen": np.zeros(96, np.int32)}
+
+    (logits,) = onnxruntime_session(path).run(["logits"], feed)
+
+    np.testing.assert_allclose(logits, reference_logits(network, rows), atol=2e-5)
 
 
 def test_a_rows_answer_does_not_depend_on_its_batch_mates(

@@ -72,6 +72,7 @@ def build_engine(
         layers=compiled.layers.layers,
         attentions=compiled.layers.attentions,
         fused_attentions=compiled.layers.fused_attentions,
+        attention_precisions=compiled.layers.attention_precisions,
         linear_precisions=compiled.layers.precisions,
         build_s=round(compiled.seconds, 1),
         memory_bytes=compiled.memory_bytes,

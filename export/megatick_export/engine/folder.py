@@ -51,6 +51,7 @@ class EngineFolder:
             config = (folder / "config.pbtxt").read_text()
             settings = json.loads((before / SETTINGS_FILE).read_text())
             max_tokens = int(settings["max_tokens"])
+            whole_window = settings.get("longest") is not None
         except OSError as error:
             raise RepositoryError(
                 Path(error.filename or repository),
@@ -70,7 +71,7 @@ class EngineFolder:
         graph = folder / "1" / GRAPH_FILE
         if not graph.is_file():
             raise RepositoryError(graph, "is missing: export the repository again")
-        limits = BatchLimits(max_tokens, int(max_batch[1]))
+        limits = BatchLimits(max_tokens, int(max_batch[1]), whole_window=whole_window)
         return cls(folder, graph, limits, before / TOKENIZER_FILE)
 
     def profile(self, row_lengths: Iterable[int] | None = None) -> Profile:

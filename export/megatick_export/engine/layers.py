@@ -72,6 +72,7 @@ class LayerReport:
         layers: of the engine.
         attentions: in the graph.
         fused_attentions: kernels of the engine that compute a whole attention.
+        attention_precisions: how many of these kernels take each precision.
         linears: precision of each linear layer by its ONNX node's name; ``mixed`` where
             input and weight differ, ``unknown`` where no layer of the engine names it.
     """
@@ -79,6 +80,7 @@ class LayerReport:
     layers: int
     attentions: int
     fused_attentions: int
+    attention_precisions: dict[str, int]
     linears: dict[str, str]
 
     @property
@@ -89,9 +91,14 @@ class LayerReport:
 
 def report_layers(engine: Sequence[EngineLayer], graph: GraphLayers) -> LayerReport:
     """Look each of the graph's linear layers and attentions up in the engine."""
-    fused = sum(bool(_ATTENTION.search(layer.name)) for layer in engine)
-    linears = {name: _precision(name, engine) for name in graph.linears}
-    return LayerReport(len(engine), graph.attentions, fused, linears)
+    fused = [layer for layer in engine if _ATTENTION.search(layer.name)]
+    return LayerReport(
+        layers=len(engine),
+        attentions=graph.attentions,
+        fused_attentions=len(fused),
+        attention_precisions=dict(Counter(map(_attention_precision, fused))),
+        linears={name: _precision(name, engine) for name in graph.linears},
+    )
 
 
 def read_engine_layers(description: str) -> tuple[EngineLayer, ...]:
@@ -152,6 +159,12 @@ def _tensors(text: str) -> tuple[EngineTensor, ...]:
         )
         for found in _TENSOR.finditer(text)
     )
+
+
+def _attention_precision(layer: EngineLayer) -> str:
+    """The precision of most inputs: queries, keys and values, against one mask."""
+    (most_common,) = Counter(each.precision for each in layer.inputs).most_common(1)
+    return most_common[0]
 
 
 def _precision(linear: str, engine: Sequence[EngineLayer]) -> str:

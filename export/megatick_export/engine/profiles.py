@@ -31,6 +31,8 @@ class BatchLimits:
     Attributes:
         max_tokens: longest row, in tokens, ≥ 1.
         max_batch: most rows of a request, and most requests that are joined, ≥ 1.
+        whole_window: attention is laid out for ``longest`` tokens a row, however short
+            the rows are: TensorRT fuses FP8 attention only where that length is fixed.
 
     Raises:
         OptionsError: a number below 1.
@@ -38,6 +40,7 @@ class BatchLimits:
 
     max_tokens: int
     max_batch: int = ROWS_PER_REQUEST
+    whole_window: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -54,6 +57,15 @@ class BatchLimits:
     def tokens(self) -> int:
         """Most tokens of one execution."""
         return self.rows * self.max_tokens
+
+    @property
+    def longest(self) -> int:
+        """Most elements of a request's ``longest``.
+
+        Triton takes no max_batch_size beyond the largest first axis of any input, so it
+        is as long as the batch where the window is shorter.
+        """
+        return max(self.max_tokens, self.max_batch)
 
 
 @dataclass(frozen=True)
@@ -89,16 +101,18 @@ class Profile:
             )
         mean = sum(n * count for n, count in histogram.items()) / histogram.total()
         rows = limits.max_batch
-        longest = median_of_longest(histogram, rows)
-        # Triton takes no max_batch_size beyond the largest first axis of any input.
-        largest = max(limits.max_tokens, limits.max_batch)
+        largest = limits.longest
+        if limits.whole_window:
+            shortest = longest = largest
+        else:
+            shortest, longest = 1, median_of_longest(histogram, rows)
         return cls(
             {
                 INPUT_IDS.name: Range(1, math.ceil(rows * mean), limits.tokens),
                 ROW_LENGTHS.name: Range(1, rows, limits.rows),
                 # Each request brings its own; an engine input that is never read.
-                LONGEST.name: Range(1, rows * longest, limits.max_batch * largest),
-                MAX_SEQLEN: Range(1, longest, largest),
+                LONGEST.name: Range(shortest, rows * longest, limits.max_batch * largest),
+                MAX_SEQLEN: Range(shortest, longest, largest),
             }
         )
 

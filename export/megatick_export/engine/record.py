@@ -28,6 +28,7 @@ class EngineRecord:
         layers: of the engine.
         attentions: in the graph.
         fused_attentions: of them in one kernel.
+        attention_precisions: how many of these kernels take each precision.
         linear_precisions: how many linear layers have each precision.
         build_s: seconds.
         memory_bytes: reserved on the GPU for an execution.
@@ -43,6 +44,7 @@ class EngineRecord:
     layers: int
     attentions: int
     fused_attentions: int
+    attention_precisions: dict[str, int]
     linear_precisions: dict[str, int]
     build_s: float
     memory_bytes: int | None

@@ -40,17 +40,20 @@ class Preprocess:
 
     model = PREPROCESS
 
-    def __init__(self, tokenizer: TextTokenizer) -> None:
+    def __init__(self, tokenizer: TextTokenizer, *, longest: int | None = None) -> None:
+        """Prepare texts with a tokenizer; ``longest`` is the settings'."""
         self._tokenizer = tokenizer
+        self._longest = longest
 
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Load what the step needs from its version folder."""
         folder = ModelFolder.of(triton_args)
         settings = folder.settings(PreprocessSettings)
-        return cls(
-            TextTokenizer(folder.path / TOKENIZER_FILE, max_tokens=settings.max_tokens)
+        tokenizer = TextTokenizer(
+            folder.path / TOKENIZER_FILE, max_tokens=settings.max_tokens
         )
+        return cls(tokenizer, longest=settings.longest)
 
     def __call__(
         self, requests: Sequence[StepRequest]
@@ -81,7 +84,7 @@ class Preprocess:
         answer: Arrays = {
             INPUT_IDS.name: np.concatenate([row.input_ids for row in tokenized])[None],
             ROW_LENGTHS.name: lengths[None],
-            LONGEST.name: np.zeros((1, lengths.max()), np.int32),
+            LONGEST.name: np.zeros((1, self._longest or lengths.max()), np.int32),
             TOKENS.name: lengths[:, None],
             TRUNCATED.name: np.array([[row.truncated] for row in tokenized]),
         }

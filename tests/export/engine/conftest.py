@@ -21,13 +21,21 @@ from megatick_export.to_onnx import write_onnx
 
 ARCHITECTURES = {"llama": LLAMA, "gpt2": GPT2, "bert": BERT}
 LAYERS = LLAMA.num_layers
+LENGTHS = [5, 25, 25, 60]
 
 WriteGraph = Callable[[str, str], Path]
 
 
 @pytest.fixture(scope="session")
 def profile() -> Profile:
-    return Profile.of(BatchLimits(max_tokens=WINDOW, max_batch=4), [5, 25, 25, 60])
+    return Profile.of(BatchLimits(max_tokens=WINDOW, max_batch=4), LENGTHS)
+
+
+@pytest.fixture(scope="session")
+def whole_window() -> Profile:
+    """The same with attention's length fixed; tokens and rows stay dynamic."""
+    limits = BatchLimits(max_tokens=WINDOW, max_batch=4, whole_window=True)
+    return Profile.of(limits, LENGTHS)
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +50,12 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> WriteGraph:
         network.load_state_dict(random_weights(ARCHITECTURES[name]))
         network.eval().requires_grad_(requires_grad=False)
         half = lowered(network, torch.float16)
-        layers = {"fp16": 0, "fp8": LAYERS, "fp8-but-the-last": LAYERS - 1}[precision]
-        if layers:
+        layers = LAYERS - 1 if precision == "fp8-but-the-last" else LAYERS
+        if precision != "fp16":
             batch = [np.arange(40, dtype=np.int32)]
             largest = largest_inputs(PackedClassifier(network), [batch])
-            quantize(half, largest, layers=range(layers))
+            attends = precision == "fp8-attention"
+            quantize(half, largest, layers=range(layers), in_attention=attends)
         write_onnx(PackedClassifier(half), path)
         return path
 

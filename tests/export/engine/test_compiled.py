@@ -29,6 +29,7 @@ def test_fp16_is_fused_attention_and_fp16_products(
     for check in check_compiles(graph(name, "fp16"), profile, TARGETS[name]):
         assert check.layers.attentions == ATTENTIONS
         assert check.layers.fused_attentions == ATTENTIONS
+        assert check.layers.attention_precisions == {"FP16": ATTENTIONS}
         pooler = int(name == "bert")
         assert check.layers.precisions == {"FP16": LINEARS + pooler, "FP32": 1}
 
@@ -38,10 +39,32 @@ def test_fp8_is_every_linear_layer_in_fp8(
     graph: WriteGraph, profile: Profile, name: str
 ) -> None:
     for check in check_compiles(graph(name, "fp8"), profile, TARGETS[name]):
-        assert check.layers.fused_attentions == ATTENTIONS
+        assert check.layers.attention_precisions == {"FP16": ATTENTIONS}
         # The class rows stay in float32, and BERT's pooler in FP16.
         pooler = {"FP16": 1} if name == "bert" else {}
         assert check.layers.precisions == {"FP8": LINEARS, "FP32": 1} | pooler
+
+
+@pytest.mark.parametrize("name", ["llama", "bert"])  # causal, and with a mask a row
+def test_fp8_attention_is_one_fp8_kernel_a_layer_where_its_length_is_fixed(
+    graph: WriteGraph, whole_window: Profile, name: str
+) -> None:
+    for check in check_compiles(graph(name, "fp8-attention"), whole_window, TARGETS[name]):
+        assert check.layers.attentions == ATTENTIONS
+        assert check.layers.attention_precisions == {"FP8": ATTENTIONS}
+        pooler = {"FP16": 1} if name == "bert" else {}
+        assert check.layers.precisions == {"FP8": LINEARS, "FP32": 1} | pooler
+
+
+def test_with_a_dynamic_length_fp8_attention_is_not_fused(
+    graph: WriteGraph, profile: Profile
+) -> None:
+    # The last layer alone is: each row has one query, whatever its length.  This is why
+    # such a repository's profile fixes the length; should it fail, that need is gone.
+    (check,) = check_compiles(graph("llama", "fp8-attention"), profile, ["SM89"])
+
+    assert check.layers.attention_precisions == {"FP8": 1}
+    assert check.layers.fused_attentions < check.layers.attentions
 
 
 def test_one_layer_that_is_not_quantised_is_seen(

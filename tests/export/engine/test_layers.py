@@ -72,6 +72,21 @@ def test_each_linear_layer_is_looked_up_by_name() -> None:
     }
     assert report.precisions == {"FP16": 1, "FP8": 1, "unknown": 1}
     assert (report.layers, report.attentions, report.fused_attentions) == (4, 2, 1)
+    assert report.attention_precisions == {"FP16": 1}
+
+
+def test_an_attentions_precision_is_its_arguments_and_not_its_masks() -> None:
+    inputs = ", ".join(
+        f"{{ Name: {n}, Dimensions: [-1,64,16], Datatype: FP8}}" for n in "qkv"
+    )
+    mask = "{ Name: m, Dimensions: [1,1,64,64], Datatype: Half}"
+    line = ATTENTION.replace(
+        "{ Name: q, Dimensions: [-1,-1,16], Datatype: Half}", f"{inputs}, {mask}"
+    )
+
+    report = report_layers(read_engine_layers(describe(line)), GraphLayers((), 1))
+
+    assert report.attention_precisions == {"FP8": 1}
 
 
 def test_a_weight_that_is_wider_than_its_input_is_mixed() -> None:

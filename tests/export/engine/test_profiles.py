@@ -30,6 +30,17 @@ def test_no_axis_is_shorter_than_the_batch_that_triton_is_told_of() -> None:
     assert min(axis.largest for axis in profile.axes.values()) == 8
 
 
+def test_where_attention_takes_the_whole_window_its_length_is_fixed() -> None:
+    profile = Profile.of(BatchLimits(128, 8, whole_window=True), [20] * 9 + [30])
+
+    assert profile.axes == {
+        "input_ids": Range(1, 8 * 21, 8 * 8 * 128),
+        "row_lengths": Range(1, 8, 8 * 8),
+        "longest": Range(128, 8 * 128, 8 * 128),
+        "max_seqlen": Range(128, 128, 128),
+    }
+
+
 def test_texts_beyond_the_window_are_cut() -> None:
     profile = Profile.of(BatchLimits(max_tokens=16, max_batch=2), [400])
 

@@ -34,6 +34,7 @@ RECORD = EngineRecord(
     layers=54,
     attentions=3,
     fused_attentions=3,
+    attention_precisions={"FP16": 3},
     linear_precisions={"FP8": 12, "FP32": 1},
     build_s=31.4,
     memory_bytes=1_000_000,
