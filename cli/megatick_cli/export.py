@@ -95,8 +95,8 @@ def export(
         bool,
         typer.Option(
             "--embedding",
-            help="Give the pooled hidden state too: as the model `embedding` (cpu), or as "
-            "the graph's second output (onnx).",
+            help="Give the pooled hidden state too: as the model `embedding` (cpu, "
+            "tensorrt), or as the graph's second output (onnx).",
         ),
     ] = False,
     forecaster: Annotated[

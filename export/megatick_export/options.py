@@ -41,8 +41,9 @@ class ExportOptions:
         prompt: text with ``{text}``, to take classes from the model's own next word; None
             takes the checkpoint's classification head.
         verbalizers: with a prompt, the word that means each label.
-        embedding: answer with the pooled hidden state as well: ``cpu`` serves it as the
-            model ``embedding``, ``onnx`` gives it as the graph's second output.
+        embedding: answer with the pooled hidden state as well: ``cpu`` and ``tensorrt``
+            serve it as the model ``embedding``, ``onnx`` gives it as the graph's second
+            output.
         precision: of the matrix products; ``auto`` takes the fastest within the budgets,
             by measurement on this machine.
         calibration: texts to measure on (see ``evaluation_texts``); None invents some.
@@ -106,13 +107,6 @@ class ExportOptions:
                 "measures speed, and an engine's speed is known only once it is built on "
                 "its GPU",
                 found="auto",
-            )
-        if self.embedding and self.target == "tensorrt":
-            raise OptionsError(
-                "embedding",
-                expected="target cpu or onnx with it: a TensorRT engine does not give "
-                "the embedding yet",
-                found=self.target,
             )
         if self.fp8_attention and self.precision != "fp8":
             raise OptionsError(

@@ -159,7 +159,8 @@ def _write_models(
         text = json.dumps(values, indent=2) + "\n"
         (_version(folder, model) / SETTINGS_FILE).write_text(text)
     if options.target == "tensorrt":
-        for_tensorrt(folder, limits)
+        hidden = subject.classifier.network.architecture.hidden_size
+        for_tensorrt(folder, limits, embedding=hidden if options.embedding else None)
     return about_forecaster
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from tiny import write_tiny
+from tiny import LLAMA, write_tiny
 
 from megatick_client import Client
 from megatick_export import ExportOptions, export_repository
@@ -34,9 +34,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("tensorrt")
     checkpoint = write_tiny(folder / "checkpoint")
     out = folder / "repository"
-    export_repository(checkpoint, out, options=ExportOptions(precision="fp32"))
+    options = ExportOptions(precision="fp32", embedding=True)
+    export_repository(checkpoint, out, options=options)
     shutil.copytree(out / "language_model", folder / "stand_in")
-    for_tensorrt(out, LIMITS)
+    for_tensorrt(out, LIMITS, embedding=LLAMA.hidden_size)
     return out
 
 
@@ -49,6 +50,9 @@ def endpoint(repository: Path) -> Iterator[str]:
     shutil.copytree(repository.with_name("stand_in"), copy / "language_model")
     config = (templates() / "language_model/config.pbtxt").read_text()
     bounded = config.replace("max_batch_size: 256", "max_batch_size: 4")
+    # As an engine's config has it; the steps around it take any length.
+    assert "dims: [ -1, -1 ]" in bounded
+    bounded = bounded.replace("dims: [ -1, -1 ]", f"dims: [ -1, {LLAMA.hidden_size} ]")
     (copy / "language_model/config.pbtxt").write_text(bounded)
     with TritonServer(copy, OPTIONS) as server:
         yield server.endpoints.grpc
@@ -79,7 +83,9 @@ def test_the_ensembles_answer_without_the_engines_time(endpoint: str) -> None:
     assert (stages_us[:, [0, 2]] > 0).all()
     with Client(endpoint, timeout_s=30) as client:
         alone = [client.score(each).score for each in texts]
+        vectors = client.embed(texts).values
     np.testing.assert_allclose(reply.as_numpy("SCORE")[:, 0], alone, atol=1e-5)
+    assert vectors.shape == (3, LLAMA.hidden_size)
 
 
 def test_more_rows_than_the_engine_takes_are_refused(endpoint: str) -> None:

@@ -195,11 +195,6 @@ def test_a_head_that_does_not_fit_is_refused(
             "forecaster: expected a forecaster's",
             id="file",
         ),
-        pytest.param(
-            {"target": "tensorrt", "embedding": True},
-            "embedding: expected target cpu or onnx with it",
-            id="embedding",
-        ),
     ],
 )
 def test_options_that_cannot_be_served_are_refused_at_once(

@@ -122,9 +122,9 @@ def _parse(library: Library, builder: Any, graph: Path) -> Any:
         output.name: output.dtype
         for output in (network.get_output(i) for i in range(network.num_outputs))
     }
-    if outputs.get(LOGITS.name) != trt.float32:
+    if LOGITS.name not in outputs or set(outputs.values()) != {trt.float32}:
         raise EngineError(
-            f"{graph}: expected an output {LOGITS.name!r} of float32, found "
+            f"{graph}: expected outputs of float32, {LOGITS.name!r} among them, found "
             f"{ {name: str(dtype) for name, dtype in outputs.items()} }: export it again"
         )
     return network

@@ -110,8 +110,9 @@ class Profile:
             {
                 INPUT_IDS.name: Range(1, math.ceil(rows * mean), limits.tokens),
                 ROW_LENGTHS.name: Range(1, rows, limits.rows),
-                # Each request brings its own; an engine input that is never read.
-                LONGEST.name: Range(shortest, rows * longest, limits.max_batch * largest),
+                # Each request brings its own; an engine input that is never read.  Triton
+                # lets requests join only on inputs whose length the profile leaves open.
+                LONGEST.name: Range(1, rows * longest, limits.max_batch * largest),
                 MAX_SEQLEN: Range(shortest, longest, largest),
             }
         )

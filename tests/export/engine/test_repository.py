@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tiny import byte_tokenizer
 from tritonclient.grpc import model_config_pb2
 
-from megatick_contract.models import MARKET_VIEW, SENTIMENT
+from megatick_contract.models import EMBEDDING_MODEL, MARKET_VIEW, SENTIMENT
 from megatick_contract.steps import LANGUAGE_MODEL, LANGUAGE_MODEL_US, SENTIMENT_SCORES
 from megatick_export.engine import BatchLimits, Profile, build_engine, for_tensorrt
 from megatick_export.engine.folder import EngineFolder
@@ -95,6 +95,7 @@ def test_the_language_model_is_a_plan_with_ragged_batching(tensorrt: Path) -> No
         ["logits"],
         ["row_lengths"],
     )
+    assert not [each.name for each in model.output if each.name == "embedding"]
     assert model.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
     policy = model.dynamic_batching.default_queue_policy
     assert policy.allow_timeout_override
@@ -102,18 +103,49 @@ def test_the_language_model_is_a_plan_with_ragged_batching(tensorrt: Path) -> No
     assert not (tensorrt / "language_model/1/model.py").exists()
 
 
-@pytest.mark.parametrize("ensemble", [SENTIMENT, MARKET_VIEW], ids=lambda each: each.name)
-def test_an_ensemble_asks_the_engine_for_no_time(tensorrt: Path, ensemble: Any) -> None:
-    model: Any = config(tensorrt, ensemble.name)
-    steps = {step.model_name: step for step in model.ensemble_scheduling.step}
+def test_the_embedding_is_scattered_like_the_logits(cpu: Path) -> None:
+    for_tensorrt(cpu, LIMITS, embedding=576)
 
+    model: Any = config(cpu, LANGUAGE_MODEL.name)
+    outputs = {each.name: each for each in model.output}
+    # The second -1 of a scattered output would be row_lengths' axis of that number; it has
+    # the batch's and the rows' alone, so the third must be a number.
+    assert {name: list(each.dims) for name, each in outputs.items()} == {
+        "logits": [-1, 3],
+        "embedding": [-1, 576],
+    }
+    assert outputs["embedding"].data_type == model_config_pb2.TYPE_FP32
+    scatter = model_config_pb2.BatchOutput.BATCH_SCATTER_WITH_INPUT_SHAPE
+    assert [
+        (each.kind, list(each.target_name), list(each.source_input))
+        for each in model.batch_output
+    ] == [
+        (scatter, ["logits"], ["row_lengths"]),
+        (scatter, ["embedding"], ["row_lengths"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "outputs"),
+    [
+        (SENTIMENT, {"logits"}),
+        (MARKET_VIEW, {"logits"}),
+        (EMBEDDING_MODEL, {"logits", "embedding"}),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_an_ensemble_asks_the_engine_for_no_time(
+    cpu: Path, ensemble: Any, outputs: set[str]
+) -> None:
+    for_tensorrt(cpu, LIMITS, embedding=576)
+
+    model: Any = config(cpu, ensemble.name)
+    steps = {step.model_name: step for step in model.ensemble_scheduling.step}
     assert model.max_batch_size == 16
-    assert dict(steps[LANGUAGE_MODEL.name].output_map) == {"logits": "logits"}
+    assert set(steps[LANGUAGE_MODEL.name].output_map) == outputs
     assert LANGUAGE_MODEL_US.name not in steps[SENTIMENT_SCORES.name].input_map
-    assert (
-        LANGUAGE_MODEL_US.name
-        not in (tensorrt / ensemble.name / "config.pbtxt").read_text()
-    )
+    text = (cpu / ensemble.name / "config.pbtxt").read_text()
+    assert LANGUAGE_MODEL_US.name not in text
 
 
 def test_configs_are_not_rewritten_twice(tensorrt: Path) -> None:
