@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint types check clean
+.PHONY: help setup demo serve test test-gpu lint types check clean
 
 help:  ## List what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(BIN)/.dev-ready  ## Install everything, tests' needs included, into .venv
 
@@ -26,6 +26,9 @@ serve: $(BIN)/.ready  ## Serve REPOSITORY (default: the demo's, exported if abse
 
 test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
 	$(BIN)/pytest -m "not gpu"
+
+test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where there is none
+	$(BIN)/pytest -m gpu
 
 lint: $(BIN)/.dev-ready  ## Style, and which package may import which
 	$(BIN)/ruff format --check .

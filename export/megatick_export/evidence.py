@@ -10,12 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from megatick_export.engine import BatchLimits, gpu_compiler
 from megatick_export.evaluation import EvaluationTexts, probabilities
 from megatick_export.headlines import headlines
 from megatick_export.options import ExportOptions
 from megatick_export.parity import (
     Comparison,
+    Engine,
     Logits,
+    Rows,
     openvino_engine,
     prove,
     run_in_batches,
@@ -144,6 +147,7 @@ def prove_and_choose(
         trained_inputs=subject.checkpoint.trained_inputs() if fp8 else {},
         max_batch_tokens=options.max_batch_tokens,
         budgets=Budgets(options.flip_budget, options.score_budget),
+        compiled=_gpu_compiler(subject, options, rows),
     )
     choice = choose(bench, options.candidates(), progress=progress)
     answers = run_in_batches(
@@ -157,6 +161,15 @@ def prove_and_choose(
         layer_errors=_layer_errors(bench, choice),
         probe=_probe(probed, expected, answers),
     )
+
+
+def _gpu_compiler(
+    subject: Subject, options: ExportOptions, rows: Rows
+) -> Callable[[Path], tuple[str, Engine]] | None:
+    """What makes plans of the precisions that are compared by their speed on a GPU."""
+    if options.target != "tensorrt" or options.precision != "auto":
+        return None
+    return gpu_compiler(BatchLimits(subject.max_tokens), [len(row) for row in rows])
 
 
 def _probe(texts: Sequence[str], reference: Logits, answers: Logits) -> Probe:

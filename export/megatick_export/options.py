@@ -9,7 +9,8 @@ from typing import Final, Literal
 import openvino
 
 from megatick_contract import LABELS
-from megatick_export.errors import OptionsError
+from megatick_export.engine.run import gpu_library
+from megatick_export.errors import EngineError, OptionsError
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 Target = Literal["cpu", "tensorrt", "onnx"]
@@ -100,14 +101,6 @@ class ExportOptions:
                 expected=f"{', '.join(possible)} or auto for target {self.target}",
                 found=self.precision,
             )
-        if self.precision == "auto" and self.target == "tensorrt":
-            raise OptionsError(
-                "precision",
-                expected=f"one of {', '.join(possible)} by name for target tensorrt: auto "
-                "measures speed, and an engine's speed is known only once it is built on "
-                "its GPU",
-                found="auto",
-            )
         if self.fp8_attention and self.precision != "fp8":
             raise OptionsError(
                 "fp8_attention", expected="precision fp8 with it", found=self.precision
@@ -117,7 +110,8 @@ class ExportOptions:
         """List the precisions to measure, float32 first.
 
         Raises:
-            OptionsError: bf16 was asked for on a CPU without it.
+            OptionsError: bf16 was asked for on a CPU without it, or auto for TensorRT on
+                a machine that cannot run a plan.
         """
         if self.precision != "auto":
             if self.precision == "bf16" and self.target == "cpu" and not cpu_has_bf16():
@@ -128,6 +122,8 @@ class ExportOptions:
                     found=self.precision,
                 )
             return (self.precision,)
+        if self.target == "tensorrt":
+            _check_gpu()
         return tuple(
             each
             for each in PRECISIONS[self.target]
@@ -143,6 +139,21 @@ class ExportOptions:
             )
         if len(set(self.labels)) < max(len(self.labels), 2):
             raise OptionsError("labels", expected="distinct names", found=self.labels)
+
+
+def _check_gpu() -> None:
+    """Refuse to compare speeds that this machine cannot measure."""
+    try:
+        gpu_library()
+    except EngineError as error:
+        names = ", ".join(PRECISIONS["tensorrt"])
+        raise OptionsError(
+            "precision",
+            expected=f"one of {names} by name, or the GPU that will serve: for target "
+            "tensorrt, auto builds a plan of each and takes the fastest, which cannot be "
+            f"done here ({error})",
+            found="auto",
+        ) from error
 
 
 def cpu_has_bf16() -> bool:

@@ -20,9 +20,6 @@ from megatick_export.errors import OptionsError
         pytest.param(
             {"precision": "int8", "target": "tensorrt"}, "found 'int8'", id="tensorrt-int8"
         ),
-        pytest.param(
-            {"target": "tensorrt"}, "by name for target tensorrt", id="tensorrt-auto"
-        ),
         pytest.param({"flip_budget": -0.1}, "flip_budget: expected 0 to 1", id="flips"),
         pytest.param({"flip_budget": float("nan")}, "expected 0 to 1", id="flips-nan"),
         pytest.param({"score_budget": 2.1}, "score_budget: expected 0 to 2", id="score"),
@@ -74,6 +71,28 @@ def test_auto_measures_what_this_machine_can(
     monkeypatch.setattr(options, "cpu_has_bf16", lambda: bf16)
 
     assert ExportOptions(**given).candidates() == expected
+
+
+def test_auto_for_tensorrt_is_refused_where_no_plan_can_be_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("megatick_export.engine.gpu._DRIVER", "libnowhere.so.1")
+
+    with pytest.raises(OptionsError) as refused:
+        ExportOptions(target="tensorrt").candidates()
+
+    for part in ("fp32, fp16, bf16, fp8 by name", "no NVIDIA driver", "libnowhere.so.1"):
+        assert part in str(refused.value)
+
+
+def test_auto_for_tensorrt_compares_all_where_plans_can_be_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options, "gpu_library", lambda: None)
+
+    found = ExportOptions(target="tensorrt").candidates()
+
+    assert found == ("fp32", "fp16", "bf16", "fp8")
 
 
 def test_bf16_is_refused_where_it_cannot_be_measured(

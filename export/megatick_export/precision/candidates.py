@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 import torch
 
 from megatick_contract.packing import plan_batches
+from megatick_export.errors import EngineError
 from megatick_export.evaluation import EvaluationTexts
 from megatick_export.heads import Classifier
 from megatick_export.network import Network
@@ -91,6 +92,8 @@ class Workbench:
         trained_inputs: largest inputs of linear layers that the checkpoint's own FP8
             training recorded, by name; they win over calibration.
         max_batch_tokens: of one run.
+        compiled: makes the name and the engine of a graph on this machine's GPU, where
+            precisions are compared there; None leaves them to what runs them on a CPU.
         budgets: what a precision may change.
     """
 
@@ -107,6 +110,7 @@ class Workbench:
     trained_inputs: dict[str, float]
     max_batch_tokens: int
     budgets: Budgets
+    compiled: Callable[[Path], tuple[str, Engine]] | None = None
     _kept: dict[torch.dtype, tuple[Part, ...]] = field(default_factory=dict, repr=False)
 
     def candidate(self, precision: Precision) -> Candidate:
@@ -115,6 +119,18 @@ class Workbench:
         Raises:
             QuantizationError: its weights cannot be INT8.
         """
+        candidate = self._graph(precision)
+        if self.compiled is None:
+            return candidate
+        try:
+            name, engine = self.compiled(candidate.graph)
+        except EngineError as error:  # a GPU without FP8, say
+            return replace(candidate, refused=candidate.refused or str(error))
+        return replace(
+            candidate, engine=engine, engine_name=f"{name} {precision}", timed=True
+        )
+
+    def _graph(self, precision: Precision) -> Candidate:
         match precision:
             case "fp32":
                 return self._fp32()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,11 @@ from tiny import LLAMA, WINDOW, write_tiny
 from tritonclient.grpc import model_config_pb2
 
 from megatick_export import ExportOptions, export_repository
-from megatick_export.engine import check_repository
+from megatick_export.engine import BatchLimits, check_repository
 from megatick_export.engine.folder import EngineFolder
 from megatick_export.engine.profiles import Range
+from megatick_export.errors import EngineError
+from megatick_export.parity import Engine, Logits, Rows, onnxruntime_engine
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,55 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     export_repository(write_tiny(folder / "checkpoint"), folder / "out", options=options)
     return folder / "out"
+
+
+def test_auto_builds_a_plan_of_each_precision_and_exports_the_fastest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[BatchLimits, int]] = []
+
+    def gpu_compiler(limits: BatchLimits, row_lengths: Iterable[int]) -> Any:
+        asked.append((limits, len(list(row_lengths))))
+
+        def compiled(graph: Path) -> tuple[str, Engine]:
+            if graph.stem in ("bf16", "fp8"):
+                raise EngineError(f"this GPU has no {graph.stem}")
+            run = onnxruntime_engine(graph)
+
+            def engine(rows: Rows) -> Logits:
+                time.sleep(0.2 if graph.stem == "fp32" else 0)
+                return run(rows)
+
+            return "tensorrt 10.9", engine
+
+        return compiled
+
+    monkeypatch.setattr("megatick_export.options.gpu_library", lambda: None)
+    monkeypatch.setattr("megatick_export.evidence.gpu_compiler", gpu_compiler)
+    (tmp_path / "texts.txt").write_text("profit rises\nsales fall again\n")
+    options = ExportOptions(
+        target="tensorrt",
+        calibration=tmp_path / "texts.txt",
+        flip_budget=1,
+        score_budget=2,
+    )
+    checkpoint = write_tiny(tmp_path / "checkpoint", replace(LLAMA, num_layers=1))
+
+    receipt = export_repository(checkpoint, tmp_path / "out", options=options)
+
+    assert asked == [(BatchLimits(WINDOW), 2)]
+    assert receipt.precision == "fp16"
+    verdicts = {trial.precision: trial.verdict for trial in receipt.trials}
+    assert verdicts == {
+        "fp32": "within budget",
+        "fp16": "chosen",
+        "bf16": "this GPU has no bf16",
+        "fp8": "this GPU has no fp8",
+    }
+    assert [trial.engine for trial in receipt.trials][:2] == [
+        "tensorrt 10.9 fp32",
+        "tensorrt 10.9 fp16",
+    ]
 
 
 def test_fp8_attention_fixes_its_length_for_server_and_engine_alike(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from bench import ROWS, tiny_network, workbench
 
-from megatick_export.errors import BudgetError
+from megatick_export.errors import BudgetError, EngineError
 from megatick_export.options import Precision
 from megatick_export.parity import Engine, Logits, Rows
 from megatick_export.precision.budgets import Budgets
@@ -72,6 +72,17 @@ def try_out(tmp_path: Path) -> Any:
     return try_out
 
 
+@dataclass(frozen=True)
+class GraphBench(Bench):
+    """Gives graphs that the test made, and leaves engines to ``compiled``."""
+
+    def candidate(self, precision: Precision) -> Candidate:
+        return Workbench.candidate(self, precision)
+
+    def _graph(self, precision: Precision) -> Candidate:
+        return self.made[precision]
+
+
 def flipped(count: int) -> Logits:
     """The reference, with the label of some rows another."""
     answer = CERTAIN.copy()
@@ -107,6 +118,42 @@ def test_the_fastest_within_the_budgets_is_taken(try_out: Any) -> None:
     assert trials["bf16"].texts_per_s is None, "it was not run as it will be"
     assert (trials["fp16"].texts_per_s or 0) > 2 * (trials["fp32"].texts_per_s or 0)
     assert trials["fp32"].graph_bytes == len(b"graph") + len(b"weights")
+
+
+def test_on_a_gpu_the_plans_are_measured_and_timed(tmp_path: Path) -> None:
+    plans = {
+        "fp32": engine(CERTAIN, takes_s=0.05),
+        "fp16": engine(CERTAIN + 0.01, takes_s=0.01),
+        "bf16": engine(flipped(8)),
+    }
+
+    def compiled(graph: Path) -> tuple[str, Engine]:
+        if graph.stem not in plans:
+            raise EngineError(f"{graph.name}: tensorrt 10.9 cannot compile it: no FP8")
+        return "tensorrt 10.9", plans[graph.stem]
+
+    made: dict[Precision, Candidate] = {}
+    names: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "fp8")
+    for name in names:
+        graph = tmp_path / f"{name}.onnx"
+        graph.write_bytes(b"graph")
+        on_cpu = engine(CERTAIN, takes_s=0.02)  # within budget, and not what is served
+        made[name] = Candidate(graph, on_cpu, f"onnxruntime {name}", timed=False)
+    given = vars(workbench(tiny_network("llama"), tmp_path))
+    changes = {"reference": CERTAIN, "made": made, "compiled": compiled}
+    bench = GraphBench(**(given | changes))
+
+    choice = choose(bench, names, progress=lambda stage: None)
+
+    assert choice.precision == "fp16"
+    np.testing.assert_array_equal(choice.engine(ROWS), CERTAIN + 0.01)
+    trials = {trial.precision: trial for trial in choice.trials}
+    assert trials["fp16"].engine == "tensorrt 10.9 fp16"
+    assert (trials["fp16"].texts_per_s or 0) > 2 * (trials["fp32"].texts_per_s or 0)
+    assert trials["bf16"].rejected is not None
+    assert trials["bf16"].rejected.startswith("8 of 64 labels flip")
+    assert trials["fp8"].rejected == "fp8.onnx: tensorrt 10.9 cannot compile it: no FP8"
+    assert trials["fp8"].texts_per_s is None
 
 
 def test_few_labels_may_move_the_score_too_far(try_out: Any) -> None:
