@@ -26,22 +26,24 @@ class PreprocessSettings(_Strict):
     max_tokens: int = Field(ge=1)
 
 
-class LanguageModelSettings(_Strict):
-    """Of the ``language_model`` step.
-
-    Attributes:
-        precision: of the matrix products.
-        max_batch_tokens: most tokens in one run of the graph.
-    """
-
-    precision: Precision
-    max_batch_tokens: int = Field(ge=1)
-
-
 class SentimentSettings(_Strict):
     """Of the ``sentiment_scores`` step: how fast news fades."""
 
     half_life_s: float = Field(gt=0, allow_inf_nan=False)
+
+
+class ScorerSettings(PreprocessSettings, SentimentSettings):
+    """Of the ``scorer`` step, which is all of them.
+
+    Attributes:
+        precision: of the matrix products.
+        max_batch_tokens: most tokens in one run of the graph.
+        max_backfill_tokens: the same where only backfill waits.
+    """
+
+    precision: Precision
+    max_batch_tokens: int = Field(ge=1)
+    max_backfill_tokens: int = Field(ge=1)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ rest of the repository is run as it is.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +19,13 @@ from tiny import write_tiny
 
 from megatick_client import Client
 from megatick_export import ExportOptions, export_repository
-from megatick_export.engine import BatchLimits, for_tensorrt
-from megatick_export.repository import templates
+from megatick_export.engine import BatchLimits, bound_batches
 from megatick_server.errors import LaunchError
 from megatick_server.launcher import ServeOptions, TritonServer
 
 pytestmark = pytest.mark.triton
 
+STAND_IN = Path(__file__).parent / "stand_in/model.py"
 LIMITS = BatchLimits(max_tokens=96, max_batch=4)
 OPTIONS = ServeOptions(grpc_port=0, metrics_port=None)
 
@@ -34,22 +35,23 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("tensorrt")
     checkpoint = write_tiny(folder / "checkpoint")
     out = folder / "repository"
-    export_repository(checkpoint, out, options=ExportOptions(precision="fp32"))
-    shutil.copytree(out / "language_model", folder / "stand_in")
-    for_tensorrt(out, LIMITS)
+    options = ExportOptions(target="tensorrt", precision="fp32", max_tokens=96)
+    export_repository(checkpoint, out, options=options)
+    bound_batches(out, LIMITS)
     return out
 
 
 @pytest.fixture(scope="module")
 def endpoint(repository: Path) -> Iterator[str]:
-    """The repository with the CPU step in the engine's place, taking the same batches."""
+    """The repository with a Python step in the engine's place, taking the same batches."""
     copy = repository.with_name("stood_in")
     shutil.copytree(repository, copy)
-    shutil.rmtree(copy / "language_model")
-    shutil.copytree(repository.with_name("stand_in"), copy / "language_model")
-    config = (templates() / "language_model/config.pbtxt").read_text()
-    bounded = config.replace("max_batch_size: 256", "max_batch_size: 4")
-    (copy / "language_model/config.pbtxt").write_text(bounded)
+    config = copy / "language_model/config.pbtxt"
+    whole = config.read_text()
+    python = whole.replace('platform: "tensorrt_plan"', 'backend: "python"')
+    python = re.sub(r"^batch_(in|out)put \[.*?^\]\n", "", python, flags=re.M | re.S)
+    config.write_text(python.replace("KIND_GPU", "KIND_CPU"))
+    shutil.copy(STAND_IN, copy / "language_model/1/model.py")
     with TritonServer(copy, OPTIONS) as server:
         yield server.endpoints.grpc
 
@@ -74,9 +76,9 @@ def test_the_ensembles_answer_without_the_engines_time(endpoint: str) -> None:
     with triton.InferenceServerClient(endpoint) as raw:
         reply = raw.infer("sentiment", [text])
     stages_us = reply.as_numpy("STAGE_US")
-    assert stages_us.shape == (3, 3)
-    assert np.isnan(stages_us[:, 1]).all()
-    assert (stages_us[:, [0, 2]] > 0).all()
+    assert stages_us.shape == (3, 4)
+    assert np.isnan(stages_us[:, [1, 2]]).all()
+    assert (stages_us[:, [0, 3]] > 0).all()
     with Client(endpoint, timeout_s=30) as client:
         alone = [client.score(each).score for each in texts]
     np.testing.assert_allclose(reply.as_numpy("SCORE")[:, 0], alone, atol=1e-5)

@@ -10,7 +10,7 @@ from megatick_export.engine.check import CompileCheck, check_compiles, check_rep
 from megatick_export.engine.layers import LayerReport
 from megatick_export.engine.profiles import BatchLimits, Profile
 from megatick_export.engine.record import EngineRecord
-from megatick_export.engine.repository import for_tensorrt
+from megatick_export.engine.repository import bound_batches
 
 __all__ = [
     "BatchLimits",
@@ -18,9 +18,9 @@ __all__ = [
     "EngineRecord",
     "LayerReport",
     "Profile",
+    "bound_batches",
     "build_engine",
     "check_compiles",
     "check_repository",
-    "for_tensorrt",
     "read_record",
 ]

@@ -14,8 +14,8 @@ from tiny import byte_tokenizer
 from tritonclient.grpc import model_config_pb2
 
 from megatick_contract.models import MARKET_VIEW, SENTIMENT
-from megatick_contract.steps import LANGUAGE_MODEL, LANGUAGE_MODEL_US, SENTIMENT_SCORES
-from megatick_export.engine import BatchLimits, Profile, build_engine, for_tensorrt
+from megatick_contract.steps import LANGUAGE_MODEL
+from megatick_export.engine import BatchLimits, Profile, bound_batches, build_engine
 from megatick_export.engine.folder import EngineFolder
 from megatick_export.engine.gpu import Gpu
 from megatick_export.engine.library import Library, load_library
@@ -42,21 +42,15 @@ RECORD = EngineRecord(
 
 
 @pytest.fixture
-def cpu(tmp_path: Path) -> Path:
+def tensorrt(tmp_path: Path) -> Path:
     """What the exporter writes from the templates, with a graph that nobody reads."""
     folder = tmp_path / "repository"
-    shutil.copytree(templates(), folder)
+    shutil.copytree(templates() / "tensorrt", folder)
     (folder / "preprocess/1/settings.json").write_text('{"max_tokens": 96}')
     byte_tokenizer().save(str(folder / "preprocess/1/tokenizer.json"))
-    (folder / "language_model/1/settings.json").write_text("{}")
     (folder / "language_model/1/model.onnx").write_bytes(b"graph")
+    bound_batches(folder, LIMITS)
     return folder
-
-
-@pytest.fixture
-def tensorrt(cpu: Path) -> Path:
-    for_tensorrt(cpu, LIMITS)
-    return cpu
 
 
 def config(repository: Path, model: str) -> model_config_pb2.ModelConfig:
@@ -98,7 +92,6 @@ def test_the_language_model_is_a_plan_with_ragged_batching(tensorrt: Path) -> No
     policy = model.dynamic_batching.default_queue_policy
     assert policy.allow_timeout_override
     assert policy.default_timeout_microseconds > 0
-    assert not (tensorrt / "language_model/1/model.py").exists()
 
 
 @pytest.mark.parametrize("ensemble", [SENTIMENT, MARKET_VIEW], ids=lambda each: each.name)
@@ -108,16 +101,13 @@ def test_an_ensemble_asks_the_engine_for_no_time(tensorrt: Path, ensemble: Any) 
 
     assert model.max_batch_size == 16
     assert dict(steps[LANGUAGE_MODEL.name].output_map) == {"logits": "logits"}
-    assert LANGUAGE_MODEL_US.name not in steps[SENTIMENT_SCORES.name].input_map
-    assert (
-        LANGUAGE_MODEL_US.name
-        not in (tensorrt / ensemble.name / "config.pbtxt").read_text()
-    )
 
 
-def test_configs_are_not_rewritten_twice(tensorrt: Path) -> None:
-    with pytest.raises(RepositoryError, match="expected 2 maps of language_model_us"):
-        for_tensorrt(tensorrt, LIMITS)
+def test_a_config_without_its_limit_is_refused(tensorrt: Path) -> None:
+    (tensorrt / "sentiment/config.pbtxt").write_text('platform: "ensemble"')
+
+    with pytest.raises(RepositoryError, match="expected one max_batch_size, found 0"):
+        bound_batches(tensorrt, LIMITS)
 
 
 def test_the_profile_follows_the_configs(tensorrt: Path) -> None:
@@ -131,9 +121,11 @@ def test_the_profile_follows_the_configs(tensorrt: Path) -> None:
     assert axes["max_seqlen"].typical > axes["input_ids"].typical // 16
 
 
-def test_a_repository_for_the_cpu_is_refused(cpu: Path) -> None:
+def test_a_repository_for_the_cpu_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(templates() / "cpu", tmp_path / "cpu")
+
     with pytest.raises(RepositoryError, match="export it with --target tensorrt"):
-        build_engine(cpu)
+        build_engine(tmp_path / "cpu")
 
 
 def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path) -> None:
