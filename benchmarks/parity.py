@@ -63,7 +63,7 @@ def main(
     texts = texts.take(chosen)
     receipt = json.loads((repository / "receipt.json").read_text())
     tokenizer = TextTokenizer(
-        repository / "preprocess" / "1" / "tokenizer.json", max_tokens=receipt["max_tokens"]
+        repository / "scorer" / "1" / "tokenizer.json", max_tokens=receipt["max_tokens"]
     )
     tokens = [row.input_ids for row in tokenizer.encode(texts.texts, truncation="head")]
     network = reference_network(read_checkpoint(checkpoint))

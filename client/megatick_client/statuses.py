@@ -23,6 +23,7 @@ from megatick_client.errors import (
     Unauthenticated,
 )
 from megatick_contract import rejections
+from megatick_contract.admission import QUEUE_FULL, TIMEOUT_EXPIRED
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ BY_STATUS: Final = MappingProxyType(
 
 TRITON_UNAVAILABLE: Final = MappingProxyType(
     {
-        "Exceeds maximum queue size": _FULL,
-        "Request timeout expired": _TOO_LATE,
+        QUEUE_FULL: _FULL,
+        TIMEOUT_EXPIRED: _TOO_LATE,
         "This protocol is restricted": _NO_ENTRY,
         "is not at ready state": _NO_MODEL,
         "has stopped accepting new inference requests": _STOPPING,

@@ -30,9 +30,16 @@ from megatick_contract.text import (
     TRUNCATED,
 )
 
-STAGES: Final = ("preprocess", "language_model", "sentiment_scores", "price_forecast")
+STAGES: Final = (
+    "preprocess",
+    "queue",
+    "language_model",
+    "sentiment_scores",
+    "price_forecast",
+)
 """The order of ``STAGE_US``; a model that lacks the last stage returns one value less,
-and ``price_forecast`` alone returns only the last."""
+and ``price_forecast`` alone returns only the last.  ``queue`` is the wait for the language
+model, which runs the rows of many requests together."""
 
 ROWS_PER_REQUEST: Final = 32
 """Rows of one request that every repository takes.  On a CPU the models take 256; on a GPU
@@ -45,7 +52,7 @@ STAGE_US: Final = Tensor(
     "STAGE_US",
     "FP32",
     (ANY,),
-    "[stages] microseconds in each step, queues left out; NaN where a step tells none",
+    "[stages] microseconds in each stage; NaN where a step tells none",
     on_request=True,
 )
 

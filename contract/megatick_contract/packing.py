@@ -20,9 +20,9 @@ def plan_batches(
 ) -> list[npt.NDArray[np.intp]]:
     """Cut rows into batches for the packed graph.
 
-    Rows are taken longest first, so each batch's first row is its longest.  A batch ends
-    where one more row would exceed the token budget, or would make attention's padded
-    B·T exceed ``MAX_PADDING_FACTOR`` times the real tokens.
+    Rows are taken shortest first, and of one length in their order, so that a long row
+    runs with long ones.  A batch ends where one more row would exceed the token budget, or
+    would make attention's padded B·T exceed ``MAX_PADDING_FACTOR`` times the real tokens.
 
     Args:
         row_lengths: tokens of each row, each ≥ 1.
@@ -32,24 +32,24 @@ def plan_batches(
         Row indices of each batch, together each row once.
 
     >>> [batch.tolist() for batch in plan_batches([2, 9, 3, 8], max_batch_tokens=17)]
-    [[1, 3], [2, 0]]
+    [[0, 2, 3], [1]]
     """
-    order = np.argsort(np.asarray(row_lengths), kind="stable")[::-1]
+    order = np.argsort(np.asarray(row_lengths), kind="stable")
     batches: list[list[int]] = []
-    tokens = longest = 0
+    tokens = 0
     for row in order.tolist():
         length = row_lengths[row]
         fits = (
             bool(batches)
             and tokens + length <= max_batch_tokens
-            and (len(batches[-1]) + 1) * longest <= MAX_PADDING_FACTOR * (tokens + length)
+            and (len(batches[-1]) + 1) * length <= MAX_PADDING_FACTOR * (tokens + length)
         )
         if fits:
             batches[-1].append(row)
             tokens += length
         else:
             batches.append([row])
-            tokens = longest = length
+            tokens = length
     return [np.array(batch, dtype=np.intp) for batch in batches]
 
 

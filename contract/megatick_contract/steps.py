@@ -1,7 +1,9 @@
 """The steps behind the public models, and what travels between them.
 
-A request of R rows of text becomes one ragged element on its way through the language
-model: its tokens are one row of ``input_ids`` [1, N], its lengths one row of
+On a CPU one step does it all, ``scorer``: a hop between processes costs more than the small
+steps compute.  A TensorRT engine is a step of its own, with steps before and behind it.
+There a request of R rows of text becomes one ragged element on its way through the
+language model: its tokens are one row of ``input_ids`` [1, N], its lengths one row of
 ``row_lengths`` [1, R], and one row of ``logits`` [1, R, 3] comes back, which is what
 Triton's TensorRT backend can scatter; where the repository has the embedding, one row of
 ``embedding`` [1, R, hidden] likewise.  ``sentiment_scores`` turns that element into R
@@ -15,8 +17,10 @@ from dataclasses import replace
 from typing import Final
 
 from megatick_contract.models import (
+    MARKET_VIEW,
     MODEL_DIGEST,
     PRICE_FORECAST,
+    SENTIMENT,
     STAGE_US,
     STAGES,
     Model,
@@ -59,10 +63,6 @@ NEXT_ELAPSED_S: Final = Tensor(
     "next_elapsed_s", "FP32", (1,), "0: the next state is as of this text"
 )
 PREPROCESS_US: Final = Tensor("preprocess_us", "FP32", (1,), "microseconds in the step")
-LANGUAGE_MODEL_US: Final = Tensor(
-    "language_model_us", "FP32", (1,), "microseconds in the step"
-)
-"""A TensorRT engine does not tell it: ``STAGE_US`` then holds NaN in its place."""
 EARLIER_US: Final = Tensor(
     "earlier_us",
     "FP32",
@@ -94,17 +94,14 @@ PREPROCESS: Final = Model(
 LANGUAGE_MODEL: Final = Model(
     "language_model",
     (INPUT_IDS, ROW_LENGTHS, LONGEST),
-    (LOGITS, POOLED, LANGUAGE_MODEL_US),
+    (LOGITS, POOLED),
 )
 SENTIMENT_SCORES: Final = Model(
     "sentiment_scores",
     (
         LOGITS,
         PREPROCESS_US,
-        *(
-            replace(each, optional=True)
-            for each in (LANGUAGE_MODEL_US, STATE, AGE_S, POOLED)
-        ),
+        *(replace(each, optional=True) for each in (STATE, AGE_S, POOLED)),
     ),
     (
         PROBABILITIES,
@@ -117,12 +114,21 @@ SENTIMENT_SCORES: Final = Model(
         STAGE_US,
     ),
 )
+SCORER: Final = Model(
+    "scorer",
+    (TEXT, *_WINDOW),
+    tuple(
+        dict.fromkeys((*SENTIMENT.outputs, EMBEDDING, *MARKET_VIEW.outputs)),
+    ),
+)
+"""All that is computed of a text, in one process, on a CPU."""
+
 PRICE_FORECAST_STEP: Final = replace(
     PRICE_FORECAST, inputs=(*PRICE_FORECAST.inputs, EARLIER_US)
 )
 """The public model with the one input that only an ensemble fills."""
 
-TELL_THE_DIGEST: Final = (SENTIMENT_SCORES.name, PRICE_FORECAST.name)
+TELL_THE_DIGEST: Final = (SCORER.name, SENTIMENT_SCORES.name, PRICE_FORECAST.name)
 """Steps that answer with the digest of all that is served, from a file of their own."""
 
-STEPS: Final = (PREPROCESS, LANGUAGE_MODEL, SENTIMENT_SCORES, PRICE_FORECAST_STEP)
+STEPS: Final = (PREPROCESS, LANGUAGE_MODEL, SENTIMENT_SCORES, SCORER, PRICE_FORECAST_STEP)

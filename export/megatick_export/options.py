@@ -23,7 +23,12 @@ PRECISIONS: Final[dict[Target, tuple[Precision, ...]]] = {
 """What each target can run."""
 
 DEFAULT_MAX_TOKENS: Final = 512
-DEFAULT_MAX_BATCH_TOKENS: Final = 4096
+DEFAULT_MAX_BATCH_TOKENS: Final = 512
+"""More does not make a CPU faster (docs/benchmarks.md), and a text that comes while a run
+goes on waits for its end."""
+
+MAX_BACKFILL_TOKENS: Final = 128
+"""Of one run in which no live text is: one that comes meanwhile waits a fifth as long."""
 DEFAULT_FLIP_BUDGET: Final = 0.002
 DEFAULT_SCORE_BUDGET: Final = 0.01
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import megatick_export
 from megatick_contract.models import EMBEDDING_MODEL, PRICE_FORECAST
@@ -25,20 +25,24 @@ from megatick_contract.repository import (
 from megatick_contract.steps import (
     LANGUAGE_MODEL,
     PREPROCESS,
+    SCORER,
     SENTIMENT_SCORES,
     TELL_THE_DIGEST,
 )
 from megatick_export.aside import written_aside
 from megatick_export.checkpoint import Checkpoint, read_checkpoint
-from megatick_export.engine import BatchLimits, for_tensorrt
+from megatick_export.engine import BatchLimits, bound_batches, scatter_embedding
 from megatick_export.errors import RepositoryError
 from megatick_export.evidence import Evidence, prove_and_choose
 from megatick_export.hashes import hash_files, model_digest, sha256
-from megatick_export.options import ExportOptions
+from megatick_export.options import MAX_BACKFILL_TOKENS, ExportOptions
 from megatick_export.receipt import Receipt, Source, machine, versions
 from megatick_export.receipt_page import write_page
 from megatick_export.subject import Subject, prepare
 from megatick_export.to_onnx import move_onnx
+
+_HOLDERS: Final = {"cpu": (SCORER, SCORER), "tensorrt": (PREPROCESS, LANGUAGE_MODEL)}
+"""Which model holds the tokenizer, and which the graph."""
 
 
 def export_repository(
@@ -82,8 +86,9 @@ def export_repository(
             graph, tokenizer = folder / GRAPH_FILE, folder / TOKENIZER_FILE
         else:
             forecaster = _write_models(folder, subject, evidence, options)
-            graph = _version(folder, LANGUAGE_MODEL.name) / GRAPH_FILE
-            tokenizer = _version(folder, PREPROCESS.name) / TOKENIZER_FILE
+            first, engine = _HOLDERS[options.target]
+            graph = _version(folder, engine.name) / GRAPH_FILE
+            tokenizer = _version(folder, first.name) / TOKENIZER_FILE
         move_onnx(evidence.choice.graph, graph)
         subject.write_tokenizer(tokenizer)
         (folder / PROBE_FILE).write_text(evidence.probe.to_json())
@@ -92,8 +97,9 @@ def export_repository(
         progress("hashing")
         files = hash_files(folder, (file for file in folder.rglob("*") if file.is_file()))
         digest = model_digest(files)
-        for model in () if forecaster is None else TELL_THE_DIGEST:
-            (_version(folder, model) / DIGEST_FILE).write_text(digest + "\n")
+        for model in TELL_THE_DIGEST:
+            if (version := _version(folder, model)).is_dir():
+                (version / DIGEST_FILE).write_text(digest + "\n")
         receipt = Receipt(
             model_digest=digest,
             created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -135,32 +141,39 @@ def _write_models(
 ) -> dict[str, Any]:
     """Write the models that Triton loads; returns what is to be told of the forecaster."""
     absent = () if options.embedding else (EMBEDDING_MODEL.name,)
-    shutil.copytree(
-        templates(),
-        folder,
-        ignore=shutil.ignore_patterns("__pycache__", ".gitkeep", *absent),
-        dirs_exist_ok=True,
-    )
+    for models in (options.target, "shared"):
+        shutil.copytree(
+            templates() / models,
+            folder,
+            ignore=shutil.ignore_patterns("__pycache__", ".gitkeep", *absent),
+            dirs_exist_ok=True,
+        )
     forecaster = _version(folder, PRICE_FORECAST.name) / FORECASTER_FILE
     if options.forecaster is not None:
         shutil.copyfile(options.forecaster, forecaster)
     about_forecaster = _about_forecaster(forecaster)
-    limits = BatchLimits(subject.max_tokens, whole_window=options.fp8_attention)
-    longest = {"longest": limits.longest} if limits.whole_window else {}
-    settings: dict[str, dict[str, Any]] = {
-        PREPROCESS.name: {"max_tokens": subject.max_tokens, **longest},
-        LANGUAGE_MODEL.name: {
+    window = {"max_tokens": subject.max_tokens}
+    fading = {"half_life_s": about_forecaster["half_life_s"]}
+    settings: dict[str, dict[str, Any]]
+    if options.target == "tensorrt":
+        limits = BatchLimits(subject.max_tokens, whole_window=options.fp8_attention)
+        longest = {"longest": limits.longest} if limits.whole_window else {}
+        settings = {PREPROCESS.name: window | longest, SENTIMENT_SCORES.name: fading}
+        bound_batches(folder, limits)
+        if options.embedding:
+            hidden = subject.classifier.network.architecture.hidden_size
+            scatter_embedding(folder, hidden)
+    else:
+        running = {
             "precision": evidence.choice.precision,
             "max_batch_tokens": options.max_batch_tokens,
-        },
-        SENTIMENT_SCORES.name: {"half_life_s": about_forecaster["half_life_s"]},
-    }
+            "max_backfill_tokens": min(MAX_BACKFILL_TOKENS, options.max_batch_tokens),
+        }
+        settings = {SCORER.name: window | running | fading}
+        shutil.copyfile(forecaster, _version(folder, SCORER.name) / FORECASTER_FILE)
     for model, values in settings.items():
         text = json.dumps(values, indent=2) + "\n"
         (_version(folder, model) / SETTINGS_FILE).write_text(text)
-    if options.target == "tensorrt":
-        hidden = subject.classifier.network.architecture.hidden_size
-        for_tensorrt(folder, limits, embedding=hidden if options.embedding else None)
     return about_forecaster
 
 
@@ -174,7 +187,7 @@ def templates() -> Path:
     checkout = package.parents[1] / "model_repository"
     installed = package.parent / "megatick_model_repository"
     for folder in (checkout, installed):
-        if (folder / "sentiment" / "config.pbtxt").is_file():
+        if (folder / "cpu" / "sentiment" / "config.pbtxt").is_file():
             return folder
     raise RepositoryError(checkout, "the model templates are missing: reinstall megatick")
 

@@ -1,15 +1,17 @@
 """Between Triton's Python backend and a step: tensors in, tensors out, errors apart.
 
-Triton hands ``execute`` a list of requests and wants one response for each.  A step sees
-plain arrays and answers each request with arrays or with an error, so nothing here or in
-a step imports Triton's module: ``model.py`` passes it in.
+Triton hands over a list of requests and wants one response for each: at once from
+``execute``, or, through ``accept``, whenever a step has it.  A step sees plain arrays and
+answers each request with arrays or with an error, so nothing here or in a step imports
+Triton's module: ``model.py`` passes it in.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +20,7 @@ import numpy.typing as npt
 
 from megatick_contract.models import Model
 from megatick_contract.tensors import NUMPY_DTYPES
-from megatick_server.errors import OutputUnavailable, RequestRefused
+from megatick_server.errors import OutputUnavailable, RequestDropped, RequestRefused
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,11 +35,15 @@ class StepRequest:
         inputs: the tensors that came, by name; an optional one may be absent.
         parameters: the request's custom parameters.
         wanted: names of the outputs that were asked for.
+        timeout_s: how long its caller waits, infinite if he does not say.
+        cancelled: whether he has given up.
     """
 
     inputs: Mapping[str, npt.NDArray[Any]]
     parameters: Mapping[str, Any]
     wanted: frozenset[str]
+    timeout_s: float = math.inf
+    cancelled: Callable[[], bool] = lambda: False
 
 
 class Step(Protocol):
@@ -50,6 +56,51 @@ class Step(Protocol):
     ) -> Sequence[Arrays | RequestRefused]:
         """Answer each request, in order, with its outputs or why it is refused."""
         ...
+
+
+Reply = Callable[[Arrays | Exception], None]
+"""Answers one request, once, from any thread."""
+
+
+class DeferredStep(Protocol):
+    """What computes one Triton model, and answers each request when it can."""
+
+    model: Model
+
+    def accept(self, request: StepRequest, reply: Reply) -> None:
+        """Take a request on; what is raised here is its answer."""
+        ...
+
+
+def accept(step: DeferredStep, triton_requests: Sequence[Any], pb_utils: Any) -> None:
+    """Hand over what Triton has; the answers follow one by one.
+
+    Args:
+        step: the step.
+        triton_requests: ``InferenceRequest`` objects, of a model that is not decoupled.
+        pb_utils: Triton's ``triton_python_backend_utils``.
+    """
+    final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+    for triton_request in triton_requests:
+        sender = triton_request.get_response_sender()
+        request = _read(step.model, triton_request, pb_utils, sender.is_cancelled)
+
+        def reply(
+            answer: Arrays | Exception, request: Any = request, sender: Any = sender
+        ) -> None:
+            response = _write(step.model, request, answer, pb_utils)
+            sender.send(response, flags=final)
+
+        if isinstance(request, Exception):
+            reply(request)
+            continue
+        try:
+            step.accept(request, reply)
+        except (RequestRefused, RequestDropped) as error:
+            reply(error)
+        except Exception as error:  # noqa: BLE001 whatever it is, batch-mates go on
+            _LOG.exception("%s failed on a request", step.model.name)
+            reply(error)
 
 
 def execute(step: Step, triton_requests: Sequence[Any], pb_utils: Any) -> list[Any]:
@@ -86,15 +137,22 @@ def _answer(step: Step, requests: Sequence[StepRequest]) -> Sequence[Arrays | Ex
         return [answer for request in requests for answer in _answer(step, [request])]
 
 
-def _read(model: Model, request: Any, pb_utils: Any) -> StepRequest | Exception:
+def _read(
+    model: Model,
+    request: Any,
+    pb_utils: Any,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> StepRequest | Exception:
     try:
-        return _read_whole(model, request, pb_utils)
+        return _read_whole(model, request, pb_utils, cancelled)
     except Exception as error:  # noqa: BLE001 whatever it is, batch-mates go on
         _LOG.exception("%s cannot read a request", model.name)
         return error
 
 
-def _read_whole(model: Model, request: Any, pb_utils: Any) -> StepRequest:
+def _read_whole(
+    model: Model, request: Any, pb_utils: Any, cancelled: Callable[[], bool]
+) -> StepRequest:
     inputs: Arrays = {}
     for tensor in model.inputs:
         found = pb_utils.get_input_tensor_by_name(request, tensor.name)
@@ -104,6 +162,8 @@ def _read_whole(model: Model, request: Any, pb_utils: Any) -> StepRequest:
         inputs=inputs,
         parameters=json.loads(request.parameters() or "{}"),
         wanted=frozenset(request.requested_output_names()),
+        timeout_s=request.timeout() / 1e6 or math.inf,  # microseconds; 0 is none
+        cancelled=cancelled,
     )
 
 
@@ -133,6 +193,8 @@ def _error(model: Model, error: Exception, pb_utils: Any) -> Any:
     """A response that blames the caller for what was refused, and us for the rest."""
     if isinstance(error, RequestRefused | OutputUnavailable):
         told = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+    elif isinstance(error, RequestDropped):
+        told = pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
     else:
         told = pb_utils.TritonError(
             f"{model.name} failed: {type(error).__name__}: {error}",

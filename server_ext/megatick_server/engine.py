@@ -1,4 +1,4 @@
-"""The packed language model on the CPU: OpenVINO, one compiled graph, any batch."""
+"""The packed language model on the CPU: OpenVINO, one compiled graph, any rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from megatick_contract.packing import packed_feed, plan_batches
+from megatick_contract.packing import packed_feed
 from megatick_server.errors import ArtefactError
 
 Float32Array = npt.NDArray[np.float32]
@@ -26,14 +26,17 @@ _OPENVINO_OPTIONS: Final[dict[Precision, dict[str, str]]] = {
 
 
 class PackedEngine:
-    """A packed classifier graph, compiled for this machine's CPU."""
+    """A packed classifier graph, compiled for this machine's CPU.
+
+    Attributes:
+        outputs: names of what it gives: ``logits``, and ``embedding`` where exported.
+    """
 
     def __init__(
         self,
         path: Path,
         *,
         precision: Precision,
-        max_batch_tokens: int,
         threads: int,
     ) -> None:
         """Compile the graph.
@@ -41,7 +44,6 @@ class PackedEngine:
         Args:
             path: the packed ONNX file.
             precision: what the matrix products run in.
-            max_batch_tokens: most tokens in one run of the graph.
             threads: CPU threads, ≥ 1.
 
         Raises:
@@ -57,7 +59,7 @@ class PackedEngine:
                 f"({', '.join(sorted(capabilities))}): export it with --precision fp32",
             )
         try:
-            self._compiled = core.compile_model(
+            compiled = core.compile_model(
                 str(path),
                 "CPU",
                 {
@@ -68,48 +70,22 @@ class PackedEngine:
             )
         except RuntimeError as error:
             raise ArtefactError(path, f"OpenVINO cannot compile it: {error}") from error
-        self._request = self._compiled.create_infer_request()
-        self._max_batch_tokens = max_batch_tokens
-
-    @property
-    def outputs(self) -> frozenset[str]:
-        """Names of what the graph gives: ``logits``, and ``embedding`` where exported."""
-        return frozenset(name for port in self._compiled.outputs for name in port.names)
-
-    def logits(self, rows: Sequence[npt.NDArray[np.int32]]) -> Float32Array:
-        """Run rows of tokens, each of any length ≥ 1.
-
-        Args:
-            rows: int32, each of shape (tokens,).
-
-        Returns:
-            float32, shape (len(rows), classes), in the rows' order.
-        """
-        return self.run(rows, {"logits"})["logits"]
+        self._request = compiled.create_infer_request()
+        self.outputs = frozenset(name for port in compiled.outputs for name in port.names)
 
     def run(
         self, rows: Sequence[npt.NDArray[np.int32]], wanted: Collection[str]
     ) -> dict[str, Float32Array]:
-        """Run rows of tokens, and copy out what is wanted of the graph's outputs.
+        """Run rows of tokens together, and copy out what is wanted.
 
         Args:
             rows: int32, each of shape (tokens,), tokens ≥ 1.
-            wanted: names among ``outputs``.
+            wanted: names of outputs; what the graph does not give is left out.
 
         Returns:
             Of each, float32, shape (len(rows), classes) or (len(rows), hidden), in the
             rows' order.
         """
-        lengths = [len(row) for row in rows]
-        batches = plan_batches(lengths, max_batch_tokens=self._max_batch_tokens)
-        results: dict[str, Float32Array] = {}
-        for batch in batches:
-            feed = packed_feed([rows[row] for row in batch])
-            # Shared: they are views of OpenVINO's memory, until the next run.
-            answer = self._request.infer(feed, share_outputs=True)
-            for name in wanted:
-                part = answer[name]
-                if name not in results:
-                    results[name] = np.empty((len(rows), *part.shape[1:]), np.float32)
-                results[name][batch] = part
-        return results
+        # Shared: they are views of OpenVINO's memory, until the next run.
+        answer = self._request.infer(packed_feed(rows), share_outputs=True)
+        return {name: answer[name].copy() for name in self.outputs.intersection(wanted)}

@@ -3,6 +3,7 @@
 ServerError
 ├── ArtefactError    a file that a step loads is absent, corrupt or not for this machine
 ├── RequestRefused   a request's values are not fit to compute; it fails alone
+├── RequestDropped   a request waited too long, would have to, or found no room
 ├── OutputUnavailable  a request asks for an output that it, or this repository, rules out
 └── LaunchError      ``tritonserver`` cannot be started, or ended on its own
     ├── OptionsError          an option has a value that the server cannot take
@@ -58,6 +59,18 @@ class RequestRefused(ServerError):
     def __init__(self, rejections: Sequence[Rejection], *, rows: int) -> None:
         super().__init__(describe(rejections, rows=rows))
         self.rejections = tuple(rejections)
+
+
+class RequestDropped(ServerError):
+    """A request was turned away before it was computed: it may be sent again.
+
+    Attributes:
+        reason: ``QUEUE_FULL`` or ``TIMEOUT_EXPIRED``, with which the message begins.
+    """
+
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(f"{reason}: {problem}")
+        self.reason = reason
 
 
 class LaunchError(ServerError):

@@ -13,7 +13,7 @@ import torch
 from tiny import GPT2, byte_tokenizer, random_weights
 
 from megatick_export import Network
-from megatick_export.engine import BatchLimits, for_tensorrt
+from megatick_export.engine import BatchLimits, bound_batches
 from megatick_export.packed import PackedClassifier
 from megatick_export.precision.lowering import lowered
 from megatick_export.repository import templates
@@ -34,10 +34,10 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "repository"
-    shutil.copytree(templates(), folder)
+    shutil.copytree(templates() / "tensorrt", folder)
     (folder / "preprocess/1/settings.json").write_text('{"max_tokens": 96}')
     byte_tokenizer().save(str(folder / "preprocess/1/tokenizer.json"))
-    for_tensorrt(folder, BatchLimits(max_tokens=96))
+    bound_batches(folder, BatchLimits(max_tokens=96))
     network = Network(GPT2)
     network.load_state_dict(random_weights(GPT2))
     half = lowered(network, torch.float16)

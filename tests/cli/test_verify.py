@@ -20,7 +20,7 @@ from megatick_export.evidence import PROBED_TEXTS
 from megatick_export.headlines import headlines
 from megatick_server.launcher import ServeOptions, TritonServer
 
-GRAPH = "language_model/1/model.onnx"
+GRAPH = "scorer/1/model.onnx"
 DIGESTS = ("sentiment_scores/1/model_digest.txt", "price_forecast/1/model_digest.txt")
 
 

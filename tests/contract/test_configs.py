@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import text_format
@@ -12,24 +13,33 @@ from megatick_contract import LABELS, OPTIONAL_MODELS, PUBLIC_MODELS
 from megatick_contract.models import EMBEDDING_MODEL, MARKET_VIEW, SENTIMENT, Model
 from megatick_contract.steps import (
     LANGUAGE_MODEL,
+    POOLED,
     PREPROCESS,
     PRICE_FORECAST_STEP,
+    SCORER,
     SENTIMENT_SCORES,
 )
 from megatick_contract.tensors import Datatype
 from megatick_contract.text import PROBABILITIES
 
-REPOSITORY = Path(__file__).parents[2] / "model_repository"
-MODELS = (
-    PREPROCESS,
-    LANGUAGE_MODEL,
-    SENTIMENT_SCORES,
-    PRICE_FORECAST_STEP,
-    SENTIMENT,
-    MARKET_VIEW,
-    EMBEDDING_MODEL,
-)
+TEMPLATES = Path(__file__).parents[2] / "model_repository"
 ENSEMBLES = (SENTIMENT, MARKET_VIEW, EMBEDDING_MODEL)
+OF_TARGET: dict[str, tuple[Model, ...]] = {
+    "cpu": (SCORER, *ENSEMBLES),
+    "tensorrt": (PREPROCESS, LANGUAGE_MODEL, SENTIMENT_SCORES, *ENSEMBLES),
+    "shared": (PRICE_FORECAST_STEP,),
+}
+
+
+def params(*models: Model) -> list[Any]:
+    return [
+        pytest.param(folder, model, id=f"{folder}-{model.name}")
+        for folder, there in OF_TARGET.items()
+        for model in there
+        if not models or model in models
+    ]
+
+
 CONFIG_TYPES: dict[Datatype, str] = {
     "BYTES": "TYPE_STRING",
     "BOOL": "TYPE_BOOL",
@@ -38,21 +48,28 @@ CONFIG_TYPES: dict[Datatype, str] = {
 }
 
 
-def read_config(model: str) -> model_config_pb2.ModelConfig:
-    text = (REPOSITORY / model / "config.pbtxt").read_text()
+def read_config(folder: str, model: Model) -> model_config_pb2.ModelConfig:
+    text = (TEMPLATES / folder / model.name / "config.pbtxt").read_text()
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
-def test_the_repository_holds_the_models_of_the_contract_and_no_other() -> None:
-    folders = {path.parent.name for path in REPOSITORY.glob("*/config.pbtxt")}
+@pytest.mark.parametrize("folder", OF_TARGET)
+def test_a_folder_holds_the_models_of_the_contract_and_no_other(folder: str) -> None:
+    found = {path.parent.name for path in TEMPLATES.glob(f"{folder}/*/config.pbtxt")}
 
-    assert folders == {model.name for model in MODELS}
-    assert {model.name for model in PUBLIC_MODELS + OPTIONAL_MODELS} <= folders
+    assert found == {model.name for model in OF_TARGET[folder]}
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_a_config_has_the_tensors_of_the_contract(model: Model) -> None:
-    config = read_config(model.name)
+@pytest.mark.parametrize("target", ["cpu", "tensorrt"])
+def test_every_target_has_the_public_models(target: str) -> None:
+    models = {model.name for model in OF_TARGET[target] + OF_TARGET["shared"]}
+
+    assert {model.name for model in PUBLIC_MODELS + OPTIONAL_MODELS} <= models
+
+
+@pytest.mark.parametrize(("folder", "model"), params())
+def test_a_config_has_the_tensors_of_the_contract(folder: str, model: Model) -> None:
+    config = read_config(folder, model)
 
     def type_name(value: int) -> str:
         return str(model_config_pb2.DataType.Name(value))
@@ -64,22 +81,25 @@ def test_a_config_has_the_tensors_of_the_contract(model: Model) -> None:
         (tensor.name, CONFIG_TYPES[tensor.datatype], tensor.shape, tensor.optional)
         for tensor in model.inputs
     ]
-    assert {
-        (tensor.name, type_name(tensor.data_type), tuple(tensor.dims))
-        for tensor in config.output
-    } == {
+    given = {
         (tensor.name, CONFIG_TYPES[tensor.datatype], tensor.shape)
         for tensor in model.outputs
     }
+    if model is LANGUAGE_MODEL:  # an engine's graph gives POOLED only where exported
+        given -= {(POOLED.name, CONFIG_TYPES[POOLED.datatype], POOLED.shape)}
+    assert {
+        (tensor.name, type_name(tensor.data_type), tuple(tensor.dims))
+        for tensor in config.output
+    } == given
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize(("folder", "model"), params())
 def test_every_model_batches_on_its_first_axis_and_refuses_late_requests(
-    model: Model,
+    folder: str, model: Model
 ) -> None:
-    config = read_config(model.name)
+    config = read_config(folder, model)
 
-    assert config.max_batch_size == 256
+    assert config.max_batch_size == (32 if model is LANGUAGE_MODEL else 256)
     if config.platform != "ensemble":
         policy = config.dynamic_batching.default_queue_policy
         assert policy.allow_timeout_override
@@ -87,12 +107,12 @@ def test_every_model_batches_on_its_first_axis_and_refuses_late_requests(
         assert policy.max_queue_size > 0
 
 
-@pytest.mark.parametrize("model", ENSEMBLES, ids=lambda model: model.name)
-def test_an_ensembles_steps_are_wired_by_the_contract(model: Model) -> None:
-    steps = {step.name: step for step in MODELS}
+@pytest.mark.parametrize(("folder", "model"), params(*ENSEMBLES))
+def test_an_ensembles_steps_are_wired_by_the_contract(folder: str, model: Model) -> None:
+    steps = {step.name: step for step in OF_TARGET[folder] + OF_TARGET["shared"]}
     known = {tensor.name for tensor in model.inputs}
 
-    for step in read_config(model.name).ensemble_scheduling.step:
+    for step in read_config(folder, model).ensemble_scheduling.step:
         signature = steps[step.model_name]
         required = {tensor.name for tensor in signature.inputs if not tensor.optional}
         optional = {tensor.name for tensor in signature.inputs if tensor.optional}
@@ -104,33 +124,30 @@ def test_an_ensembles_steps_are_wired_by_the_contract(model: Model) -> None:
     assert {tensor.name for tensor in model.outputs} <= known
 
 
-@pytest.mark.parametrize("model", ENSEMBLES, ids=lambda model: model.name)
-def test_an_ensemble_never_gives_an_output_an_inputs_name(model: Model) -> None:
+@pytest.mark.parametrize(("folder", "model"), params(*ENSEMBLES))
+def test_an_ensemble_never_gives_an_output_an_inputs_name(
+    folder: str, model: Model
+) -> None:
     # Triton 2.51 loads such an ensemble and then hangs or dies on the first request.
     assert not {t.name for t in model.inputs} & {t.name for t in model.outputs}
-    assert read_config(model.name).platform == "ensemble"
+    assert read_config(folder, model).platform == "ensemble"
 
 
-@pytest.mark.parametrize("model", ENSEMBLES, ids=lambda model: model.name)
-def test_no_step_reads_what_an_ensemble_gives(model: Model) -> None:
+@pytest.mark.parametrize(("folder", "model"), params(*ENSEMBLES))
+def test_no_step_reads_what_an_ensemble_gives(folder: str, model: Model) -> None:
     # Triton 2.51 counts such a tensor twice when a request leaves outputs out, and then
     # may drop the step that the request needs: docs/decisions/0006.
-    steps = read_config(model.name).ensemble_scheduling.step
+    steps = read_config(folder, model).ensemble_scheduling.step
     read = {tensor for step in steps for tensor in step.input_map.values()}
 
     assert not read & {tensor.name for tensor in model.outputs}
 
 
-def test_triton_names_the_classes_as_the_contract_does() -> None:
-    (named,) = [
-        (model, tensor)
-        for model in MODELS
-        for tensor in read_config(model.name).output
-        if tensor.label_filename
-    ]
-    model, tensor = named
-    names = (REPOSITORY / model.name / tensor.label_filename).read_text()
+@pytest.mark.parametrize(("folder", "model"), params(SCORER, SENTIMENT_SCORES))
+def test_triton_names_the_classes_as_the_contract_does(folder: str, model: Model) -> None:
+    named = [each for each in read_config(folder, model).output if each.label_filename]
+    names = (TEMPLATES / folder / model.name / named[0].label_filename).read_text()
 
     # The ensembles carry the labels of the step that gives them the tensor.
-    assert (model, tensor.name) == (SENTIMENT_SCORES, PROBABILITIES.name)
+    assert [each.name for each in named] == [PROBABILITIES.name]
     assert tuple(names.splitlines()) == LABELS

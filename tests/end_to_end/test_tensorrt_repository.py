@@ -7,6 +7,7 @@ rest of the repository is run as it is.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +19,13 @@ from tiny import LLAMA, write_tiny
 
 from megatick_client import Client
 from megatick_export import ExportOptions, export_repository
-from megatick_export.engine import BatchLimits, for_tensorrt
-from megatick_export.repository import templates
+from megatick_export.engine import BatchLimits, bound_batches
 from megatick_server.errors import LaunchError
 from megatick_server.launcher import ServeOptions, TritonServer
 
 pytestmark = pytest.mark.triton
 
+STAND_IN = Path(__file__).parent / "stand_in/model.py"
 LIMITS = BatchLimits(max_tokens=96, max_batch=4)
 OPTIONS = ServeOptions(grpc_port=0, metrics_port=None)
 
@@ -34,26 +35,25 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("tensorrt")
     checkpoint = write_tiny(folder / "checkpoint")
     out = folder / "repository"
-    options = ExportOptions(precision="fp32", embedding=True)
+    options = ExportOptions(
+        target="tensorrt", precision="fp32", max_tokens=96, embedding=True
+    )
     export_repository(checkpoint, out, options=options)
-    shutil.copytree(out / "language_model", folder / "stand_in")
-    for_tensorrt(out, LIMITS, embedding=LLAMA.hidden_size)
+    bound_batches(out, LIMITS)
     return out
 
 
 @pytest.fixture(scope="module")
 def endpoint(repository: Path) -> Iterator[str]:
-    """The repository with the CPU step in the engine's place, taking the same batches."""
+    """The repository with a Python step in the engine's place, taking the same batches."""
     copy = repository.with_name("stood_in")
     shutil.copytree(repository, copy)
-    shutil.rmtree(copy / "language_model")
-    shutil.copytree(repository.with_name("stand_in"), copy / "language_model")
-    config = (templates() / "language_model/config.pbtxt").read_text()
-    bounded = config.replace("max_batch_size: 256", "max_batch_size: 4")
-    # As an engine's config has it; the steps around it take any length.
-    assert "dims: [ -1, -1 ]" in bounded
-    bounded = bounded.replace("dims: [ -1, -1 ]", f"dims: [ -1, {LLAMA.hidden_size} ]")
-    (copy / "language_model/config.pbtxt").write_text(bounded)
+    config = copy / "language_model/config.pbtxt"
+    whole = config.read_text()
+    python = whole.replace('platform: "tensorrt_plan"', 'backend: "python"')
+    python = re.sub(r"^batch_(in|out)put \[.*?^\]\n", "", python, flags=re.M | re.S)
+    config.write_text(python.replace("KIND_GPU", "KIND_CPU"))
+    shutil.copy(STAND_IN, copy / "language_model/1/model.py")
     with TritonServer(copy, OPTIONS) as server:
         yield server.endpoints.grpc
 
@@ -78,14 +78,17 @@ def test_the_ensembles_answer_without_the_engines_time(endpoint: str) -> None:
     with triton.InferenceServerClient(endpoint) as raw:
         reply = raw.infer("sentiment", [text])
     stages_us = reply.as_numpy("STAGE_US")
-    assert stages_us.shape == (3, 3)
-    assert np.isnan(stages_us[:, 1]).all()
-    assert (stages_us[:, [0, 2]] > 0).all()
+    assert stages_us.shape == (3, 4)
+    assert np.isnan(stages_us[:, [1, 2]]).all()
+    assert (stages_us[:, [0, 3]] > 0).all()
     with Client(endpoint, timeout_s=30) as client:
         alone = [client.score(each).score for each in texts]
         vectors = client.embed(texts).values
+        vector = client.embed(texts[1]).values
     np.testing.assert_allclose(reply.as_numpy("SCORE")[:, 0], alone, atol=1e-5)
     assert vectors.shape == (3, LLAMA.hidden_size)
+    assert np.ptp(vectors, axis=0).min() > 0.1, "vectors alike would prove nothing"
+    np.testing.assert_allclose(vectors[1], vector, atol=1e-5)
 
 
 def test_more_rows_than_the_engine_takes_are_refused(endpoint: str) -> None:

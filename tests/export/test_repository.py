@@ -72,7 +72,7 @@ def test_the_receipt_hashes_every_file_and_holds_the_evidence(
         and path.name not in {"receipt.json", "receipt.html", "model_digest.txt"}
     }
     assert receipt["files"] == written
-    assert "language_model/1/model.onnx" in written
+    assert "scorer/1/model.onnx" in written
     tokenizer = checkpoint / "tokenizer.json"
     assert receipt["tokenizer"] == {
         "kind": "tokenizer.json",
@@ -141,7 +141,7 @@ def test_a_head_in_another_order_is_put_into_the_contracts(
     export_repository(checkpoint, tmp_path / "out", options=options)
     rows = ragged_rows(vocab_size=256, max_tokens=WINDOW)
 
-    served = onnxruntime_engine(tmp_path / "out/language_model/1/model.onnx")(rows)
+    served = onnxruntime_engine(tmp_path / "out/scorer/1/model.onnx")(rows)
 
     own = reference_logits(reference_network(read_checkpoint(checkpoint)), rows)
     np.testing.assert_allclose(served, own[:, [1, 2, 0]], atol=2e-5)

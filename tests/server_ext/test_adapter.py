@@ -14,8 +14,8 @@ import pytest
 from megatick_contract.models import Model
 from megatick_contract.rejections import Rejection
 from megatick_contract.tensors import Tensor
-from megatick_server.adapter import Arrays, StepRequest, execute
-from megatick_server.errors import RequestRefused
+from megatick_server.adapter import Arrays, Reply, StepRequest, accept, execute
+from megatick_server.errors import RequestDropped, RequestRefused
 
 MODEL = Model(
     "halve",
@@ -55,6 +55,9 @@ class FakeRequest:
     tensors: dict[str, Any]
     wanted: list[str] = field(default_factory=lambda: ["HALF"])
     custom: dict[str, Any] = field(default_factory=dict)
+    timeout_us: int = 0
+    cancelled: bool = False
+    responses: list[tuple[Any, str]] = field(default_factory=list)
 
     def parameters(self) -> str:
         if "broken" in self.custom:
@@ -64,9 +67,21 @@ class FakeRequest:
     def requested_output_names(self) -> list[str]:
         return self.wanted
 
+    def timeout(self) -> int:
+        return self.timeout_us
+
+    def get_response_sender(self) -> FakeRequest:
+        return self
+
+    def is_cancelled(self) -> bool:
+        return self.cancelled
+
+    def send(self, response: Any, flags: str) -> None:
+        self.responses.append((response, flags))
+
 
 class FakeError(Exception):
-    INVALID_ARG, INTERNAL = "INVALID_ARG", "INTERNAL"
+    INVALID_ARG, INTERNAL, UNAVAILABLE = "INVALID_ARG", "INTERNAL", "UNAVAILABLE"
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
@@ -80,6 +95,7 @@ def find(request: FakeRequest, name: str) -> Any:
 
 PB_UTILS = SimpleNamespace(
     get_input_tensor_by_name=find,
+    TRITONSERVER_RESPONSE_COMPLETE_FINAL="FINAL",
     TritonError=FakeError,
     Tensor=lambda name, array: SimpleNamespace(name=name, array=array),
     InferenceResponse=lambda output_tensors, error=None: SimpleNamespace(
@@ -182,3 +198,82 @@ def test_a_request_that_breaks_the_batch_fails_alone_as_ours(
     assert str(second.error) == "halve failed: ZeroDivisionError: thirteen"
     assert step.batches == [3, 1, 1, 1]
     assert "thirteen" in caplog.text
+
+
+class Later:
+    """Keeps every request, to be answered by hand; turns a negative X away at once."""
+
+    model = MODEL
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[StepRequest, Reply]] = []
+
+    def accept(self, request: StepRequest, reply: Reply) -> None:
+        x = float(request.inputs["X"][0, 0])
+        if x < 0:
+            raise RequestDropped("Exceeds maximum queue size", "9 requests wait already")
+        if x == 13:
+            raise ZeroDivisionError("thirteen")
+        self.kept.append((request, reply))
+
+
+def test_a_deferred_step_answers_when_it_will_and_in_any_order() -> None:
+    step, first, second = Later(), request(2.0), request(4.0)
+
+    accept(step, [first, second], PB_UTILS)
+    assert (first.responses, second.responses) == ([], [])
+    for value, (_, reply) in zip((2.0, 1.0), reversed(step.kept), strict=True):
+        reply({"HALF": np.array([[value]])})
+
+    for each, expected in ((first, 1.0), (second, 2.0)):
+        ((response, flags),) = each.responses
+        assert (flags, response.tensors["HALF"].tolist()) == ("FINAL", [[expected]])
+        assert response.tensors["HALF"].dtype == np.float32
+
+
+def test_a_deferred_step_knows_how_long_its_caller_waits() -> None:
+    step, gone = Later(), request(4.0)
+
+    accept(step, [request(2.0, timeout_us=1_500_000), gone], PB_UTILS)
+    gone.cancelled = True
+
+    first, second = (each for each, _ in step.kept)
+    assert (first.timeout_s, first.cancelled()) == (1.5, False)
+    assert (second.timeout_s, second.cancelled()) == (float("inf"), True)
+
+
+def test_what_a_deferred_step_turns_away_is_answered_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    step = Later()
+    dropped, broken, unreadable, kept = (
+        request(-1.0),
+        request(13.0),
+        request(2.0, custom={"broken": True}),
+        request(4.0),
+    )
+
+    accept(step, [dropped, broken, unreadable, kept], PB_UTILS)
+
+    errors = [each.responses[0][0].error for each in (dropped, broken, unreadable)]
+    assert [(each.code, str(each)) for each in errors] == [
+        ("UNAVAILABLE", "Exceeds maximum queue size: 9 requests wait already"),
+        ("INTERNAL", "halve failed: ZeroDivisionError: thirteen"),
+        ("INTERNAL", "halve failed: ValueError: no JSON"),
+    ]
+    assert kept.responses == []
+    assert len(step.kept) == 1
+    assert "thirteen" in caplog.text
+
+
+def test_a_deferred_answer_without_an_output_is_refused() -> None:
+    step, one = Later(), request(2.0, wanted=["HALF", "BOTH"])
+
+    accept(step, [one], PB_UTILS)
+    step.kept[0][1]({"HALF": np.ones((1, 1))})
+
+    ((response, _),) = one.responses
+    assert response.error.code == "INVALID_ARG"
+    assert "output BOTH cannot be computed without the optional input Y" in str(
+        response.error
+    )

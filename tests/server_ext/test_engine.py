@@ -11,7 +11,7 @@ from megatick_server.errors import ArtefactError
 
 
 def load(path: Path, precision: Any) -> PackedEngine:
-    return PackedEngine(path, precision=precision, max_batch_tokens=64, threads=1)
+    return PackedEngine(path, precision=precision, threads=1)
 
 
 def test_a_corrupt_graph_is_named(tmp_path: Path) -> None:

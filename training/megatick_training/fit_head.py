@@ -33,8 +33,8 @@ from sklearn.preprocessing import StandardScaler
 from megatick_contract import LABELS
 from megatick_export import read_checkpoint, reference_network
 from megatick_export.packed import PackedClassifier
+from megatick_export.parity import openvino_engine, run_in_batches
 from megatick_export.to_onnx import write_onnx
-from megatick_server.engine import PackedEngine
 from megatick_server.tokenization import TextTokenizer
 from megatick_training.default_model import write_default_checkpoint
 from megatick_training.labelled_text import LabelledTexts, read_labelled_texts
@@ -71,9 +71,7 @@ class FrozenFeatures:
         )
         graph = folder / "features.onnx"
         write_onnx(PackedClassifier(reference_network(checkpoint)), graph)
-        self._engine = PackedEngine(
-            graph, precision="fp32", max_batch_tokens=_BATCH_TOKENS, threads=threads
-        )
+        self._engine = openvino_engine(graph, threads=threads)
         self._tokenizer = TextTokenizer(
             folder / "checkpoint" / "tokenizer.json", max_tokens=MAX_TOKENS
         )
@@ -87,7 +85,11 @@ class FrozenFeatures:
         starts = range(0, len(rows), _CHUNK_TEXTS)
         return np.concatenate(
             [
-                self._engine.logits(rows[start : start + _CHUNK_TEXTS])
+                run_in_batches(
+                    self._engine,
+                    rows[start : start + _CHUNK_TEXTS],
+                    max_batch_tokens=_BATCH_TOKENS,
+                )
                 for start in track(
                     starts, description=f"features of {name}", transient=True
                 )

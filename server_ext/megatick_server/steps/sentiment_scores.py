@@ -16,7 +16,6 @@ from megatick_contract.models import MODEL_DIGEST, STAGE_US
 from megatick_contract.prices import NEXT_SENTIMENT_STATE
 from megatick_contract.steps import (
     AGE_S,
-    LANGUAGE_MODEL_US,
     LOGITS,
     NEXT_ELAPSED_S,
     NEXT_STATE,
@@ -75,11 +74,8 @@ class SentimentScores:
             answer[NEXT_ELAPSED_S.name] = np.zeros((rows, 1))
         if POOLED.name in inputs:
             answer[EMBEDDING.name] = inputs[POOLED.name][0]
-        untold = np.full((1, 1), np.nan)
-        stages_us = (
-            inputs[PREPROCESS_US.name],
-            inputs.get(LANGUAGE_MODEL_US.name, untold),
-            np.full((1, 1), (time.perf_counter() - started) * 1e6),
-        )
-        answer[STAGE_US.name] = np.repeat(np.hstack(stages_us), rows, axis=0)
+        untold = np.full((1, 2), np.nan)  # the queue and the language model
+        elapsed_us = np.full((1, 1), (time.perf_counter() - started) * 1e6)
+        stages_us = np.hstack((inputs[PREPROCESS_US.name], untold, elapsed_us))
+        answer[STAGE_US.name] = np.repeat(stages_us, rows, axis=0)
         return answer

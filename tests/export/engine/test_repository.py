@@ -14,8 +14,14 @@ from tiny import byte_tokenizer
 from tritonclient.grpc import model_config_pb2
 
 from megatick_contract.models import EMBEDDING_MODEL, MARKET_VIEW, SENTIMENT
-from megatick_contract.steps import LANGUAGE_MODEL, LANGUAGE_MODEL_US, SENTIMENT_SCORES
-from megatick_export.engine import BatchLimits, Profile, build_engine, for_tensorrt
+from megatick_contract.steps import LANGUAGE_MODEL
+from megatick_export.engine import (
+    BatchLimits,
+    Profile,
+    bound_batches,
+    build_engine,
+    scatter_embedding,
+)
 from megatick_export.engine.folder import EngineFolder
 from megatick_export.engine.gpu import Gpu
 from megatick_export.engine.library import Library, load_library
@@ -43,21 +49,15 @@ RECORD = EngineRecord(
 
 
 @pytest.fixture
-def cpu(tmp_path: Path) -> Path:
+def tensorrt(tmp_path: Path) -> Path:
     """What the exporter writes from the templates, with a graph that nobody reads."""
     folder = tmp_path / "repository"
-    shutil.copytree(templates(), folder)
+    shutil.copytree(templates() / "tensorrt", folder)
     (folder / "preprocess/1/settings.json").write_text('{"max_tokens": 96}')
     byte_tokenizer().save(str(folder / "preprocess/1/tokenizer.json"))
-    (folder / "language_model/1/settings.json").write_text("{}")
     (folder / "language_model/1/model.onnx").write_bytes(b"graph")
+    bound_batches(folder, LIMITS)
     return folder
-
-
-@pytest.fixture
-def tensorrt(cpu: Path) -> Path:
-    for_tensorrt(cpu, LIMITS)
-    return cpu
 
 
 def config(repository: Path, model: str) -> model_config_pb2.ModelConfig:
@@ -95,21 +95,19 @@ def test_the_language_model_is_a_plan_with_ragged_batching(tensorrt: Path) -> No
         ["logits"],
         ["row_lengths"],
     )
-    assert not [each.name for each in model.output if each.name == "embedding"]
     assert model.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
     policy = model.dynamic_batching.default_queue_policy
     assert policy.allow_timeout_override
     assert policy.default_timeout_microseconds > 0
-    assert not (tensorrt / "language_model/1/model.py").exists()
 
 
-def test_the_embedding_is_scattered_like_the_logits(cpu: Path) -> None:
-    for_tensorrt(cpu, LIMITS, embedding=576)
+def test_the_embedding_is_scattered_like_the_logits(tensorrt: Path) -> None:
+    scatter_embedding(tensorrt, 576)
 
-    model: Any = config(cpu, LANGUAGE_MODEL.name)
+    model: Any = config(tensorrt, LANGUAGE_MODEL.name)
     outputs = {each.name: each for each in model.output}
-    # The second -1 of a scattered output would be row_lengths' axis of that number; it has
-    # the batch's and the rows' alone, so the third must be a number.
+    # With the batch's axis before them, each -1 is row_lengths' axis of that number; it
+    # has two, so the third must be a number.
     assert {name: list(each.dims) for name, each in outputs.items()} == {
         "logits": [-1, 3],
         "embedding": [-1, 576],
@@ -135,22 +133,20 @@ def test_the_embedding_is_scattered_like_the_logits(cpu: Path) -> None:
     ids=lambda each: getattr(each, "name", ""),
 )
 def test_an_ensemble_asks_the_engine_for_no_time(
-    cpu: Path, ensemble: Any, outputs: set[str]
+    tensorrt: Path, ensemble: Any, outputs: set[str]
 ) -> None:
-    for_tensorrt(cpu, LIMITS, embedding=576)
-
-    model: Any = config(cpu, ensemble.name)
+    model: Any = config(tensorrt, ensemble.name)
     steps = {step.model_name: step for step in model.ensemble_scheduling.step}
+
     assert model.max_batch_size == 16
     assert set(steps[LANGUAGE_MODEL.name].output_map) == outputs
-    assert LANGUAGE_MODEL_US.name not in steps[SENTIMENT_SCORES.name].input_map
-    text = (cpu / ensemble.name / "config.pbtxt").read_text()
-    assert LANGUAGE_MODEL_US.name not in text
 
 
-def test_configs_are_not_rewritten_twice(tensorrt: Path) -> None:
-    with pytest.raises(RepositoryError, match="expected 2 maps of language_model_us"):
-        for_tensorrt(tensorrt, LIMITS)
+def test_a_config_without_its_limit_is_refused(tensorrt: Path) -> None:
+    (tensorrt / "sentiment/config.pbtxt").write_text('platform: "ensemble"')
+
+    with pytest.raises(RepositoryError, match="expected one max_batch_size, found 0"):
+        bound_batches(tensorrt, LIMITS)
 
 
 def test_the_profile_follows_the_configs(tensorrt: Path) -> None:
@@ -164,9 +160,11 @@ def test_the_profile_follows_the_configs(tensorrt: Path) -> None:
     assert axes["max_seqlen"].typical > axes["input_ids"].typical // 16
 
 
-def test_a_repository_for_the_cpu_is_refused(cpu: Path) -> None:
+def test_a_repository_for_the_cpu_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(templates() / "cpu", tmp_path / "cpu")
+
     with pytest.raises(RepositoryError, match="export it with --target tensorrt"):
-        build_engine(cpu)
+        build_engine(tmp_path / "cpu")
 
 
 def test_a_folder_that_is_no_repository_is_refused(tmp_path: Path) -> None:

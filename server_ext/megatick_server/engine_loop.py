@@ -1,0 +1,146 @@
+"""One thread that keeps the engine busy with whatever waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from megatick_contract.admission import Priority
+from megatick_server.row_queue import Float32Array, Job, Limits, RowQueue, Turn
+
+_LOG = logging.getLogger(__name__)
+
+_NEWEST: Final = 0.2
+"""Weight of the newest run in the average speed."""
+
+
+class RowEngine(Protocol):
+    """What runs rows of tokens together."""
+
+    def run(
+        self, rows: Sequence[npt.NDArray[np.int32]], wanted: Collection[str]
+    ) -> dict[str, Float32Array]:
+        """Run them once; each output's first axis is the rows'."""
+        ...
+
+
+class EngineLoop:
+    """Runs the rows of a ``RowQueue``, and finishes each job as its last row is done.
+
+    While more of them wait, jobs are finished on another thread: the engine never waits
+    for an answer to be written.
+    """
+
+    def __init__(self, engine: RowEngine, limits: Limits, *, tokens_per_s: float) -> None:
+        """Start the thread.
+
+        Args:
+            engine: runs them, on this thread alone.
+            limits: how much at once.
+            tokens_per_s: a first estimate of its speed, > 0.
+        """
+        self._engine = engine
+        self._queue = RowQueue(limits)
+        self._tokens_per_s = tokens_per_s
+        self._changed = threading.Condition()
+        self._closing = False
+        self._finisher = ThreadPoolExecutor(1, thread_name_prefix="finish")
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    def check(self, priority: Priority, *, timeout_s: float) -> None:
+        """Turn a request away at once that could not be answered in time.
+
+        Raises:
+            RequestDropped: see ``RowQueue.check``.
+        """
+        with self._changed:
+            self._queue.check(
+                priority, timeout_s=timeout_s, tokens_per_s=self._tokens_per_s
+            )
+
+    def submit(self, job: Job) -> None:
+        """Let a job wait for its turn; ``job.finish`` is called on another thread."""
+        with self._changed:
+            self._queue.add(job, time.monotonic())
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Finish what waits, then end the threads."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._finisher.shutdown()
+
+    def _work(self) -> None:
+        while (turn := self._next_turn()) is not None:
+            for job, reason in turn.dropped:
+                self._finish(job, reason)
+            if turn.run:
+                self._run(turn)
+
+    def _next_turn(self) -> Turn | None:
+        with self._changed:
+            while not len(self._queue):
+                if self._closing:
+                    return None
+                self._changed.wait()
+            return self._queue.next_turn(time.monotonic())
+
+    def _run(self, turn: Turn) -> None:
+        rows = [job.rows[row] for job, of_job in turn.run for row in of_job]
+        wanted = {name for job, _ in turn.run for name in job.wanted}
+        started_s = time.perf_counter()
+        try:
+            outputs = self._engine.run(rows, wanted)
+        except Exception as error:  # noqa: BLE001 whatever it is, the others go on
+            self._run_apart(turn, error)
+            return
+        elapsed_s = time.perf_counter() - started_s
+        newest = sum(map(len, rows)) / elapsed_s
+        self._tokens_per_s += _NEWEST * (newest - self._tokens_per_s)
+        first = 0
+        for job, of_job in turn.run:
+            part = slice(first, first + len(of_job))
+            first += len(of_job)
+            job.engine_s += elapsed_s
+            job.take(of_job, {name: every[part] for name, every in outputs.items()})
+            if job.done:
+                self._finish(job, job.results)
+
+    def _run_apart(self, turn: Turn, error: Exception) -> None:
+        """One job may have broken the run: each runs alone, and only that one fails."""
+        if len(turn.run) == 1:
+            job, _ = turn.run[0]
+            _LOG.error("the engine failed on a request", exc_info=error)
+            with self._changed:
+                self._queue.remove(job)
+            self._finish(job, error)
+            return
+        for each in turn.run:
+            self._run(Turn([each], []))
+
+    def _finish(self, job: Job, outcome: dict[str, Float32Array] | Exception) -> None:
+        if len(self._queue):
+            self._finisher.submit(_finish, job.finish, job, outcome)
+        else:
+            _finish(job.finish, job, outcome)
+
+
+def _finish(
+    finish: Callable[[Job, dict[str, Float32Array] | Exception], None],
+    job: Job,
+    outcome: dict[str, Float32Array] | Exception,
+) -> None:
+    try:
+        finish(job, outcome)
+    except Exception:  # noqa: BLE001 the engine goes on
+        _LOG.exception("a request could not be answered")

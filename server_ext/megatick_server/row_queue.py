@@ -1,0 +1,259 @@
+"""Rows that wait for the engine, and which of them run next.
+
+Requests are taken apart into rows, so that one run holds rows of many requests and a large
+request does not keep small ones waiting.  No threads and no clock here: the caller says
+what time it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from megatick_contract.admission import (
+    PRIORITIES,
+    QUEUE_FULL,
+    TIMEOUT_EXPIRED,
+    Priority,
+)
+from megatick_contract.packing import plan_batches
+from megatick_server.errors import RequestDropped
+
+Float32Array = npt.NDArray[np.float32]
+
+MAX_JOBS: Final = 4096
+"""Requests that may wait, of both lanes together."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One request's rows on their way through the engine.
+
+    Attributes:
+        rows: int32, each of shape (tokens,), tokens ≥ 1.
+        wanted: names of the graph's outputs.
+        priority: its lane.
+        finish: called once, with the outputs in the rows' order or with what went wrong.
+        expires_s: the moment after which nobody waits for it, in the queue's clock.
+        cancelled: whether the caller has given up.
+        submitted_s: when it was added.
+        started_s: when its first row ran, NaN before.
+        engine_s: how long the runs took that its rows were in.
+    """
+
+    rows: Sequence[npt.NDArray[np.int32]]
+    wanted: frozenset[str]
+    priority: Priority
+    finish: Callable[[Job, dict[str, Float32Array] | Exception], None]
+    expires_s: float = np.inf
+    cancelled: Callable[[], bool] = lambda: False
+    submitted_s: float = np.nan
+    started_s: float = np.nan
+    engine_s: float = 0.0
+    _waiting: list[int] = field(init=False)
+    _missing: int = field(init=False)
+    _results: dict[str, Float32Array] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """No row has run yet."""
+        self._waiting = list(range(len(self.rows)))
+        self._missing = len(self.rows)
+
+    @property
+    def waiting(self) -> Sequence[int]:
+        """Rows that are not in a run yet."""
+        return self._waiting
+
+    @property
+    def queue_s(self) -> float:
+        """How long it waited for its first run; 0 for one that needed none."""
+        ran = not np.isnan(self.started_s)
+        return self.started_s - self.submitted_s if ran else 0.0
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Their tokens."""
+        return sum(len(self.rows[row]) for row in self._waiting)
+
+    def start(self, row: int, now_s: float) -> None:
+        """Take one row into a run."""
+        self._waiting.remove(row)
+        if np.isnan(self.started_s):
+            self.started_s = now_s
+
+    def fill(self, row: int, outputs: Mapping[str, Float32Array]) -> None:
+        """Answer a waiting row with what is known already, each without a row axis."""
+        self._waiting.remove(row)
+        self.take([row], {name: output[None] for name, output in outputs.items()})
+
+    @property
+    def done(self) -> bool:
+        """Whether no row is missing."""
+        return self._missing == 0
+
+    def take(self, rows: Collection[int], outputs: Mapping[str, Float32Array]) -> None:
+        """Keep what the engine gave for some rows."""
+        for name in self.wanted & outputs.keys():
+            part = outputs[name]
+            if name not in self._results:
+                shape = (len(self.rows), *part.shape[1:])
+                self._results[name] = np.empty(shape, np.float32)
+            self._results[name][list(rows)] = part
+        self._missing -= len(rows)
+
+    @property
+    def results(self) -> dict[str, Float32Array]:
+        """Outputs of all rows, once it is ``done``."""
+        return self._results
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much runs at once.
+
+    Attributes:
+        max_batch_tokens: most tokens in one run.
+        max_backfill_tokens: the same of a run of backfill rows: a live row that comes
+            while it runs waits no longer than that.
+        max_jobs: requests that may wait.
+    """
+
+    max_batch_tokens: int
+    max_backfill_tokens: int
+    max_jobs: int = MAX_JOBS
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the queue gave up.
+
+    Attributes:
+        run: some rows of each job, to be run together.
+        dropped: jobs that are not worth computing any more, and why.
+    """
+
+    run: list[tuple[Job, list[int]]]
+    dropped: list[tuple[Job, RequestDropped]]
+
+
+class RowQueue:
+    """A bounded queue with two lanes.
+
+    The oldest row of the live lane always runs next, with those behind it that fit: runs
+    are cut by tokens, and so that attention's padding stays within ``plan_batches``'
+    bound.  Backfill runs when no live row waits.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lanes: dict[Priority, deque[Job]] = {each: deque() for each in PRIORITIES}
+        self._tokens: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes.values()))
+
+    def tokens_ahead(self, priority: Priority) -> int:
+        """Count the tokens that would run before a new row of this lane."""
+        return self._tokens["live"] + (
+            self._tokens["backfill"] if priority == "backfill" else 0
+        )
+
+    def check(self, priority: Priority, *, timeout_s: float, tokens_per_s: float) -> None:
+        """Turn a request away that could not be answered in time.
+
+        Args:
+            priority: its lane.
+            timeout_s: how long its caller waits; infinite if he does not say.
+            tokens_per_s: what the engine has been doing, > 0.
+
+        Raises:
+            RequestDropped: the queue is full, or too long for that deadline.
+        """
+        if len(self) >= self._limits.max_jobs:
+            raise RequestDropped(QUEUE_FULL, f"{len(self)} requests wait already")
+        wait_s = self.tokens_ahead(priority) / tokens_per_s
+        if wait_s > timeout_s:
+            raise RequestDropped(
+                QUEUE_FULL,
+                f"an answer would take about {wait_s:.1f} s, longer than the request's "
+                f"timeout of {timeout_s:.1f} s",
+            )
+
+    def add(self, job: Job, now_s: float) -> None:
+        """Let a job wait for its turn."""
+        job.submitted_s = now_s
+        self._lanes[job.priority].append(job)
+        self._tokens[job.priority] += job.waiting_tokens
+
+    def remove(self, job: Job) -> None:
+        """Forget the rows of a job that still wait; it need not be here."""
+        lane = self._lanes[job.priority]
+        if job in lane:
+            lane.remove(job)
+            self._tokens[job.priority] -= job.waiting_tokens
+
+    def next_turn(self, now_s: float) -> Turn:
+        """Take out the rows that run next, none if none waits.
+
+        Jobs that nobody waits for any more and that are met on the way come out too.
+        """
+        turn = Turn([], [])
+        budgets: dict[Priority, int] = {
+            "live": self._limits.max_batch_tokens,
+            "backfill": self._limits.max_backfill_tokens,
+        }
+        for priority, budget in budgets.items():
+            if front := self._front(priority, budget, now_s, turn):
+                self._take(front, budget, now_s, turn)
+                break
+        return turn
+
+    def _front(
+        self, priority: Priority, budget: int, now_s: float, turn: Turn
+    ) -> list[Job]:
+        """Take out a lane's oldest jobs, enough to fill a run."""
+        lane = self._lanes[priority]
+        front: list[Job] = []
+        tokens = 0
+        while lane and tokens < budget:
+            job = lane.popleft()
+            reason = _not_worth_it(job, now_s)
+            if reason is None:
+                front.append(job)
+                tokens += job.waiting_tokens
+            else:
+                self._tokens[priority] -= job.waiting_tokens
+                turn.dropped.append((job, reason))
+        return front
+
+    def _take(self, front: list[Job], budget: int, now_s: float, turn: Turn) -> None:
+        """Start the rows that run with the oldest one; put the others back."""
+        priority = front[0].priority
+        places = [(job, row) for job in front for row in job.waiting]
+        plan = plan_batches(
+            [len(job.rows[row]) for job, row in places], max_batch_tokens=budget
+        )
+        with_the_oldest = next(batch for batch in plan if 0 in batch)
+        run: dict[Job, list[int]] = {}
+        for index in sorted(with_the_oldest.tolist()):
+            job, row = places[index]
+            job.start(row, now_s)
+            self._tokens[priority] -= len(job.rows[row])
+            run.setdefault(job, []).append(row)
+        turn.run.extend(run.items())
+        self._lanes[priority].extendleft(job for job in reversed(front) if job.waiting)
+
+
+def _not_worth_it(job: Job, now_s: float) -> RequestDropped | None:
+    """Say why a job is not worth computing any more, if so."""
+    if job.expires_s <= now_s:
+        waited_s = now_s - job.submitted_s
+        return RequestDropped(TIMEOUT_EXPIRED, f"it waited {waited_s:.2f} s for its turn")
+    if job.cancelled():
+        return RequestDropped(TIMEOUT_EXPIRED, "its caller has cancelled it")
+    return None

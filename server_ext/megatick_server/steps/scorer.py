@@ -1,0 +1,203 @@
+"""All that is computed of a text, in one process: the CPU's whole chain.
+
+The steps are those that stand before and behind a TensorRT engine, called one after the
+other; between them the rows of all requests wait for one engine together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from megatick_contract.admission import PRIORITIES, PRIORITY_PARAMETER, Priority
+from megatick_contract.models import STAGE_US, STAGES
+from megatick_contract.prices import (
+    ELAPSED_S,
+    NEXT_SENTIMENT_STATE,
+    PRICES,
+    SENTIMENT_STATE,
+)
+from megatick_contract.rejections import Rejection
+from megatick_contract.repository import FORECASTER_FILE, GRAPH_FILE, TOKENIZER_FILE
+from megatick_contract.steps import (
+    AGE_S,
+    EARLIER_US,
+    INPUT_IDS,
+    LOGITS,
+    NEXT_ELAPSED_S,
+    POOLED,
+    PREPROCESS_US,
+    ROW_LENGTHS,
+    SCORER,
+    STATE,
+)
+from megatick_contract.text import EMBEDDING, PROBABILITIES, TEXT, TOKENS, TRUNCATED
+from megatick_server.adapter import Arrays, Reply, StepRequest
+from megatick_server.cpus import usable_cpus
+from megatick_server.engine import PackedEngine
+from megatick_server.engine_loop import EngineLoop
+from megatick_server.errors import RequestRefused
+from megatick_server.forecast import load_forecaster
+from megatick_server.row_cache import RowCache
+from megatick_server.row_queue import Float32Array, Job, Limits
+from megatick_server.settings import ModelFolder, ScorerSettings, cached_texts
+from megatick_server.steps.preprocess import Preprocess
+from megatick_server.steps.price_forecast import PriceForecast
+from megatick_server.steps.sentiment_scores import SentimentScores
+from megatick_server.tokenization import TextTokenizer
+
+_QUEUE, _LANGUAGE_MODEL = STAGES.index("queue"), STAGES.index("language_model")
+_WARM_UP_TOKENS: Final = 64
+
+_GRAPH_OUTPUTS: Final = (
+    (LOGITS.name, PROBABILITIES.name),
+    (POOLED.name, EMBEDDING.name),
+)
+"""Which of the graph's outputs an output of the step is made from."""
+
+
+class Scorer:
+    """The ``scorer`` model."""
+
+    model = SCORER
+
+    def __init__(
+        self,
+        preprocess: Preprocess,
+        loop: EngineLoop,
+        scores: SentimentScores,
+        forecast: PriceForecast,
+        cache: RowCache,
+    ) -> None:
+        self._preprocess = preprocess
+        self._loop = loop
+        self._scores = scores
+        self._forecast = forecast
+        self._cache = cache
+
+    @classmethod
+    def load(cls, triton_args: Mapping[str, str]) -> Self:
+        """Compile the graph of the version folder for this machine, and start its loop."""
+        folder = ModelFolder.of(triton_args)
+        settings = folder.settings(ScorerSettings)
+        digest = folder.model_digest()
+        engine = PackedEngine(
+            folder.path / GRAPH_FILE,
+            precision=settings.precision,
+            threads=usable_cpus(),
+        )
+        limits = Limits(settings.max_batch_tokens, settings.max_backfill_tokens)
+        tokenizer = TextTokenizer(
+            folder.path / TOKENIZER_FILE, max_tokens=settings.max_tokens
+        )
+        return cls(
+            Preprocess(tokenizer),
+            EngineLoop(engine, limits, tokens_per_s=_warm_up(engine)),
+            SentimentScores(settings, model_digest=digest),
+            PriceForecast(
+                load_forecaster(folder.path / FORECASTER_FILE), model_digest=digest
+            ),
+            RowCache(cached_texts()),
+        )
+
+    def accept(self, request: StepRequest, reply: Reply) -> None:
+        """Check a request, and let its rows wait for the engine.
+
+        Raises:
+            RequestRefused: with all that is wrong with it.
+            RequestDropped: it could not be answered in time.
+        """
+        arrived_s = time.monotonic()
+        priority = _priority(request)
+        self._loop.check(priority, timeout_s=request.timeout_s)
+        (prepared,) = self._preprocess([request])
+        if isinstance(prepared, RequestRefused):
+            raise prepared
+        tokens, lengths = prepared[INPUT_IDS.name][0], prepared[ROW_LENGTHS.name][0]
+        job = Job(
+            rows=np.split(tokens, np.cumsum(lengths)[:-1]),
+            wanted=frozenset(
+                graph for graph, output in _GRAPH_OUTPUTS if output in request.wanted
+            ),
+            priority=priority,
+            finish=self._finish(request, prepared, reply),
+            expires_s=arrived_s + request.timeout_s,
+            cancelled=request.cancelled,
+        )
+        for row, ids in enumerate(job.rows):
+            if (known := self._cache.get(ids, job.wanted)) is not None:
+                job.fill(row, known)
+        if job.done:
+            job.finish(job, job.results)
+        else:
+            self._loop.submit(job)
+
+    def close(self) -> None:
+        """Answer what waits, and end."""
+        self._loop.close()
+
+    def _finish(
+        self, request: StepRequest, prepared: Arrays, reply: Reply
+    ) -> Callable[[Job, dict[str, Float32Array] | Exception], None]:
+        def finish(job: Job, outcome: dict[str, Float32Array] | Exception) -> None:
+            if isinstance(outcome, Exception):
+                reply(outcome)
+                return
+            for row, ids in enumerate(job.rows):
+                self._cache.put(ids, {name: all_[row] for name, all_ in outcome.items()})
+            try:
+                reply(self._answer(request, prepared, job))
+            except Exception as error:  # noqa: BLE001 the caller must hear of it
+                reply(error)
+
+        return finish
+
+    def _answer(self, request: StepRequest, prepared: Arrays, job: Job) -> Arrays:
+        """Do what follows the language model."""
+        inputs = {name: result[None] for name, result in job.results.items()}
+        for name in (PREPROCESS_US.name, STATE.name, AGE_S.name):
+            if name in prepared:
+                inputs[name] = prepared[name]
+        (answer,) = self._scores([StepRequest(inputs, {}, request.wanted)])
+        answer = cast("Arrays", answer)
+        stages_us = answer[STAGE_US.name]
+        stages_us[:, _QUEUE] = job.queue_s * 1e6
+        stages_us[:, _LANGUAGE_MODEL] = job.engine_s * 1e6
+        answer |= {name: prepared[name] for name in (TOKENS.name, TRUNCATED.name)}
+        if PRICES.name in request.inputs and STATE.name in prepared:
+            window = {
+                PRICES.name: request.inputs[PRICES.name],
+                SENTIMENT_STATE.name: answer[NEXT_SENTIMENT_STATE.name],
+                ELAPSED_S.name: answer[NEXT_ELAPSED_S.name],
+                EARLIER_US.name: stages_us,
+            }
+            (forecast,) = self._forecast([StepRequest(window, {}, request.wanted)])
+            if isinstance(forecast, RequestRefused):
+                raise forecast
+            answer |= forecast
+        return answer
+
+
+def _priority(request: StepRequest) -> Priority:
+    found = request.parameters.get(PRIORITY_PARAMETER, "live")
+    if found not in PRIORITIES:
+        problem = (
+            f"came with {PRIORITY_PARAMETER} {found!r}, expected one of "
+            f"{', '.join(PRIORITIES)}"
+        )
+        rejection = Rejection(0, TEXT.name, problem)
+        raise RequestRefused([rejection], rows=len(request.inputs[TEXT.name]))
+    return cast("Priority", found)
+
+
+def _warm_up(engine: PackedEngine) -> float:
+    """Run the engine for the first time, which allocates, and tell its tokens a second."""
+    row: npt.NDArray[np.int32] = np.zeros(_WARM_UP_TOKENS, np.int32)
+    engine.run([row], engine.outputs)
+    started_s = time.perf_counter()
+    engine.run([row], engine.outputs)
+    return _WARM_UP_TOKENS / (time.perf_counter() - started_s)

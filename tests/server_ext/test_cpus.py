@@ -1,0 +1,45 @@
+"""Threads from the scheduler's mask and the container's quota."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from megatick_server.cpus import usable_cpus
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param({"cpu.max": "200000 100000\n"}, 2, id="v2"),
+        pytest.param({"cpu.max": "250000 100000\n"}, 2, id="v2-a-part-of-a-cpu"),
+        pytest.param({"cpu.max": "50000 100000\n"}, 1, id="v2-less-than-one"),
+        pytest.param({"cpu.max": "max 100000\n"}, 8, id="v2-no-limit"),
+        pytest.param({"cpu.max": "6400000 100000\n"}, 8, id="v2-more-than-there-are"),
+        pytest.param(
+            {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            3,
+            id="v1",
+        ),
+        pytest.param(
+            {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            8,
+            id="v1-no-limit",
+        ),
+        pytest.param({}, 8, id="no-control-group"),
+    ],
+)
+def test_no_more_threads_than_cpus_or_quota(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, str],
+    expected: int,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert usable_cpus(tmp_path) == expected

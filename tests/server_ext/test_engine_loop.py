@@ -1,0 +1,150 @@
+"""The thread that keeps the engine busy: who is answered, with what, and when."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from megatick_contract.admission import Priority
+from megatick_server.engine_loop import EngineLoop
+from megatick_server.errors import RequestDropped
+from megatick_server.row_queue import Job, Limits
+
+WAIT_S = 30.0
+
+
+class Sums:
+    """An engine whose answer is each row's sum; a 13 breaks its run.
+
+    It waits before each run until it is let go.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[list[int]] = []
+        self.may_run = threading.Semaphore(0)
+        self.running = threading.Semaphore(0)
+
+    def run(
+        self, rows: Sequence[npt.NDArray[np.int32]], wanted: Collection[str]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        self.running.release()
+        assert self.may_run.acquire(timeout=WAIT_S)
+        sums = [int(row.sum()) for row in rows]
+        self.runs.append(sums)
+        if 13 in sums:
+            raise ZeroDivisionError("thirteen")
+        return {name: np.array(sums, np.float32)[:, None] for name in wanted}
+
+
+@pytest.fixture
+def engine() -> Sums:
+    return Sums()
+
+
+@pytest.fixture
+def loop(engine: Sums) -> Iterator[EngineLoop]:
+    loop = EngineLoop(engine, Limits(100, 100), tokens_per_s=1000.0)
+    yield loop
+    for _ in range(100):
+        engine.may_run.release()
+    loop.close()
+
+
+class Asked:
+    """A job, and what it was answered."""
+
+    def __init__(self, *sums: int, priority: Priority = "live", **more: Any) -> None:
+        self._outcome: SimpleQueue[Any] = SimpleQueue()
+        rows = [np.array([value - 1, 1], np.int32) for value in sums]
+        self.job = Job(
+            rows,
+            frozenset({"logits"}),
+            priority,
+            lambda _, got: self._outcome.put(got),
+            **more,
+        )
+
+    def outcome(self) -> Any:
+        return self._outcome.get(timeout=WAIT_S)
+
+    def sums(self) -> list[float]:
+        outcome = self.outcome()
+        return [float(value) for value in outcome["logits"][:, 0]]
+
+
+def test_what_waits_while_the_engine_runs_is_run_together(
+    loop: EngineLoop, engine: Sums
+) -> None:
+    first, second, third = Asked(3), Asked(4, 5), Asked(6)
+    loop.submit(first.job)
+    assert engine.running.acquire(timeout=WAIT_S)
+    loop.submit(second.job)
+    loop.submit(third.job)
+    engine.may_run.release()
+    assert first.sums() == [3]
+    engine.may_run.release()
+
+    assert second.sums() == [4, 5]
+    assert third.sums() == [6]
+    assert [sorted(run) for run in engine.runs] == [[3], [4, 5, 6]]
+    assert second.job.started_s >= second.job.submitted_s
+    assert second.job.engine_s > 0
+
+
+def test_a_row_that_breaks_the_engine_fails_its_own_request_only(
+    loop: EngineLoop, engine: Sums, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold, bad, good = Asked(1), Asked(2, 13), Asked(4)
+    loop.submit(hold.job)
+    assert engine.running.acquire(timeout=WAIT_S)
+    loop.submit(bad.job)
+    loop.submit(good.job)
+    for _ in range(4):  # hold; both together; each apart
+        engine.may_run.release()
+
+    assert isinstance(bad.outcome(), ZeroDivisionError)
+    assert good.sums() == [4]
+    assert "thirteen" in caplog.text
+
+
+def test_an_expired_request_is_told_so_without_a_run(
+    loop: EngineLoop, engine: Sums
+) -> None:
+    hold, late = Asked(1), Asked(7, expires_s=0.0)
+    loop.submit(hold.job)
+    assert engine.running.acquire(timeout=WAIT_S)
+    loop.submit(late.job)
+    engine.may_run.release()
+
+    assert isinstance(late.outcome(), RequestDropped)
+    assert [7] not in engine.runs
+
+
+def test_the_estimate_of_the_wait_follows_the_engines_speed(
+    loop: EngineLoop, engine: Sums
+) -> None:
+    hold, waiting = Asked(1), Asked(*range(2, 12))  # 20 tokens
+    loop.submit(hold.job)
+    assert engine.running.acquire(timeout=WAIT_S)
+    loop.submit(waiting.job)
+
+    loop.check("live", timeout_s=0.021)  # 20 tokens at 1000 a second
+    with pytest.raises(RequestDropped, match="longer than the request's timeout"):
+        loop.check("live", timeout_s=0.019)
+
+
+def test_closing_finishes_what_waits(loop: EngineLoop, engine: Sums) -> None:
+    asked = [Asked(value) for value in (1, 2, 3)]
+    for each in asked:
+        loop.submit(each.job)
+    for _ in range(3):
+        engine.may_run.release()
+    loop.close()
+
+    assert [each.sums() for each in asked] == [[1], [2], [3]]

@@ -1,0 +1,182 @@
+"""Which rows run next, and which are not worth running: a queue with a clock by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megatick_contract.admission import Priority
+from megatick_server.errors import RequestDropped
+from megatick_server.row_queue import Job, Limits, RowQueue, Turn
+
+LIMITS = Limits(max_batch_tokens=20, max_backfill_tokens=8)
+
+
+def job(*lengths: int, priority: Priority = "live", **more: Any) -> Job:
+    rows = [np.zeros(length, np.int32) for length in lengths]
+    return Job(rows, frozenset({"logits"}), priority, lambda *_: None, **more)
+
+
+def queue_of(*jobs: Job, limits: Limits = LIMITS) -> RowQueue:
+    queue = RowQueue(limits)
+    for each in jobs:
+        queue.add(each, now_s=0.0)
+    return queue
+
+
+def lengths(turn: Turn) -> list[list[int]]:
+    return [[len(job.rows[row]) for row in rows] for job, rows in turn.run]
+
+
+def all_turns(queue: RowQueue) -> list[list[list[int]]]:
+    turns = []
+    while len(queue):
+        turns.append(lengths(queue.next_turn(0.0)))
+    return turns
+
+
+def test_rows_of_many_requests_run_together_within_the_token_budget() -> None:
+    queue = queue_of(job(5), job(6, 6), job(4))
+
+    # 4 + 5 + 6 = 15, and 6 more would be 21 of 20.  The second request is half done then.
+    assert all_turns(queue) == [[[5], [6], [4]], [[6]]]
+
+
+def test_a_long_row_does_not_keep_the_short_ones_before_it_waiting() -> None:
+    queue = queue_of(job(2), job(18), job(2), limits=Limits(40, 8))
+
+    # Together with the 18, attention would see 3 x 18 slots for 22 tokens.
+    assert all_turns(queue) == [[[2], [2]], [[18]]]
+
+
+def test_a_request_larger_than_the_budget_is_run_in_parts_and_order() -> None:
+    whole = job(*[10] * 5)
+
+    turns = [
+        queue.next_turn(0.0).run[0][1] for queue in [queue_of(whole)] for _ in range(3)
+    ]
+
+    assert turns == [[0, 1], [2, 3], [4]]
+
+
+def test_a_row_longer_than_the_budget_runs_alone() -> None:
+    assert all_turns(queue_of(job(50), job(50))) == [[[50]], [[50]]]
+
+
+def test_live_rows_overtake_backfill_and_do_not_share_its_run() -> None:
+    queue = queue_of(job(4, priority="backfill"), job(5))
+
+    assert all_turns(queue) == [[[5]], [[4]]]
+
+
+def test_backfill_runs_in_small_batches() -> None:
+    queue = queue_of(job(4, 4, 4, 4, priority="backfill"))
+
+    assert all_turns(queue) == [[[4, 4]], [[4, 4]]]
+
+
+def test_a_started_backfill_request_still_lets_live_ones_pass() -> None:
+    queue = queue_of(job(4, 4, 4, 4, priority="backfill"))
+    queue.next_turn(0.0)
+    queue.add(job(7), 0.0)
+
+    assert all_turns(queue) == [[[7]], [[4, 4]]]
+
+
+def test_what_expired_or_was_cancelled_is_dropped_and_not_run() -> None:
+    late, gone, good = job(3, expires_s=1.0), job(3, cancelled=lambda: True), job(3)
+    queue = queue_of(late, gone, good)
+
+    turn = queue.next_turn(now_s=1.0)
+
+    assert [each for each, _ in turn.run] == [good]
+    assert [(each, str(reason)) for each, reason in turn.dropped] == [
+        (late, "Request timeout expired: it waited 1.00 s for its turn"),
+        (gone, "Request timeout expired: its caller has cancelled it"),
+    ]
+    assert len(queue) == 0
+    assert queue.tokens_ahead("backfill") == 0
+
+
+def test_a_request_that_expires_between_its_parts_is_dropped() -> None:
+    queue = queue_of(job(*[10] * 4, expires_s=1.0))
+
+    assert lengths(queue.next_turn(0.5)) == [[10, 10]]
+    assert len(queue.next_turn(1.5).dropped) == 1
+    assert queue.tokens_ahead("live") == 0
+
+
+@pytest.mark.parametrize(
+    ("priority", "ahead"), [("live", 12), ("backfill", 19)], ids=["live", "backfill"]
+)
+def test_a_request_that_could_not_be_in_time_is_turned_away(
+    priority: Priority, ahead: int
+) -> None:
+    queue = queue_of(job(12), job(7, priority="backfill"))
+
+    queue.check(priority, timeout_s=ahead / 10, tokens_per_s=10.0)
+    with pytest.raises(RequestDropped, match=f"about {ahead / 10:.1f} s, longer than"):
+        queue.check(priority, timeout_s=ahead / 10 - 0.01, tokens_per_s=10.0)
+
+
+def test_a_request_without_a_deadline_waits_for_as_long_as_it_takes() -> None:
+    queue_of(job(10_000)).check("live", timeout_s=float("inf"), tokens_per_s=1.0)
+
+
+def test_a_full_queue_takes_no_more() -> None:
+    queue = queue_of(job(1), job(1), limits=Limits(20, 8, max_jobs=2))
+
+    with pytest.raises(RequestDropped, match="Exceeds maximum queue size: 2 requests"):
+        queue.check("live", timeout_s=60.0, tokens_per_s=1e6)
+
+
+def test_no_row_is_lost_or_run_twice() -> None:
+    random = np.random.default_rng(7)
+    sizes = [random.integers(1, 15, random.integers(1, 9)).tolist() for _ in range(60)]
+    jobs = [
+        job(*each, priority=("live", "backfill")[n % 2]) for n, each in enumerate(sizes)
+    ]
+    queue = queue_of(*jobs)
+    ran: list[tuple[int, int]] = []
+    while len(queue):
+        for each, rows in queue.next_turn(0.0).run:
+            ran += [(jobs.index(each), row) for row in rows]
+
+    assert sorted(ran) == [
+        (n, row) for n, each in enumerate(sizes) for row in range(len(each))
+    ]
+    assert queue.tokens_ahead("backfill") == 0
+
+
+def test_a_jobs_results_are_in_its_rows_order() -> None:
+    whole = job(3, 4, 5)
+
+    def outputs(*values: float) -> dict[str, Any]:
+        return {"logits": np.array(values, np.float32)[:, None], "other": np.zeros(9)}
+
+    parts: Sequence[tuple[list[int], dict[str, Any]]] = [
+        ([2, 0], outputs(5.0, 3.0)),
+        ([1], outputs(4.0)),
+    ]
+    for rows, given in parts:
+        assert not whole.done
+        whole.take(rows, given)
+    assert whole.done
+    assert {name: array.tolist() for name, array in whole.results.items()} == {
+        "logits": [[3.0], [4.0], [5.0]]
+    }
+
+
+def test_a_row_that_is_known_already_does_not_run() -> None:
+    half_known = job(3, 4)
+    half_known.fill(0, {"logits": np.array([7.0], np.float32)})
+    queue = queue_of(half_known)
+
+    assert queue.tokens_ahead("live") == 4
+    assert queue.next_turn(0.0).run == [(half_known, [1])]
+    half_known.take([1], {"logits": np.array([[8.0]], np.float32)})
+    assert half_known.done
+    assert half_known.results["logits"].tolist() == [[7.0], [8.0]]
