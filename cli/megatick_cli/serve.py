@@ -68,6 +68,23 @@ def serve(
             rich_help_panel=_OPEN,
         ),
     ] = None,
+    cpus: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="CPUs that the server may use; its threads follow.",
+            show_default="all that this process may use",
+        ),
+    ] = None,
+    cached_texts: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Keep the answers of the latest N texts.  Pays only where texts repeat.",
+        ),
+    ] = 0,
     ready_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long loading may take.")
     ] = 120.0,
@@ -104,6 +121,8 @@ def serve(
         ready_timeout_s=ready_timeout,
         stop_timeout_s=stop_timeout,
         log_verbose=log_verbose,
+        cpus=cpus,
+        cached_texts=cached_texts,
     )
     warn_of_exposures(options, Console(stderr=True))
     log = _LogLines(everything=verbose)

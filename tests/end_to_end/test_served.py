@@ -258,18 +258,15 @@ def test_a_private_step_called_in_part_harms_no_other_call(
     served: Served, client: Client
 ) -> None:
     alone = as_array(client.score("all is well"))
-    inputs = [
-        infer_input("logits", np.zeros((1, 1, 3), np.float32), "FP32"),
-        infer_input("preprocess_us", np.zeros((1, 1), np.float32), "FP32"),
-        infer_input("language_model_us", np.zeros((1, 1), np.float32), "FP32"),
-    ]  # all outputs are asked for, and the state that two of them need is not sent
+    # All outputs are asked for, and the prices that most of them need are not sent.
+    inputs = [infer_input("TEXT", np.array([[b"all is well"]], object), "BYTES")]
 
     def ask(number: int) -> Any:
         if number % 2:
             return as_array(client.score("all is well"))
-        refused = pytest.raises(Exception, match="without the optional input state")
+        refused = pytest.raises(Exception, match="without the optional input PRICES")
         with triton.InferenceServerClient(served.server.endpoints.grpc) as raw, refused:
-            raw.infer("sentiment_scores", inputs)
+            raw.infer("scorer", inputs)
         return None
 
     with ThreadPoolExecutor(12) as pool:

@@ -88,7 +88,7 @@ def test_the_receipt_hashes_every_file_and_holds_the_evidence(
     engines = {each["engine"]: each for each in receipt["parity"]}
     assert set(engines) == {"onnxruntime fp32", "openvino fp32"}
     assert 0 < engines["onnxruntime fp32"]["max_abs_diff"] < 1e-4
-    for step in ("sentiment_scores", "price_forecast"):
+    for step in ("scorer", "price_forecast"):
         digest = (repository / step / "1" / "model_digest.txt").read_text()
         assert digest.strip() == receipt["model_digest"]
 
@@ -97,12 +97,10 @@ def test_only_what_every_repository_has_is_written_unless_more_is_asked_for(
     repository: Path,
 ) -> None:
     assert {path.name for path in repository.iterdir() if path.is_dir()} == {
-        "language_model",
         "market_view",
-        "preprocess",
         "price_forecast",
+        "scorer",
         "sentiment",
-        "sentiment_scores",
     }
 
 
@@ -129,7 +127,7 @@ def test_the_digest_follows_what_is_served(
     first = json.loads((repository / "receipt.json").read_text())
     assert len(digests) == 3
     assert first["model_digest"] in digests, "the same export has the same digest"
-    settings = json.loads((tmp_path / "out/sentiment_scores/1/settings.json").read_text())
+    settings = json.loads((tmp_path / "out/scorer/1/settings.json").read_text())
     assert settings["half_life_s"] == 60.0
 
 

@@ -13,6 +13,7 @@ from megatick_server.forecast import load_forecaster
 SHIPPED = (
     Path(__file__).parents[2]
     / "model_repository"
+    / "shared"
     / "price_forecast"
     / "1"
     / "forecaster.json"

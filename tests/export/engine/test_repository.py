@@ -163,7 +163,7 @@ def test_the_profile_follows_the_configs(tensorrt: Path) -> None:
 def test_a_repository_for_the_cpu_is_refused(tmp_path: Path) -> None:
     shutil.copytree(templates() / "cpu", tmp_path / "cpu")
 
-    with pytest.raises(RepositoryError, match="export it with --target tensorrt"):
+    with pytest.raises(RepositoryError, match="`megatick export --target tensorrt`"):
         build_engine(tmp_path / "cpu")
 
 

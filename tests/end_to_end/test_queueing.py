@@ -1,0 +1,122 @@
+"""Lanes, deadlines and cancelled calls on the real server: who waits for whom."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from served import Served
+
+from megatick_server.launcher import ServeOptions, TritonServer
+
+pytestmark = pytest.mark.triton
+
+WAIT_S = 60.0
+LONG = " ".join(["profit rises as costs fall"] * 4)
+
+
+@pytest.fixture
+def raw(served: Served) -> Iterator[Any]:
+    with triton.InferenceServerClient(served.server.endpoints.grpc) as client:
+        yield client
+
+
+class Calls:
+    """Requests in flight, and the order in which they are answered."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._answers: SimpleQueue[tuple[str, Any, Any]] = SimpleQueue()
+
+    def send(self, name: str, *texts: str, lane: str = "live", **more: Any) -> Any:
+        given = triton.InferInput("TEXT", [len(texts), 1], "BYTES")
+        given.set_data_from_numpy(np.array([[each.encode()] for each in texts], object))
+        return self._client.async_infer(
+            "sentiment",
+            [given],
+            lambda result, error: self._answers.put((name, result, error)),
+            parameters={"lane": lane},
+            **more,
+        )
+
+    def answered(self, count: int) -> list[tuple[str, Any, Any]]:
+        return [self._answers.get(timeout=WAIT_S) for _ in range(count)]
+
+
+def test_a_live_text_overtakes_the_backfill_that_waits(raw: Any) -> None:
+    calls = Calls(raw)
+    for number in range(30):
+        calls.send(f"backfill {number}", *[LONG] * 32, lane="backfill")
+    calls.send("live", "profit rises")
+
+    answers = calls.answered(31)
+
+    assert all(error is None for _, _, error in answers)
+    order = [name for name, _, _ in answers]
+    assert order.index("live") < 15, order
+    assert len(set(order)) == 31
+
+
+def test_a_request_that_cannot_be_in_time_is_refused_and_the_others_answered(
+    raw: Any,
+) -> None:
+    calls = Calls(raw)
+    for number in range(30):
+        calls.send(f"{number}", *[LONG] * 32)
+    calls.send("hurried", LONG, timeout=1_000)  # microseconds
+
+    answers = {name: error for name, _, error in calls.answered(31)}
+
+    hurried = answers.pop("hurried")
+    assert "UNAVAILABLE" in hurried.status()
+    assert any(
+        words in hurried.message()
+        for words in ("longer than the request's timeout", "Request timeout expired")
+    )
+    assert set(answers.values()) == {None}
+
+
+def test_an_unknown_lane_is_refused_by_name(raw: Any) -> None:
+    calls = Calls(raw)
+    calls.send("x", "profit rises", lane="express")
+
+    ((_, _, error),) = calls.answered(1)
+    assert "INVALID_ARGUMENT" in error.status()
+    assert "came with lane 'express', expected one of live, backfill" in error.message()
+
+
+def test_cancelled_calls_harm_no_other(raw: Any) -> None:
+    calls = Calls(raw)
+    cancelled = [calls.send("cancelled", *[LONG] * 32, lane="backfill") for _ in range(20)]
+    for each in cancelled:
+        each.cancel()
+    calls.send("after", LONG, lane="backfill")
+
+    answers = calls.answered(21)
+    ((_, result, error),) = [each for each in answers if each[0] == "after"]
+    assert error is None
+    assert result.as_numpy("SCORE").shape == (1, 1)
+
+
+def test_a_server_keeps_to_its_cpus_and_remembers_texts(served: Served) -> None:
+    options = ServeOptions(grpc_port=0, metrics_port=None, cpus=1, cached_texts=10)
+    with TritonServer(Path(served.server.repository.path), options) as server:
+        assert len(os.sched_getaffinity(server.pid)) == 1
+        with triton.InferenceServerClient(server.endpoints.grpc) as client:
+            calls = Calls(client)
+            answers = []
+            for texts in (["profit rises"], ["sales fall", "profit rises"]):
+                calls.send("x", *texts)
+                ((_, result, error),) = calls.answered(1)
+                assert error is None
+                answers.append(result)
+    first, second = answers
+    assert first.as_numpy("STAGE_US")[0, 2] > 0
+    assert second.as_numpy("SCORE")[1] == first.as_numpy("SCORE")[0]
+    assert second.as_numpy("SCORE")[0] != first.as_numpy("SCORE")[0]
