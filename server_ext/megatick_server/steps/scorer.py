@@ -35,7 +35,7 @@ from megatick_contract.steps import (
     SCORER,
     STATE,
 )
-from megatick_contract.text import EMBEDDING, PROBABILITIES, TEXT, TOKENS, TRUNCATED
+from megatick_contract.text import EMBEDDING, TEXT, TOKENS, TRUNCATED
 from megatick_server.adapter import Arrays, Reply, StepRequest
 from megatick_server.cpus import usable_cpus
 from megatick_server.engine import PackedEngine
@@ -52,12 +52,6 @@ from megatick_server.tokenization import TextTokenizer
 
 _QUEUE, _LANGUAGE_MODEL = STAGES.index("queue"), STAGES.index("language_model")
 _WARM_UP_TOKENS: Final = 64
-
-_GRAPH_OUTPUTS: Final = (
-    (LOGITS.name, PROBABILITIES.name),
-    (POOLED.name, EMBEDDING.name),
-)
-"""Which of the graph's outputs an output of the step is made from."""
 
 
 class Scorer:
@@ -121,7 +115,9 @@ class Scorer:
         job = Job(
             rows=np.split(tokens, np.cumsum(lengths)[:-1]),
             wanted=frozenset(
-                graph for graph, output in _GRAPH_OUTPUTS if output in request.wanted
+                (LOGITS.name, POOLED.name)
+                if EMBEDDING.name in request.wanted
+                else (LOGITS.name,)
             ),
             priority=priority,
             finish=self._finish(request, prepared, reply),
