@@ -268,12 +268,16 @@ def test_a_missing_tokenizer_is_asked_for(checkpoint: Path, tmp_path: Path) -> N
 def test_a_forecaster_that_is_none_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "forecaster.json"
     wrong.write_text("[]")
+    options = replace(FP32, forecaster=wrong)
+    stages: list[str] = []
 
-    with pytest.raises(MegatickError, match="is not a forecaster"):
+    with pytest.raises(MegatickError, match="is not a forecaster") as caught:
         export_repository(
-            checkpoint, tmp_path / "out", options=replace(FP32, forecaster=wrong)
+            checkpoint, tmp_path / "out", options=options, progress=stages.append
         )
 
+    assert str(wrong) in str(caught.value)
+    assert stages == [], "it is told before minutes are spent"
     assert leftovers(tmp_path) == ["forecaster.json"]
 
 
