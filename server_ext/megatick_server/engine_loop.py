@@ -112,7 +112,8 @@ class EngineLoop:
             part = slice(first, first + len(of_job))
             first += len(of_job)
             job.engine_s += elapsed_s
-            if job.take(of_job, {name: all_[part] for name, all_ in outputs.items()}):
+            job.take(of_job, {name: every[part] for name, every in outputs.items()})
+            if job.done:
                 self._finish(job, job.results)
 
     def _run_apart(self, turn: Turn, error: Exception) -> None:

@@ -8,7 +8,7 @@ what time it is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -70,6 +70,12 @@ class Job:
         return self._waiting
 
     @property
+    def queue_s(self) -> float:
+        """How long it waited for its first run; 0 for one that needed none."""
+        ran = not np.isnan(self.started_s)
+        return self.started_s - self.submitted_s if ran else 0.0
+
+    @property
     def waiting_tokens(self) -> int:
         """Their tokens."""
         return sum(len(self.rows[row]) for row in self._waiting)
@@ -80,8 +86,18 @@ class Job:
         if np.isnan(self.started_s):
             self.started_s = now_s
 
-    def take(self, rows: Collection[int], outputs: dict[str, Float32Array]) -> bool:
-        """Keep what the engine gave for some rows; True when no row is missing."""
+    def fill(self, row: int, outputs: Mapping[str, Float32Array]) -> None:
+        """Answer a waiting row with what is known already, each without a row axis."""
+        self._waiting.remove(row)
+        self.take([row], {name: output[None] for name, output in outputs.items()})
+
+    @property
+    def done(self) -> bool:
+        """Whether no row is missing."""
+        return self._missing == 0
+
+    def take(self, rows: Collection[int], outputs: Mapping[str, Float32Array]) -> None:
+        """Keep what the engine gave for some rows."""
         for name in self.wanted & outputs.keys():
             part = outputs[name]
             if name not in self._results:
@@ -89,11 +105,10 @@ class Job:
                 self._results[name] = np.empty(shape, np.float32)
             self._results[name][list(rows)] = part
         self._missing -= len(rows)
-        return self._missing == 0
 
     @property
     def results(self) -> dict[str, Float32Array]:
-        """Outputs of all rows, once ``take`` said that none is missing."""
+        """Outputs of all rows, once it is ``done``."""
         return self._results
 
 

@@ -161,7 +161,22 @@ def test_a_jobs_results_are_in_its_rows_order() -> None:
         ([2, 0], outputs(5.0, 3.0)),
         ([1], outputs(4.0)),
     ]
-    assert [whole.take(rows, given) for rows, given in parts] == [False, True]
+    for rows, given in parts:
+        assert not whole.done
+        whole.take(rows, given)
+    assert whole.done
     assert {name: array.tolist() for name, array in whole.results.items()} == {
         "logits": [[3.0], [4.0], [5.0]]
     }
+
+
+def test_a_row_that_is_known_already_does_not_run() -> None:
+    half_known = job(3, 4)
+    half_known.fill(0, {"logits": np.array([7.0], np.float32)})
+    queue = queue_of(half_known)
+
+    assert queue.tokens_ahead("live") == 4
+    assert queue.next_turn(0.0).run == [(half_known, [1])]
+    half_known.take([1], {"logits": np.array([[8.0]], np.float32)})
+    assert half_known.done
+    assert half_known.results["logits"].tolist() == [[7.0], [8.0]]

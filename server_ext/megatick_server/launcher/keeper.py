@@ -7,7 +7,8 @@ children and removes what they left in ``/dev/shm``: Triton leaves its segments 
 when it is killed, and also when a model fails to load.
 
 It runs as a script, on the standard library alone:
-``python -I -S keeper.py SHM_PREFIX PRIVATE_DIRECTORY STOP_TIMEOUT_S COMMAND…``.
+``python -I -S keeper.py SHM_PREFIX PRIVATE_DIRECTORY STOP_TIMEOUT_S CPUS COMMAND…``,
+where CPUS are the numbers of those that the server may use, joined by commas.
 Its first line of output is the server's process id; the rest is the server's log.  Its
 exit status is the server's, or 128 + the signal that ended it.
 """
@@ -50,12 +51,14 @@ def sweep(shm_prefix: str, directory: Path) -> None:
 
 def main() -> int:
     """Start the command, wait for its end or for ours, and leave nothing behind."""
-    shm_prefix, directory, stop_timeout_s, *command = sys.argv[1:]
+    shm_prefix, directory, stop_timeout_s, cpus, *command = sys.argv[1:]
     launcher = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
     # Orphans of the server become our children, so that we can end and reap them.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, _leave)
+    # The server and its steps inherit it, and make as many threads.
+    os.sched_setaffinity(0, map(int, cpus.split(",")))
     try:
         server = subprocess.Popen(
             command,

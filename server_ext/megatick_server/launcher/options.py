@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from megatick_server.errors import OptionsError
+from megatick_server.settings import CACHED_TEXTS_VARIABLE
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -73,6 +74,9 @@ class ServeOptions:
         stop_timeout_s: how long a stop waits for requests in flight before the process
             is killed, in seconds, ≥ 0 and at most a day.
         log_verbose: Triton's verbosity, ≥ 0.
+        cpus: CPUs that the server may use, ≥ 1: the first of those that this process may;
+            None takes all of them.
+        cached_texts: texts whose answers are kept, ≥ 0.
     """
 
     address: str = LOOPBACK
@@ -84,6 +88,8 @@ class ServeOptions:
     ready_timeout_s: float = 120.0
     stop_timeout_s: float = 10.0
     log_verbose: int = 0
+    cpus: int | None = None
+    cached_texts: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what Triton would misread.
@@ -127,6 +133,18 @@ class ServeOptions:
             raise OptionsError(
                 "stop timeout", expected=f"0 to {DAY_S:.0f} s", found=self.stop_timeout_s
             )
+
+        if self.cpus is not None and self.cpus < 1:
+            raise OptionsError("CPUs", expected="at least 1", found=self.cpus)
+        if self.cached_texts < 0:
+            raise OptionsError(
+                "cached texts", expected="0 or more", found=self.cached_texts
+            )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the steps are told, in environment variables."""
+        return {CACHED_TEXTS_VARIABLE: str(self.cached_texts)}
 
     @property
     def restricted(self) -> tuple[Api, ...]:

@@ -141,12 +141,12 @@ class TritonServer:
                 [
                     *(sys.executable, "-I", "-S", keeper.__file__),
                     *(self._shm_prefix, str(self._directory)),
-                    *(str(self.options.stop_timeout_s), *command),
+                    *(str(self.options.stop_timeout_s), self._cpus(), *command),
                 ],
                 stdin=subprocess.PIPE,  # its end is ours: closed, the server stops
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=prepared.environment,
+                env=prepared.environment | self.options.variables,
                 cwd=self._directory,
                 start_new_session=True,  # the terminal's Ctrl+C is for us alone
             )
@@ -260,6 +260,10 @@ class TritonServer:
     ) -> None:
         """Stop."""
         self.stop()
+
+    def _cpus(self) -> str:
+        allowed = sorted(os.sched_getaffinity(0))
+        return ",".join(map(str, allowed[: self.options.cpus]))
 
     def _read_log(self, output: IO[bytes]) -> None:
         with output:

@@ -35,15 +35,16 @@ from megatick_contract.steps import (
     SCORER,
     STATE,
 )
-from megatick_contract.text import EMBEDDING, TEXT, TOKENS, TRUNCATED
+from megatick_contract.text import EMBEDDING, PROBABILITIES, TEXT, TOKENS, TRUNCATED
 from megatick_server.adapter import Arrays, Reply, StepRequest
 from megatick_server.cpus import usable_cpus
 from megatick_server.engine import PackedEngine
 from megatick_server.engine_loop import EngineLoop
 from megatick_server.errors import RequestRefused
 from megatick_server.forecast import load_forecaster
+from megatick_server.row_cache import RowCache
 from megatick_server.row_queue import Float32Array, Job, Limits
-from megatick_server.settings import ModelFolder, ScorerSettings
+from megatick_server.settings import ModelFolder, ScorerSettings, cached_texts
 from megatick_server.steps.preprocess import Preprocess
 from megatick_server.steps.price_forecast import PriceForecast
 from megatick_server.steps.sentiment_scores import SentimentScores
@@ -51,6 +52,12 @@ from megatick_server.tokenization import TextTokenizer
 
 _QUEUE, _LANGUAGE_MODEL = STAGES.index("queue"), STAGES.index("language_model")
 _WARM_UP_TOKENS: Final = 64
+
+_GRAPH_OUTPUTS: Final = (
+    (LOGITS.name, PROBABILITIES.name),
+    (POOLED.name, EMBEDDING.name),
+)
+"""Which of the graph's outputs an output of the step is made from."""
 
 
 class Scorer:
@@ -64,11 +71,13 @@ class Scorer:
         loop: EngineLoop,
         scores: SentimentScores,
         forecast: PriceForecast,
+        cache: RowCache,
     ) -> None:
         self._preprocess = preprocess
         self._loop = loop
         self._scores = scores
         self._forecast = forecast
+        self._cache = cache
 
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
@@ -92,6 +101,7 @@ class Scorer:
             PriceForecast(
                 load_forecaster(folder.path / FORECASTER_FILE), model_digest=digest
             ),
+            RowCache(cached_texts()),
         )
 
     def accept(self, request: StepRequest, reply: Reply) -> None:
@@ -108,19 +118,23 @@ class Scorer:
         if isinstance(prepared, RequestRefused):
             raise prepared
         tokens, lengths = prepared[INPUT_IDS.name][0], prepared[ROW_LENGTHS.name][0]
-        asks_embedding = EMBEDDING.name in request.wanted
-        self._loop.submit(
-            Job(
-                rows=np.split(tokens, np.cumsum(lengths)[:-1]),
-                wanted=frozenset(
-                    {LOGITS.name} | ({POOLED.name} if asks_embedding else set())
-                ),
-                priority=priority,
-                finish=self._finish(request, prepared, reply),
-                expires_s=arrived_s + request.timeout_s,
-                cancelled=request.cancelled,
-            )
+        job = Job(
+            rows=np.split(tokens, np.cumsum(lengths)[:-1]),
+            wanted=frozenset(
+                graph for graph, output in _GRAPH_OUTPUTS if output in request.wanted
+            ),
+            priority=priority,
+            finish=self._finish(request, prepared, reply),
+            expires_s=arrived_s + request.timeout_s,
+            cancelled=request.cancelled,
         )
+        for row, ids in enumerate(job.rows):
+            if (known := self._cache.get(ids, job.wanted)) is not None:
+                job.fill(row, known)
+        if job.done:
+            job.finish(job, job.results)
+        else:
+            self._loop.submit(job)
 
     def close(self) -> None:
         """Answer what waits, and end."""
@@ -133,6 +147,8 @@ class Scorer:
             if isinstance(outcome, Exception):
                 reply(outcome)
                 return
+            for row, ids in enumerate(job.rows):
+                self._cache.put(ids, {name: all_[row] for name, all_ in outcome.items()})
             try:
                 reply(self._answer(request, prepared, job))
             except Exception as error:  # noqa: BLE001 the caller must hear of it
@@ -149,7 +165,7 @@ class Scorer:
         (answer,) = self._scores([StepRequest(inputs, {}, request.wanted)])
         answer = cast("Arrays", answer)
         stages_us = answer[STAGE_US.name]
-        stages_us[:, _QUEUE] = (job.started_s - job.submitted_s) * 1e6
+        stages_us[:, _QUEUE] = job.queue_s * 1e6
         stages_us[:, _LANGUAGE_MODEL] = job.engine_s * 1e6
         answer |= {name: prepared[name] for name in (TOKENS.name, TRUNCATED.name)}
         if PRICES.name in request.inputs and STATE.name in prepared:
