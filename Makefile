@@ -24,8 +24,10 @@ serve: $(BIN)/.ready  ## Serve REPOSITORY (default: the demo's, exported if abse
 	@test -f $(REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	$(BIN)/megatick serve $(REPOSITORY)
 
+# A file's tests stay together, since they share its exports and servers; in order, which
+# begins with the longest ones, so that both processes end at about the same time.
 test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
-	$(BIN)/pytest -m "not gpu"
+	$(BIN)/pytest -m "not gpu" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where there is none
 	$(BIN)/pytest -m gpu

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import pytest
 
+if TYPE_CHECKING:
+    from exported import Exported
+
 collect_ignore = ["golden"]  # made by hand, in an environment with megatron-core
+
+# torch reads it when it is imported, here and in every process that a test starts.  Its
+# OpenMP threads wait for each other by spinning: where two processes share two cores, as
+# the workers of `make test` do, a proof of a tiny network took up to 40 times the CPU time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,3 +26,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="also hold every checkpoint in DIR/*/ to its reference.npz",
     )
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A tiny checkpoint's repository for a CPU.  Serve or change only a copy of it."""
+    from exported import export_tiny  # torch, which most tests do without
+
+    return export_tiny(tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def exported_graph(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The same checkpoint's bare graph.  Change only a copy of it."""
+    from exported import export_tiny
+
+    return export_tiny(tmp_path_factory.mktemp("exported_graph"), target="onnx")

@@ -71,7 +71,9 @@ def export_repository(
         ExportError: whatever is wrong; nothing is left at ``out``.
     """
     options = options or ExportOptions()
-    options.candidates()  # a precision that this machine cannot measure is told at once
+    # What this machine cannot measure, and a wrong forecaster, are told at once.
+    options.candidates()
+    forecaster = None if options.target == "onnx" else _about_forecaster(options)
     progress("reading the checkpoint")
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = read_checkpoint(checkpoint)
@@ -81,11 +83,11 @@ def export_repository(
         scratch.mkdir()
         evidence = prove_and_choose(subject, options, scratch, progress=progress)
         progress("writing the repository")
-        if options.target == "onnx":
-            forecaster = None
+        if forecaster is None:
             graph, tokenizer = folder / GRAPH_FILE, folder / TOKENIZER_FILE
         else:
-            forecaster = _write_models(folder, subject, evidence, options)
+            half_life_s = forecaster["half_life_s"]
+            _write_models(folder, subject, evidence, options, half_life_s=half_life_s)
             first, engine = _HOLDERS[options.target]
             graph = _version(folder, engine.name) / GRAPH_FILE
             tokenizer = _version(folder, first.name) / TOKENIZER_FILE
@@ -137,9 +139,14 @@ def export_repository(
 
 
 def _write_models(
-    folder: Path, subject: Subject, evidence: Evidence, options: ExportOptions
-) -> dict[str, Any]:
-    """Write the models that Triton loads; returns what is to be told of the forecaster."""
+    folder: Path,
+    subject: Subject,
+    evidence: Evidence,
+    options: ExportOptions,
+    *,
+    half_life_s: float,
+) -> None:
+    """Write the models that Triton loads, but for the graph and the tokenizer."""
     absent = () if options.embedding else (EMBEDDING_MODEL.name,)
     for models in (options.target, "shared"):
         shutil.copytree(
@@ -151,9 +158,8 @@ def _write_models(
     forecaster = _version(folder, PRICE_FORECAST.name) / FORECASTER_FILE
     if options.forecaster is not None:
         shutil.copyfile(options.forecaster, forecaster)
-    about_forecaster = _about_forecaster(forecaster)
     window = {"max_tokens": subject.max_tokens}
-    fading = {"half_life_s": about_forecaster["half_life_s"]}
+    fading = {"half_life_s": half_life_s}
     settings: dict[str, dict[str, Any]]
     if options.target == "tensorrt":
         limits = BatchLimits(subject.max_tokens, whole_window=options.fp8_attention)
@@ -174,7 +180,6 @@ def _write_models(
     for model, values in settings.items():
         text = json.dumps(values, indent=2) + "\n"
         (_version(folder, model) / SETTINGS_FILE).write_text(text)
-    return about_forecaster
 
 
 def templates() -> Path:
@@ -196,7 +201,14 @@ def _version(repository: Path, model: str) -> Path:
     return repository / model / "1"
 
 
-def _about_forecaster(path: Path) -> dict[str, Any]:
+def _about_forecaster(options: ExportOptions) -> dict[str, Any]:
+    """What the receipt says of the forecaster: the user's, or the shipped one.
+
+    Raises:
+        RepositoryError: the file is none.
+    """
+    shipped = _version(templates() / "shared", PRICE_FORECAST.name) / FORECASTER_FILE
+    path = options.forecaster or shipped
     try:
         forecaster = json.loads(path.read_text())
         names = ("fitted_on", "horizons_bars", "edge", "edge_p_value", "half_life_s")

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import write_tiny
+from exported import Exported
 from typer.testing import CliRunner, Result
 
 from megatick_cli.app import app
-from megatick_export import ExportOptions, export_repository
 from megatick_export.errors import RepositoryError
 from megatick_export.evidence import PROBED_TEXTS
-from megatick_export.headlines import headlines
 from megatick_server.launcher import ServeOptions, TritonServer
 
 GRAPH = "scorer/1/model.onnx"
@@ -26,31 +24,23 @@ DIGESTS = ("sentiment_scores/1/model_digest.txt", "price_forecast/1/model_digest
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("verify")
-    write_tiny(folder / "checkpoint")
-    (folder / "texts.txt").write_text("\n".join(headlines(40)))
-    return folder
+    return tmp_path_factory.mktemp("verify")
 
 
 @pytest.fixture(scope="module")
-def exported(folder: Path) -> Path:
-    options = ExportOptions(precision="fp32", calibration=folder / "texts.txt")
-    export_repository(folder / "checkpoint", folder / "cpu", options=options)
-    return folder / "cpu"
+def repository(exported: Exported, folder: Path) -> Path:
+    shutil.copytree(exported.out, folder / "repository")
+    return folder / "repository"
 
 
 @pytest.fixture(scope="module")
-def bare(folder: Path) -> Path:
-    options = ExportOptions(
-        target="onnx", precision="fp32", calibration=folder / "texts.txt"
-    )
-    export_repository(folder / "checkpoint", folder / "onnx", options=options)
-    return folder / "onnx"
+def bare(exported_graph: Exported) -> Path:
+    return exported_graph.out
 
 
 @pytest.fixture
-def copy(exported: Path, tmp_path: Path) -> Path:
-    shutil.copytree(exported, tmp_path / "copy")
+def copy(exported: Exported, tmp_path: Path) -> Path:
+    shutil.copytree(exported.out, tmp_path / "copy")
     return tmp_path / "copy"
 
 
@@ -197,9 +187,9 @@ def test_a_folder_without_a_receipt_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def other(exported: Path, folder: Path) -> Path:
+def other(exported: Exported, folder: Path) -> Path:
     """Its probe expects what its model does not answer."""
-    shutil.copytree(exported, folder / "other")
+    shutil.copytree(exported.out, folder / "other")
     expect_other_answers(folder / "other")
     return folder / "other"
 
@@ -225,8 +215,8 @@ def test_a_model_that_answers_otherwise_is_told(other: Path, address: str) -> No
 
 
 @pytest.mark.triton
-def test_a_server_of_another_repository_is_told(exported: Path, address: str) -> None:
-    result = verify(exported, "--url", address)
+def test_a_server_of_another_repository_is_told(repository: Path, address: str) -> None:
+    result = verify(repository, "--url", address)
 
     assert result.exit_code == 1
     assert isinstance(result.exception, RepositoryError)
@@ -248,8 +238,8 @@ def test_a_changed_file_is_told_beside_what_is_served(
 
 
 @pytest.mark.triton
-def test_what_was_exported_is_started_and_answers_as_it_did(exported: Path) -> None:
-    status, told = report(exported)
+def test_what_was_exported_is_started_and_answers_as_it_did(repository: Path) -> None:
+    status, told = report(repository)
 
     assert (status, told["files"]) == (0, [])
     assert [each["texts"] for each in told["answers"]] == [PROBED_TEXTS] * 2

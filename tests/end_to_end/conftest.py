@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from served import Served, serve_tiny
+from exported import Exported
+from served import Served, serve_copy
 
 from megatick_client import Client
 
@@ -13,8 +14,10 @@ collect_ignore = ["stand_in"]  # only Triton's Python can import what is there
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serve_tiny(tmp_path_factory.mktemp("served")) as served:
+def served(
+    exported: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    with serve_copy(exported, tmp_path_factory.mktemp("served")) as served:
         yield served
 
 

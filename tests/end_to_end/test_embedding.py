@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tritonclient.grpc as triton
-from served import Served, serve_tiny
+from exported import export_tiny
+from served import Served, serve_copy
 from tiny import LLAMA, WINDOW
 
 from megatick_client import BadRequest, Client, ModelNotReady
@@ -30,7 +31,8 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serve_tiny(tmp_path_factory.mktemp("embedding"), embedding=True) as served:
+    exported = export_tiny(tmp_path_factory.mktemp("embedding"), embedding=True)
+    with serve_copy(exported, tmp_path_factory.mktemp("served_embedding")) as served:
         yield served
 
 

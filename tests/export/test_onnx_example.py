@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +11,11 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from exported import Exported
 from google.protobuf import text_format
-from tiny import write_tiny
 from tritonclient.grpc import model_config_pb2
 
-from megatick_export import (
-    ExportOptions,
-    export_repository,
-    read_checkpoint,
-    reference_network,
-)
+from megatick_export import read_checkpoint, reference_network
 
 PAGE = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
 TYPES: dict[int, int] = {
@@ -33,23 +29,15 @@ def block(language: str) -> str:
     return str(found)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("onnx") / "checkpoint")
-
-
-@pytest.fixture(scope="module")
-def bare(checkpoint: Path) -> Path:
-    """An export to the folder that the page names."""
-    out = checkpoint.parent / "sentiment_onnx"
-    export_repository(
-        checkpoint, out, options=ExportOptions(target="onnx", precision="fp32")
-    )
-    return out
+@pytest.fixture
+def bare(exported_graph: Exported, tmp_path: Path) -> Path:
+    """An export in the folder that the page names."""
+    shutil.copytree(exported_graph.out, tmp_path / "sentiment_onnx")
+    return tmp_path / "sentiment_onnx"
 
 
 def test_the_python_tells_what_the_reference_network_answers(
-    checkpoint: Path, bare: Path
+    exported_graph: Exported, bare: Path
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", block("python")],
@@ -60,7 +48,7 @@ def test_the_python_tells_what_the_reference_network_answers(
     )
 
     assert (done.returncode, done.stderr) == (0, "")
-    network = reference_network(read_checkpoint(checkpoint))
+    network = reference_network(read_checkpoint(exported_graph.checkpoint))
     lines = done.stdout.splitlines()
     assert len(lines) == 2
     for line in lines:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from exported import Exported
 from full_disk import files_of_at_most
-from tiny import LLAMA, WINDOW, byte_tokenizer, random_weights, write_tiny
+from tiny import LLAMA, WINDOW, byte_tokenizer, random_weights
 from tokenizers import processors
 
 from megatick_contract import MegatickError
@@ -33,7 +33,6 @@ from megatick_export.errors import (
 )
 from megatick_export.parity import (
     Logits,
-    Rows,
     onnxruntime_engine,
     ragged_rows,
     reference_logits,
@@ -42,16 +41,14 @@ from megatick_export.parity import (
 FP32 = ExportOptions(precision="fp32")
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("export") / "checkpoint")
+@pytest.fixture
+def checkpoint(exported: Exported) -> Path:
+    return exported.checkpoint
 
 
-@pytest.fixture(scope="module")
-def repository(checkpoint: Path) -> Path:
-    out = checkpoint.parent / "repository"
-    export_repository(checkpoint, out, options=FP32)
-    return out
+@pytest.fixture
+def repository(exported: Exported) -> Path:
+    return exported.out
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -118,8 +115,8 @@ def test_the_digest_follows_what_is_served(
         "same": {},
     }
     digests = {
-        export_repository(
-            checkpoint, tmp_path / name, options=replace(FP32, **change)
+        export_repository(  # a path may be a string
+            str(checkpoint), str(tmp_path / name), options=replace(FP32, **change)
         ).model_digest
         for name, change in changes.items()
     }
@@ -217,12 +214,6 @@ def test_a_window_without_room_for_text_is_refused(
         export_repository(checkpoint, tmp_path / "out", options=options)
 
 
-def test_paths_may_be_strings(checkpoint: Path, tmp_path: Path) -> None:
-    export_repository(str(checkpoint), str(tmp_path / "out"), options=FP32)
-
-    assert (tmp_path / "out" / "receipt.json").is_file()
-
-
 def test_a_corrupt_tokenizer_is_named(checkpoint: Path, tmp_path: Path) -> None:
     corrupt = tmp_path / "tokenizer.json"
     corrupt.write_text('{"model": {"type": "BPE", "vocab"')
@@ -261,12 +252,16 @@ def test_a_missing_tokenizer_is_asked_for(checkpoint: Path, tmp_path: Path) -> N
 def test_a_forecaster_that_is_none_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "forecaster.json"
     wrong.write_text("[]")
+    options = replace(FP32, forecaster=wrong)
+    stages: list[str] = []
 
-    with pytest.raises(MegatickError, match="is not a forecaster"):
+    with pytest.raises(MegatickError, match="is not a forecaster") as caught:
         export_repository(
-            checkpoint, tmp_path / "out", options=replace(FP32, forecaster=wrong)
+            checkpoint, tmp_path / "out", options=options, progress=stages.append
         )
 
+    assert str(wrong) in str(caught.value)
+    assert stages == [], "it is told before minutes are spent"
     assert leftovers(tmp_path) == ["forecaster.json"]
 
 
@@ -280,25 +275,18 @@ def test_a_disk_that_fills_leaves_nothing_that_looks_whole(
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime_engine", "openvino_engine"])
-@pytest.mark.parametrize("off_by", [0.01, np.nan], ids=["a-hundredth", "nan"])
-def test_an_engine_that_is_not_the_model_is_refused(
-    checkpoint: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    runtime: str,
-    off_by: float,
+def test_a_graph_that_is_not_the_model_is_refused(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = getattr(parity, runtime)
+    """Which engines are held to it, and how closely, is in ``test_parity.py``."""
+    real = parity.reference_logits
 
-    def broken(path: Path, **options: Any) -> Callable[[Rows], Logits]:
-        engine = real(path, **options)
-        return lambda rows: engine(rows) + np.float32(off_by)
+    def other(*given: Any, **options: Any) -> Logits:
+        return real(*given, **options) + np.float32(0.01)
 
-    monkeypatch.setattr(parity, runtime, broken)
+    monkeypatch.setattr(parity, "reference_logits", other)
 
-    name = runtime.removesuffix("_engine")
-    with pytest.raises(ParityError, match=f"{name} fp32: expected logits within 1e-03"):
+    with pytest.raises(ParityError, match="onnxruntime fp32: expected logits within 1e-03"):
         export_repository(checkpoint, tmp_path / "out", options=FP32)
 
     assert leftovers(tmp_path) == []

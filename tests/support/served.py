@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,17 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from tiny import write_tiny
+from exported import Exported
 from tokenizers import Tokenizer
 
-from megatick_export import (
-    ExportOptions,
-    Network,
-    Receipt,
-    export_repository,
-    read_checkpoint,
-    reference_network,
-)
+from megatick_export import Network, Receipt, read_checkpoint, reference_network
 from megatick_server.launcher import ServeOptions, TritonServer
 
 
@@ -52,16 +46,14 @@ class Served:
 
 
 @contextmanager
-def serve_tiny(folder: Path, *, embedding: bool = False) -> Iterator[Served]:
-    """Export a tiny Llama into a folder in float32, and serve it over gRPC and HTTP."""
-    checkpoint = write_tiny(folder / "checkpoint")
-    options = ExportOptions(precision="fp32", embedding=embedding)
-    receipt = export_repository(checkpoint, folder / "repository", options=options)
+def serve_copy(exported: Exported, folder: Path) -> Iterator[Served]:
+    """Copy a repository into a folder, and serve the copy over gRPC and HTTP."""
+    shutil.copytree(exported.out, folder / "repository")
     ports = ServeOptions(grpc_port=0, http_port=0, metrics_port=None)
     with TritonServer(folder / "repository", ports) as server:
         yield Served(
             server,
-            receipt,
-            reference_network(read_checkpoint(checkpoint)),
-            Tokenizer.from_file(str(checkpoint / "tokenizer.json")),
+            exported.receipt,
+            reference_network(read_checkpoint(exported.checkpoint)),
+            Tokenizer.from_file(str(exported.checkpoint / "tokenizer.json")),
         )
