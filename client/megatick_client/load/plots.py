@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -71,7 +72,11 @@ def line_plot(
         )
     if log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        plain = FuncFormatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_formatter(
+            plain if _within_a_decade(lines) else NullFormatter()
+        )
     else:
         axes.set_ylim(bottom=0)
     if x_ticks is not None:
@@ -83,6 +88,12 @@ def line_plot(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small")
     return _svg(figure)
+
+
+def _within_a_decade(lines: Sequence[Line]) -> bool:
+    """Tell whether a logarithmic axis has too few decades to be read by them alone."""
+    values = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])
+    return bool(len(values)) and bool(values.max() < 10 * values.min())
 
 
 def _svg(figure: Figure) -> str:
