@@ -25,7 +25,7 @@ from megatick_client.requests import Array, Reply, Request
 from megatick_client.statuses import translate
 from megatick_contract import ContractError, Tensor
 
-_CHANNEL: Final = (
+CHANNEL: Final = (
     # gRPC's own limit on a reply is 4 MB.  The server's answers are not to be guarded
     # against; its limit on what we send is its own affair.
     ("grpc.max_send_message_length", -1),
@@ -50,7 +50,7 @@ class Transport:
             )
         self.address = address
         self._closed = False
-        self._triton = InferenceServerClient(address, channel_args=list(_CHANNEL))
+        self._triton = InferenceServerClient(address, channel_args=list(CHANNEL))
 
     def close(self) -> None:
         """Drop the channel; calls still waiting on it fail with ``ClientClosed``."""
