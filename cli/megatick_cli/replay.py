@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from megatick_contract.admission import Priority
+
 if TYPE_CHECKING:
     from megatick_client.load import Latency, ReplayResult, Schedule
     from megatick_client.requests import Request
@@ -152,6 +154,12 @@ def replay(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    lane: Annotated[
+        Priority,
+        typer.Option(
+            help="'backfill' lets the live calls of others pass.", rich_help_panel=_HOW
+        ),
+    ] = "live",
     max_in_flight: Annotated[
         int,
         typer.Option(
@@ -240,6 +248,7 @@ def replay(
         model=model,
         rows=rows,
         truncation=truncation,
+        lane=lane,
     )
     options = ReplayOptions(
         timeout_s=timeout_ms / 1e3,
@@ -276,9 +285,11 @@ def calls_of(
     model: str | None,
     rows: int,
     truncation: TruncationChoice = "head",
+    lane: Priority = "live",
 ) -> tuple[Request, ...]:
     """Make the calls from the user's files."""
     from megatick_client.load import (
+        in_lane,
         market_view_calls,
         read_price_files,
         read_text_files,
@@ -292,6 +303,7 @@ def calls_of(
     else:
         histories = read_price_files(prices)
         calls = market_view_calls(given, histories, rows=rows, truncation=truncation)
+    calls = in_lane(calls, lane)
     return calls if model is None else renamed(calls, model)
 
 

@@ -14,6 +14,7 @@ to the server.
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from megatick_contract.models import (
@@ -128,7 +129,13 @@ PRICE_FORECAST_STEP: Final = replace(
 )
 """The public model with the one input that only an ensemble fills."""
 
-TELL_THE_DIGEST: Final = (SCORER.name, SENTIMENT_SCORES.name, PRICE_FORECAST.name)
-"""Steps that answer with the digest of all that is served, from a file of their own."""
+TELL_THE_DIGEST: Final = MappingProxyType(
+    {
+        "cpu": (SCORER.name, PRICE_FORECAST.name),
+        "tensorrt": (SENTIMENT_SCORES.name, PRICE_FORECAST.name),
+    }
+)
+"""Of each target, the steps that answer with the digest of all that is served, from a file
+of their own."""
 
 STEPS: Final = (PREPROCESS, LANGUAGE_MODEL, SENTIMENT_SCORES, SCORER, PRICE_FORECAST_STEP)

@@ -99,9 +99,8 @@ def export_repository(
         progress("hashing")
         files = hash_files(folder, (file for file in folder.rglob("*") if file.is_file()))
         digest = model_digest(files)
-        for model in TELL_THE_DIGEST:
-            if (version := _version(folder, model)).is_dir():
-                (version / DIGEST_FILE).write_text(digest + "\n")
+        for model in TELL_THE_DIGEST.get(options.target, ()):
+            (_version(folder, model) / DIGEST_FILE).write_text(digest + "\n")
         receipt = Receipt(
             model_digest=digest,
             created_utc=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -33,7 +33,6 @@ from megatick_export.tokenizer import tokenized
 MODEL_DIGEST: Final = "model digest"
 """The receipt's own, among the things that may have changed."""
 
-_DIGEST_FILES: Final = frozenset(f"{step}/1/{DIGEST_FILE}" for step in TELL_THE_DIGEST)
 _ENGINE_FILES: Final = frozenset(
     {
         f"{LANGUAGE_MODEL.name}/1/{PLAN_FILE}",
@@ -202,14 +201,14 @@ def ask_graph(exported: Exported) -> Answers:
 
 def _not_hashed(exported: Exported) -> frozenset[str]:
     """What a receipt does not list: itself, what comes of it, and what is built later."""
-    names = frozenset({RECEIPT_FILE, RECEIPT_PAGE})
-    match exported.target:
-        case "cpu":
-            return names | _DIGEST_FILES
-        case "tensorrt":
-            return names | _DIGEST_FILES | _ENGINE_FILES
-        case _:
-            return names
+    built = _ENGINE_FILES if exported.target == "tensorrt" else frozenset()
+    return frozenset({RECEIPT_FILE, RECEIPT_PAGE}) | _digest_files(exported) | built
+
+
+def _digest_files(exported: Exported) -> frozenset[str]:
+    """The files whose content is the digest of all others; a bare graph has none."""
+    steps = TELL_THE_DIGEST.get(exported.target, ())
+    return frozenset(f"{step}/1/{DIGEST_FILE}" for step in steps)
 
 
 def _digests(exported: Exported) -> list[Drift]:
@@ -218,7 +217,7 @@ def _digests(exported: Exported) -> list[Drift]:
     drifts = []
     if exported.model_digest != expected:
         drifts.append(Drift(MODEL_DIGEST, "changed", expected, exported.model_digest))
-    for name in sorted(_DIGEST_FILES & _not_hashed(exported)):
+    for name in sorted(_digest_files(exported)):
         try:
             found = (exported.path / name).read_text("utf-8").strip()
         except FileNotFoundError:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from megatick_contract.repository import DIGEST_FILE, SETTINGS_FILE
 from megatick_server.engine import Precision
 from megatick_server.errors import ArtefactError
-
-CACHED_TEXTS_VARIABLE: Final = "MEGATICK_CACHED_TEXTS"
-"""In the server's environment: how many texts' answers the scorer keeps; absent means 0.
-Whoever serves chooses that, and not the exporter."""
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
 
@@ -56,15 +51,6 @@ class ScorerSettings(PreprocessSettings, SentimentSettings):
     precision: Precision
     max_batch_tokens: int = Field(ge=1)
     max_backfill_tokens: int = Field(ge=1)
-
-
-def cached_texts() -> int:
-    """Read how many texts' answers are to be kept.
-
-    Raises:
-        ValueError: the variable holds no number.
-    """
-    return int(os.environ.get(CACHED_TEXTS_VARIABLE, "0"))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from megatick_export.evidence import PROBED_TEXTS
 from megatick_server.launcher import ServeOptions, TritonServer
 
 GRAPH = "scorer/1/model.onnx"
-DIGESTS = ("sentiment_scores/1/model_digest.txt", "price_forecast/1/model_digest.txt")
+DIGESTS = ("scorer/1/model_digest.txt", "price_forecast/1/model_digest.txt")
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,8 @@ def flip_a_bit(repository: Path, name: str) -> None:
             id="config",
         ),
         pytest.param(
-            lambda at: (at / "preprocess/1/more.py").write_text(""),
-            ("preprocess/1/more.py", "added"),
+            lambda at: (at / "scorer/1/more.py").write_text(""),
+            ("scorer/1/more.py", "added"),
             id="added",
         ),
     ],
@@ -170,6 +170,8 @@ def test_a_tensorrt_repository_is_not_said_to_be_verified_by_its_files(
 ) -> None:
     receipt = json.loads((copy / "receipt.json").read_text())
     (copy / "receipt.json").write_text(json.dumps(receipt | {"target": "tensorrt"}))
+    (copy / "sentiment_scores/1").mkdir(parents=True)
+    (copy / DIGESTS[0]).rename(copy / "sentiment_scores/1/model_digest.txt")
 
     result = verify(copy)
 

@@ -24,7 +24,7 @@ FILES = {
     "language_model/config.pbtxt": b"config",
     "sentiment/1/.gitkeep": b"",
 }
-DIGESTS = ("sentiment_scores/1/model_digest.txt", "price_forecast/1/model_digest.txt")
+DIGESTS = ("scorer/1/model_digest.txt", "price_forecast/1/model_digest.txt")
 PROBE = {
     "texts": ["up", "down"],
     "probabilities": [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]],

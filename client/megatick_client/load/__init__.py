@@ -12,6 +12,7 @@ It needs the extra ``load``.  ``import megatick_client`` loads nothing of it.
 from megatick_client.load.answers import AnswerCounts
 from megatick_client.load.calls import (
     Texts,
+    in_lane,
     market_view_calls,
     read_price_files,
     read_text_files,
@@ -48,6 +49,7 @@ __all__ = [
     "Texts",
     "burst",
     "constant",
+    "in_lane",
     "market_view_calls",
     "poisson",
     "read_price_files",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from megatick_server.environment import CACHED_TEXTS_VARIABLE
 from megatick_server.errors import OptionsError
-from megatick_server.settings import CACHED_TEXTS_VARIABLE
 
 LOOPBACK: Final = "127.0.0.1"
 

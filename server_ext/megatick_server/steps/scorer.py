@@ -40,11 +40,12 @@ from megatick_server.adapter import Arrays, Reply, StepRequest
 from megatick_server.cpus import usable_cpus
 from megatick_server.engine import PackedEngine
 from megatick_server.engine_loop import EngineLoop
+from megatick_server.environment import cached_texts
 from megatick_server.errors import RequestRefused
 from megatick_server.forecast import load_forecaster
 from megatick_server.row_cache import RowCache
 from megatick_server.row_queue import Float32Array, Job, Limits
-from megatick_server.settings import ModelFolder, ScorerSettings, cached_texts
+from megatick_server.settings import ModelFolder, ScorerSettings
 from megatick_server.steps.preprocess import Preprocess
 from megatick_server.steps.price_forecast import PriceForecast
 from megatick_server.steps.sentiment_scores import SentimentScores

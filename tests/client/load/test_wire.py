@@ -13,7 +13,7 @@ from tritonclient.grpc import (
 )
 from tritonclient.utils import InferenceServerException
 
-from megatick_client.load import Texts, market_view_calls, sentiment_calls
+from megatick_client.load import Texts, in_lane, market_view_calls, sentiment_calls
 from megatick_client.load.wire import decode, encode
 
 
@@ -68,3 +68,11 @@ def test_an_answer_is_read() -> None:
 def test_bytes_that_are_no_answer() -> None:
     with pytest.raises(ValueError, match="no ModelInferResponse"):
         decode(b"\xff\xff")
+
+
+def test_calls_of_a_lane_say_so_beside_what_they_said() -> None:
+    calls = in_lane(sentiment_calls(Texts(("a",)), truncation="tail"), "backfill")
+
+    message = service_pb2.ModelInferRequest.FromString(encode(calls[0], timeout_us=1))
+    parameters = {name: each.string_param for name, each in message.parameters.items()}
+    assert (parameters["lane"], parameters["truncation"]) == ("backfill", "tail")
