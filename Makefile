@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-gpu lint types check clean
+.PHONY: help setup demo serve test test-gpu lint types check bench bench-scaling clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,26 @@ test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
 
 test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where there is none
 	$(BIN)/pytest -m gpu
+
+# QUICK=1 takes three minutes instead of fifteen, and says less.
+BENCH_REPOSITORY ?= $(REPOSITORY)
+ifdef QUICK
+BENCH_SERVED := --rounds 1 --window 2
+BENCH_LIMIT := --rounds 2 --rows 64
+BENCH_TAIL := --calls 100
+BENCH_OVERLOAD := --seconds 15
+endif
+
+bench: $(BIN)/.dev-ready  ## Measure serving: over the engine, the machine, its tail, overload
+	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
+	$(BIN)/python benchmarks/throughput.py $(BENCH_REPOSITORY) $(BENCH_SERVED)
+	$(BIN)/python benchmarks/limit.py $(BENCH_REPOSITORY) $(BENCH_LIMIT)
+	$(BIN)/python benchmarks/tail.py $(BENCH_REPOSITORY) $(BENCH_TAIL)
+	$(BIN)/python benchmarks/overload.py $(BENCH_REPOSITORY) $(BENCH_OVERLOAD)
+
+bench-scaling: $(BIN)/.dev-ready  ## Measure how cost grows with tokens, texts and model
+	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
+	$(BIN)/python benchmarks/scaling.py $(BENCH_REPOSITORY)
 
 lint: $(BIN)/.dev-ready  ## Style, and which package may import which
 	$(BIN)/ruff format --check .

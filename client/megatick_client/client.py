@@ -45,6 +45,7 @@ from megatick_client.sentiments import (
 from megatick_client.texts import read_texts
 from megatick_client.transport import Transport
 from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS, Truncation
+from megatick_contract.admission import Priority
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +101,7 @@ class Client:
         texts: str,
         *,
         truncation: Truncation = ...,
+        priority: Priority = ...,
         timeout_s: float | None = ...,
     ) -> Sentiment: ...
     @overload
@@ -108,6 +110,7 @@ class Client:
         texts: Iterable[str],
         *,
         truncation: Truncation = ...,
+        priority: Priority = ...,
         timeout_s: float | None = ...,
     ) -> Sentiments: ...
     def score(
@@ -115,6 +118,7 @@ class Client:
         texts: str | Iterable[str],
         *,
         truncation: Truncation = "head",
+        priority: Priority = "live",
         timeout_s: float | None = None,
     ) -> Sentiment | Sentiments:
         """Score the sentiment of a text, or of many.
@@ -124,6 +128,8 @@ class Client:
                 and at most 64 KiB of UTF-8.
             truncation: what becomes of a text longer than the model's window: keep its
                 "head" or its "tail" (the result says ``truncated``), or "error".
+            priority: "live", or "backfill", which the server computes only while no live
+                text waits (in a server for TensorRT both are alike).
             timeout_s: seconds for the whole call; the client's own where None.
 
         Returns:
@@ -134,7 +140,7 @@ class Client:
             ClientError: see the class.
         """
         rows = read_texts(texts)
-        request = sentiment_request(rows, truncation)
+        request = sentiment_request(rows, truncation).in_lane(priority)
         if not request.rows:
             return Sentiments((), rows.frame_index)
         results = read_sentiments(self._infer(request, timeout_s), rows)
@@ -146,6 +152,7 @@ class Client:
         texts: str,
         *,
         truncation: Truncation = ...,
+        priority: Priority = ...,
         timeout_s: float | None = ...,
     ) -> Embedding: ...
     @overload
@@ -154,6 +161,7 @@ class Client:
         texts: Iterable[str],
         *,
         truncation: Truncation = ...,
+        priority: Priority = ...,
         timeout_s: float | None = ...,
     ) -> Embeddings: ...
     def embed(
@@ -161,6 +169,7 @@ class Client:
         texts: str | Iterable[str],
         *,
         truncation: Truncation = "head",
+        priority: Priority = "live",
         timeout_s: float | None = None,
     ) -> Embedding | Embeddings:
         """Turn a text, or many, into the vector that the model classifies it by.
@@ -168,6 +177,7 @@ class Client:
         Args:
             texts: as ``score`` takes them.
             truncation: as ``score`` takes it.
+            priority: as ``score`` takes it.
             timeout_s: seconds for the whole call; the client's own where None.
 
         Returns:
@@ -179,7 +189,7 @@ class Client:
             ClientError: see the class.
         """
         rows = read_texts(texts)
-        request = embedding_request(rows, truncation)
+        request = embedding_request(rows, truncation).in_lane(priority)
         if not request.rows:
             return Embeddings((), rows.frame_index)
         results = read_embeddings(self._infer(request, timeout_s), rows)
@@ -259,6 +269,7 @@ class Client:
         sentiment_state: SentimentState | None = ...,
         elapsed_s: float = ...,
         truncation: Truncation = ...,
+        priority: Priority = ...,
         timeout_s: float | None = ...,
     ) -> MarketView: ...
     @overload
@@ -270,6 +281,7 @@ class Client:
         sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
         elapsed_s: float | Sequence[float] = ...,
         truncation: Truncation = ...,
+        priority: Priority = ...,
         timeout_s: float | None = ...,
     ) -> MarketViews: ...
     def market_view(
@@ -280,6 +292,7 @@ class Client:
         sentiment_state: SentimentState | Sequence[SentimentState] | None = None,
         elapsed_s: float | Sequence[float] = 0.0,
         truncation: Truncation = "head",
+        priority: Priority = "live",
         timeout_s: float | None = None,
     ) -> MarketView | MarketViews:
         """Score a text and forecast the price it is about, in one call.
@@ -290,6 +303,7 @@ class Client:
             sentiment_state: as ``forecast`` takes it; the news before this text.
             elapsed_s: seconds from that state to this text, >= 0.
             truncation: as ``score`` takes it.
+            priority: as ``score`` takes it.
             timeout_s: seconds for the whole call; the client's own where None.
 
         Returns:
@@ -313,7 +327,7 @@ class Client:
             read_states(sentiment_state, rows=count),
             read_elapsed(elapsed_s, rows=count),
             truncation,
-        )
+        ).in_lane(priority)
         if not request.rows:
             return MarketViews((), texts.frame_index)
         reply = self._infer(request, timeout_s)

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from megatick_client.errors import BadRequest
 from megatick_contract import Model, Tensor
+from megatick_contract.admission import PRIORITIES, PRIORITY_PARAMETER
 from megatick_contract.models import ROWS_PER_REQUEST
 
 Array = npt.NDArray[Any]
@@ -38,6 +40,19 @@ class Request:
     def rows(self) -> int:
         """R, which may be 0."""
         return len(next(iter(self.inputs.values())))
+
+    def in_lane(self, priority: object) -> Request:
+        """The same request as a live one, or as backfill that lets the live ones pass.
+
+        Raises:
+            BadRequest: no such ``Priority``.
+        """
+        if not (isinstance(priority, str) and priority in PRIORITIES):
+            raise BadRequest(
+                f"priority: expected one of {', '.join(PRIORITIES)}, found {priority!r:.40}"
+            )
+        lane = {PRIORITY_PARAMETER: priority}
+        return replace(self, parameters={**self.parameters, **lane})
 
     def chunks(self, rows: int = ROWS_PER_REQUEST) -> Iterator[tuple[int, Request]]:
         """Cut into requests of at most ``rows`` rows, each with its first row's number."""

@@ -25,7 +25,7 @@ from megatick_client.sentiment_states import read_elapsed, read_states
 from megatick_client.sentiments import sentiment_request
 from megatick_client.texts import read_texts
 from megatick_contract import Truncation
-from megatick_contract.admission import PRIORITY_PARAMETER, Priority
+from megatick_contract.admission import Priority
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,10 +143,7 @@ def market_view_calls(
 
 def in_lane(calls: Sequence[Request], lane: Priority) -> tuple[Request, ...]:
     """Send the same calls as live ones, or as backfill that lets the live ones pass."""
-    parameter = {PRIORITY_PARAMETER: lane}
-    return tuple(
-        replace(each, parameters={**each.parameters, **parameter}) for each in calls
-    )
+    return tuple(each.in_lane(lane) for each in calls)
 
 
 def renamed(calls: Sequence[Request], model: str) -> tuple[Request, ...]:
