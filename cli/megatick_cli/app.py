@@ -20,6 +20,7 @@ from megatick_cli.demo.command import demo
 from megatick_cli.doctor import doctor
 from megatick_cli.export import export
 from megatick_cli.inspect import inspect
+from megatick_cli.loadtest import loadtest
 from megatick_cli.replay import replay
 from megatick_cli.score import score
 from megatick_cli.serve import serve
@@ -60,6 +61,7 @@ app.command()(verify)
 app.command()(serve)
 app.command()(score)
 app.command()(replay)
+app.command()(loadtest)
 app.command()(doctor)
 
 
