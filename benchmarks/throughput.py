@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from megatick_client.load.perf_analyzer import find_perf_analyzer
-from megatick_client.load.sweep import Level, SweepOptions, sweep
 from record import write
 from rich.console import Console
 from rich.table import Table
 from subject import Subject, median, read_texts
 
 from megatick_client.load import Texts, sentiment_calls
+from megatick_client.load.perf_analyzer import find_perf_analyzer
+from megatick_client.load.sweep import Level, SweepOptions, sweep
 from megatick_server.launcher import ServeOptions, TritonServer
 from megatick_server.launcher.options import Api
 
