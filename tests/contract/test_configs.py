@@ -94,13 +94,22 @@ def test_a_config_has_the_tensors_of_the_contract(folder: str, model: Model) -> 
 
 
 @pytest.mark.parametrize(("folder", "model"), params())
-def test_every_model_batches_on_its_first_axis_and_refuses_late_requests(
+def test_every_model_batches_on_its_first_axis(folder: str, model: Model) -> None:
+    config = read_config(folder, model)
+
+    assert config.max_batch_size == (32 if model is LANGUAGE_MODEL else 256)
+
+
+@pytest.mark.parametrize(("folder", "model"), params())
+def test_only_a_gpus_chain_is_batched_by_triton_and_refuses_late_requests(
     folder: str, model: Model
 ) -> None:
     config = read_config(folder, model)
 
-    assert config.max_batch_size == (32 if model is LANGUAGE_MODEL else 256)
-    if config.platform != "ensemble":
+    assert config.HasField("dynamic_batching") == (
+        folder == "tensorrt" and config.platform != "ensemble"
+    )
+    if config.HasField("dynamic_batching"):
         policy = config.dynamic_batching.default_queue_policy
         assert policy.allow_timeout_override
         assert policy.default_timeout_microseconds > 0, "0 would switch the override off"

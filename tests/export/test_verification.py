@@ -163,6 +163,11 @@ def test_a_receipt_that_hides_a_change_contradicts_the_digest(repository: Path) 
 
 
 def test_an_engine_that_was_built_is_no_change(repository: Path) -> None:
+    (repository / DIGESTS[0]).rename(repository / "sentiment_scores_digest")
+    (repository / "sentiment_scores/1").mkdir(parents=True)
+    (repository / "sentiment_scores_digest").rename(
+        repository / "sentiment_scores/1/model_digest.txt"
+    )
     write_receipt(repository, receipt(repository)["files"], target="tensorrt")
     (repository / "language_model/1/model.plan").write_bytes(b"engine")
     (repository / "language_model/engine.json").write_text("{}")

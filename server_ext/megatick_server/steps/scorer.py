@@ -6,14 +6,21 @@ other; between them the rows of all requests wait for one engine together.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from megatick_contract.admission import PRIORITIES, PRIORITY_PARAMETER, Priority
+from megatick_contract.admission import (
+    PRIORITIES,
+    PRIORITY_PARAMETER,
+    QUEUE_FULL,
+    Priority,
+)
 from megatick_contract.models import STAGE_US, STAGES
 from megatick_contract.prices import (
     ELAPSED_S,
@@ -41,10 +48,10 @@ from megatick_server.cpus import usable_cpus
 from megatick_server.engine import PackedEngine
 from megatick_server.engine_loop import EngineLoop
 from megatick_server.environment import cached_texts
-from megatick_server.errors import RequestRefused
+from megatick_server.errors import RequestDropped, RequestRefused
 from megatick_server.forecast import load_forecaster
 from megatick_server.row_cache import RowCache
-from megatick_server.row_queue import Float32Array, Job, Limits
+from megatick_server.row_queue import MAX_JOBS, Float32Array, Job, Limits
 from megatick_server.settings import ModelFolder, ScorerSettings
 from megatick_server.steps.preprocess import Preprocess
 from megatick_server.steps.price_forecast import PriceForecast
@@ -73,6 +80,8 @@ class Scorer:
         self._scores = scores
         self._forecast = forecast
         self._cache = cache
+        self._backfill = ThreadPoolExecutor(1, thread_name_prefix="backfill")
+        self._room = threading.BoundedSemaphore(MAX_JOBS)
 
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
@@ -102,6 +111,9 @@ class Scorer:
     def accept(self, request: StepRequest, reply: Reply) -> None:
         """Check a request, and let its rows wait for the engine.
 
+        Backfill is tokenized on a thread of its own, so that no live request waits for
+        that either.
+
         Raises:
             RequestRefused: with all that is wrong with it.
             RequestDropped: it could not be answered in time.
@@ -109,6 +121,29 @@ class Scorer:
         arrived_s = time.monotonic()
         priority = _priority(request)
         self._loop.check(priority, timeout_s=request.timeout_s)
+        if priority == "live":
+            self._take(request, reply, priority, arrived_s)
+            return
+        if not self._room.acquire(blocking=False):
+            raise RequestDropped(QUEUE_FULL, f"{MAX_JOBS} requests wait already")
+        self._backfill.submit(self._take_backfill, request, reply, arrived_s)
+
+    def close(self) -> None:
+        """Answer what waits, and end."""
+        self._backfill.shutdown()
+        self._loop.close()
+
+    def _take_backfill(self, request: StepRequest, reply: Reply, arrived_s: float) -> None:
+        try:
+            self._take(request, reply, "backfill", arrived_s)
+        except Exception as error:  # noqa: BLE001 the caller must hear of it
+            reply(error)
+        finally:
+            self._room.release()
+
+    def _take(
+        self, request: StepRequest, reply: Reply, priority: Priority, arrived_s: float
+    ) -> None:
         (prepared,) = self._preprocess([request])
         if isinstance(prepared, RequestRefused):
             raise prepared
@@ -132,10 +167,6 @@ class Scorer:
             job.finish(job, job.results)
         else:
             self._loop.submit(job)
-
-    def close(self) -> None:
-        """Answer what waits, and end."""
-        self._loop.close()
 
     def _finish(
         self, request: StepRequest, prepared: Arrays, reply: Reply
