@@ -1,12 +1,14 @@
-"""What it takes to export a GPT-2 of 345M parameters for TensorRT: time, memory, sizes.
+"""What it takes to export a GPT-2 of 345M parameters: time, memory, sizes.
 
     python benchmarks/export_345m.py build/345m --precision fp8 [--out figures.json]
 
 writes a checkpoint of random weights as Megatron-LM of 2021 did (nested names, version
 3.0, two tensor-parallel ranks, FP16), exports it as ``megatick export --target tensorrt``
-does, and compiles the graph for GPUs that need not be there.  The checkpoint is kept for
-the next precision.  Every step is a process of its own; peak memory is its largest resident
-set (VmHWM: anonymous memory and mapped pages of files alike).  Linux.
+does, and compiles the graph for GPUs that need not be there.  With ``--target cpu`` it
+leaves a repository that the other benchmarks can serve; ``--tokenizer`` then gives their
+texts the lengths of a real vocabulary.  The checkpoint is kept for the next precision.
+Every step is a process of its own; peak memory is its largest resident set (VmHWM:
+anonymous memory and mapped pages of files alike).  Linux.
 
 Random weights have classes so close together that rounding decides many labels.  What is
 measured here is cost, and the full model in the asked precision, so the budgets let every
@@ -215,11 +217,20 @@ def main(
     folder: Annotated[
         Path, typer.Argument(help="For the checkpoint, the texts and the repositories.")
     ],
-    precision: Annotated[Literal["fp16", "fp8"], typer.Option()] = "fp16",
+    precision: Annotated[
+        Literal["fp32", "bf16", "int8", "fp16", "fp8"], typer.Option()
+    ] = "fp16",
+    target: Annotated[Literal["tensorrt", "cpu"], typer.Option()] = "tensorrt",
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="tokenizer.json of at most 50,304 ids.", show_default="bytes"),
+    ] = None,
     fp8_attention: Annotated[bool, typer.Option("--fp8-attention")] = False,
     layers: Annotated[int, typer.Option(min=1, help="Fewer for a quick look.")] = 24,
     texts: Annotated[int, typer.Option(min=1, help="To calibrate and measure on.")] = 64,
-    targets: Annotated[str, typer.Option(help="GPUs to compile for.")] = "SM89,SM120",
+    compile_for_gpus: Annotated[
+        str, typer.Option("--targets", help="GPUs to compile for; nothing for a CPU.")
+    ] = "SM89,SM120",
     out: Annotated[Path | None, typer.Option(help="JSON file to write as well.")] = None,
 ) -> None:
     """Write the checkpoint, export it, compile the graph, and print what each took."""
@@ -232,7 +243,8 @@ def main(
     calibration = folder / "texts.txt"
     calibration.write_text("\n".join(headlines(texts)) + "\n", encoding="utf-8")
     options = ExportOptions(
-        target="tensorrt",
+        target=target,
+        tokenizer=tokenizer,
         precision=precision,
         fp8_attention=fp8_attention,
         calibration=calibration,
@@ -241,10 +253,13 @@ def main(
     )
     exported = _alone(export, checkpoint, repository, options)
     console.print(_stages(exported, title=f"{layers} layers, {precision}, {machine()}"))
-    compiled = [
-        _alone(compile_for, repository, target) for target in targets.upper().split(",")
-    ]
-    console.print(_checks(compiled))
+    compiled = []
+    if target == "tensorrt":
+        compiled = [
+            _alone(compile_for, repository, gpu)
+            for gpu in compile_for_gpus.upper().split(",")
+        ]
+        console.print(_checks(compiled))
     if out is not None:
         document = {
             "date": datetime.now(UTC).date().isoformat(),
