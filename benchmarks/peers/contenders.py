@@ -104,7 +104,11 @@ class Peer:
         if installed.is_file() and installed.read_bytes() == wanted.read_bytes():
             return
         venv.create(environment, with_pip=True, clear=True, symlinks=True)
-        command = [self.python, "-m", "pip", "install", "--quiet", "-r", wanted]
+        command = [
+            str(self.python),
+            *("-m", "pip", "install", "--quiet", "-r"),
+            str(wanted),
+        ]
         subprocess.run(command, check=True)
         shutil.copy(wanted, installed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import torch
+import transformers
 from peers.classifier import PaddedClassifier
 from peers.padding import MOST_TEXTS, Padder
 from peers.to_hugging_face import padded_classifier
 
 from megatick_export import read_checkpoint, reference_network
-from megatick_server.cpus import usable_cpus
+from megatick_export.to_onnx import quiet
 
 Float32Array = npt.NDArray[np.float32]
+Int64Array = npt.NDArray[np.int64]
 
 _OPSET: Final = 18
 
@@ -60,7 +62,8 @@ def prepare(
     Raises:
         ValueError: the peers' model labels a text otherwise.
     """
-    torch.set_num_threads(usable_cpus())
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copy(tokenizer, folder / "tokenizer.json")
@@ -68,47 +71,65 @@ def prepare(
     read = read_checkpoint(checkpoint)
     model = padded_classifier(read)
     model.save(folder)
-    write_onnx(model, folder / "model.onnx")
     padder = Padder(folder)
     network = reference_network(read)
-    session = onnxruntime.InferenceSession(folder / "model.onnx")
-    reference: list[Float32Array] = []
-    found: dict[str, list[Float32Array]] = {"Hugging Face": [], "ONNX": []}
+
+    def hugging_face(ids: Int64Array, mask: Int64Array) -> Float32Array:
+        logits: Float32Array = model(torch.tensor(ids), torch.tensor(mask)).numpy()
+        return logits
+
     with torch.inference_mode():
-        for text in texts:
-            (row,), _ = padder([text])
-            reference.append(network(torch.tensor(row)[None]).numpy())
-        for first in range(0, len(texts), MOST_TEXTS):
-            ids, mask = padder(texts[first : first + MOST_TEXTS])
-            found["Hugging Face"].append(model(torch.tensor(ids), torch.tensor(mask)).numpy())
-            feed = {"input_ids": ids, "attention_mask": mask}
-            found["ONNX"].append(session.run(["logits"], feed)[0])
-    expected = np.concatenate(reference)
-    labels = expected.argmax(-1)
-    errors = {}
-    for name, parts in found.items():
-        logits = np.concatenate(parts)
-        if other := int((logits.argmax(-1) != labels).sum()):
-            raise ValueError(
-                f"the peers' {name} model labels {other} of {len(texts)} texts otherwise "
-                "than Megatick's float32 network: what was measured would not be compared"
-            )
-        errors[name] = float(np.abs(logits - expected).max())
-    return Proof(tuple(labels.tolist()), errors["Hugging Face"], errors["ONNX"])
+        rows = [padder([text])[0] for text in texts]
+        expected = np.concatenate([network(torch.tensor(row)).numpy() for row in rows])
+        found = _score(hugging_face, padder, texts)
+    error = _largest_error(found, expected, "Hugging Face")
+
+    write_onnx(model, folder / "model.onnx")
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+
+    def graph(ids: Int64Array, mask: Int64Array) -> Float32Array:
+        feed = {"input_ids": ids, "attention_mask": mask}
+        logits: Float32Array = session.run(["logits"], feed)[0]
+        return logits
+
+    onnx_error = _largest_error(_score(graph, padder, texts), expected, "ONNX")
+    return Proof(tuple(expected.argmax(-1).tolist()), error, onnx_error)
 
 
 def write_onnx(model: PaddedClassifier, path: Path) -> None:
     """Export the padded graph, any number of rows and tokens, in float32."""
     ids = torch.ones((2, 3), dtype=torch.long)
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    torch.onnx.export(
-        model,
-        (ids, torch.ones_like(ids)),
-        path,
-        input_names=["input_ids", "attention_mask"],
-        output_names=["logits"],
-        dynamic_shapes=(free, free),
-        opset_version=_OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with torch.no_grad(), quiet():
+        torch.onnx.export(
+            model,
+            (ids, torch.ones_like(ids)),
+            path,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes=(free, free),
+            opset_version=_OPSET,
+            dynamo=True,
+        )
+
+
+def _score(
+    run: Callable[[Int64Array, Int64Array], Float32Array],
+    padder: Padder,
+    texts: Sequence[str],
+) -> Float32Array:
+    """Run texts in padded batches."""
+    firsts = range(0, len(texts), MOST_TEXTS)
+    batches = [padder(texts[first : first + MOST_TEXTS]) for first in firsts]
+    return np.concatenate([run(*batch) for batch in batches])
+
+
+def _largest_error(found: Float32Array, expected: Float32Array, name: str) -> float:
+    """Hold logits against float32's."""
+    if other := int((found.argmax(-1) != expected.argmax(-1)).sum()):
+        raise ValueError(
+            f"the peers' {name} model labels {other} of {len(expected)} texts otherwise "
+            "than Megatick's float32 network; expected none, since nothing else would be "
+            "a comparison: mend benchmarks/peers/to_hugging_face.py first"
+        )
+    return float(np.abs(found - expected).max())

@@ -175,6 +175,6 @@ def _split_qkv(a: Architecture, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         Queries ``[heads * channels, ...]``, keys and values ``[groups * channels, ...]``.
     """
     served = a.num_attention_heads // a.num_query_groups
-    grouped = rows.unflatten(0, (a.num_query_groups, served + 2, a.kv_channels))
-    query, key, value = grouped.split((served, 1, 1), dim=1)
-    return query.flatten(0, 2), key.flatten(0, 2), value.flatten(0, 2)
+    grouped = rows.reshape(a.num_query_groups, served + 2, a.kv_channels, *rows.shape[1:])
+    query, key, value = grouped[:, :served], grouped[:, served], grouped[:, served + 1]
+    return query.flatten(0, 2), key.flatten(0, 1), value.flatten(0, 1)

@@ -41,8 +41,11 @@ def main(folder: Path, port: str) -> None:
     (model / "config.pbtxt").write_text((HERE / "config.pbtxt").read_text() + parameter)
 
     server = str(package / "tritonserver" / "bin" / "tritonserver")
-    libraries = (sysconfig.get_config_var("LIBDIR"), package.parent / "nvidia_pytriton.libs")
-    os.execve(
+    libraries = (
+        sysconfig.get_config_var("LIBDIR"),
+        package.parent / "nvidia_pytriton.libs",
+    )
+    os.execve(  # noqa: S606  no shell is wanted
         server,
         [
             server,
