@@ -135,7 +135,7 @@ def _tried(program: Path, environment: Mapping[str, str], *, needs: str) -> Perf
             f"{_last_line(done.stderr).removeprefix(f'{program}: ')}",
             remedy=f"{needs}.",
         )
-    # 2.46 prints its version and exits 0, or 1: releases differ.
+    # Its exit status says nothing: releases differ.
     said = (done.stdout + done.stderr).strip().splitlines()
     if not said or "ersion" not in said[0]:
         raise PerfAnalyzerError(
