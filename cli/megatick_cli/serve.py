@@ -109,21 +109,25 @@ def serve(
     Exit status: 0 stopped on request; 1 could not start, or ended on its own (one
     message on stderr says why); 2 bad usage.
     """
+    from megatick_server.errors import OptionsError
     from megatick_server.launcher import TritonServer
 
-    options = ServeOptions(
-        address=address,
-        grpc_port=grpc_port,
-        http_port=http_port,
-        metrics_port=None if no_metrics else metrics_port,
-        metrics_address=metrics_address,
-        opened=frozenset(opened or ()),
-        ready_timeout_s=ready_timeout,
-        stop_timeout_s=stop_timeout,
-        log_verbose=log_verbose,
-        cpus=cpus,
-        cached_texts=cached_texts,
-    )
+    try:
+        options = ServeOptions(
+            address=address,
+            grpc_port=grpc_port,
+            http_port=http_port,
+            metrics_port=None if no_metrics else metrics_port,
+            metrics_address=metrics_address,
+            opened=frozenset(opened or ()),
+            ready_timeout_s=ready_timeout,
+            stop_timeout_s=stop_timeout,
+            log_verbose=log_verbose,
+            cpus=cpus,
+            cached_texts=cached_texts,
+        )
+    except OptionsError as error:
+        raise typer.BadParameter(str(error)) from error
     warn_of_exposures(options, Console(stderr=True))
     log = _LogLines(everything=verbose)
     server = TritonServer(repository, options, on_log=log)

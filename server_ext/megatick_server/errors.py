@@ -9,6 +9,7 @@ ServerError
     ├── OptionsError          an option has a value that the server cannot take
     ├── InstallationError     this machine or environment cannot run the server
     ├── RepositoryError       the path is not a whole model repository
+    ├── EngineMissingError    it is for TensorRT, whose plan or backend is not there
     ├── AddressError          an address or port cannot be listened on
     ├── ModelLoadError        a model did not load, and why
     ├── ServerDiedError       the process ended, and nothing above explains it
@@ -103,6 +104,24 @@ class RepositoryError(LaunchError):
         super().__init__(f"{path}: {problem}.  {remedy}")
         self.path = path
         self.problem = problem
+
+
+class EngineMissingError(LaunchError):
+    """A repository is for TensorRT, and its plan, or what runs a plan, is not there.
+
+    Attributes:
+        missing: each file that was looked for in vain.
+    """
+
+    def __init__(
+        self, repository: Path, missing: Sequence[Path], *, remedies: Sequence[str]
+    ) -> None:
+        lacks = ", ".join(map(str, missing))
+        super().__init__(
+            f"{repository}: is for TensorRT, and lacks {lacks}.  {'  '.join(remedies)}"
+        )
+        self.repository = repository
+        self.missing = tuple(missing)
 
 
 class AddressError(LaunchError):

@@ -230,8 +230,26 @@ def test_a_timeout_that_never_ends_is_refused(repository: Path, option: str) -> 
     process = start(repository, *FREE_PORTS, option, "inf")
     stdout, stderr = process.communicate(timeout=30)
 
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert "86400 s, found inf" in stderr
+    assert stdout == ""
+
+
+def test_a_name_for_an_address_is_bad_usage(repository: Path) -> None:
+    options = ["serve", str(repository), "--address", "localhost"]
+
+    result = CliRunner().invoke(app, options, env={"COLUMNS": "120"})
+
+    assert result.exit_code == 2
+    assert "an IPv4 address such as 127.0.0.1, found 'localhost'" in result.stderr
+
+
+def test_the_folder_above_a_repository_is_told_from_it(repository: Path) -> None:
+    process = start(repository.parent, *FREE_PORTS)
+    stdout, stderr = process.communicate(timeout=30)
+
+    assert process.returncode == 1
+    assert f"Do you mean {repository}?" in stderr
     assert stdout == ""
 
 
