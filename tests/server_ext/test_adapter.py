@@ -16,6 +16,7 @@ from megatick_contract.rejections import Rejection
 from megatick_contract.tensors import Tensor
 from megatick_server.adapter import Arrays, Reply, StepRequest, accept, execute
 from megatick_server.errors import RequestDropped, RequestRefused
+from megatick_server.meters import Meters
 
 MODEL = Model(
     "halve",
@@ -31,6 +32,7 @@ class Halve:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.meters = Meters(MODEL.name)
 
     def __call__(self, requests: Sequence[StepRequest]) -> list[Arrays | RequestRefused]:
         self.batches.append(len(requests))
@@ -207,11 +209,12 @@ class Later:
 
     def __init__(self) -> None:
         self.kept: list[tuple[StepRequest, Reply]] = []
+        self.meters = Meters(MODEL.name)
 
     def accept(self, request: StepRequest, reply: Reply) -> None:
         x = float(request.inputs["X"][0, 0])
         if x < 0:
-            raise RequestDropped("Exceeds maximum queue size", "9 requests wait already")
+            raise RequestDropped("queue_full", "9 requests wait already")
         if x == 13:
             raise ZeroDivisionError("thirteen")
         self.kept.append((request, reply))

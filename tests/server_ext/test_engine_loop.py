@@ -14,6 +14,7 @@ import pytest
 from megatick_contract.admission import Priority
 from megatick_server.engine_loop import EngineLoop
 from megatick_server.errors import RequestDropped
+from megatick_server.meters import Meters
 from megatick_server.row_queue import Job, Limits
 
 WAIT_S = 30.0
@@ -48,8 +49,13 @@ def engine() -> Sums:
 
 
 @pytest.fixture
-def loop(engine: Sums) -> Iterator[EngineLoop]:
-    loop = EngineLoop(engine, Limits(100, 100), tokens_per_s=1000.0)
+def meters() -> Meters:
+    return Meters("sums")
+
+
+@pytest.fixture
+def loop(engine: Sums, meters: Meters) -> Iterator[EngineLoop]:
+    loop = EngineLoop(engine, Limits(100, 100), tokens_per_s=1000.0, meters=meters)
     yield loop
     for _ in range(100):
         engine.may_run.release()
