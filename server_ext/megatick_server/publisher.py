@@ -1,7 +1,7 @@
 """Tells Triton what a step has counted, for its own metrics port to serve.
 
 Each call on a metric of Triton's is a message between processes.  So nothing is told on a
-request's path: once a second, the series that changed are told by how much.  That costs the
+request's path: every two seconds, the series that changed are told by how much.  That costs the
 same at any load, and is why a histogram goes out as the counters that it consists of:
 Triton's own kind would want a message for every value
 (docs/decisions/0009-histograms-as-counters.md).
@@ -18,7 +18,7 @@ from megatick_server.metrics import Gauge
 
 _LOG = logging.getLogger(__name__)
 
-PERIOD_S: Final = 1.0
+PERIOD_S: Final = 2.0
 
 
 class Publisher:

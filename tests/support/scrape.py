@@ -54,7 +54,7 @@ def _as_written(name: str, text: str) -> str:
 
 
 def scrape_when(endpoint: str, ready: Callable[[Scrape], bool]) -> Scrape:
-    """Read it until it says what is waited for: a server tells once a second."""
+    """Read it until it says what is waited for: a server tells every two seconds."""
     deadline = time.monotonic() + WAIT_S
     while not ready(found := scrape(endpoint)):
         assert time.monotonic() < deadline, "what was waited for never came"
