@@ -97,12 +97,9 @@ class Meters:
         """
         key = _checked(histogram, label)
         bounds = histogram.bounds
-        if isinstance(values, float):  # the common case, five times as fast
-            found, total = [bisect_left(bounds, values)], values
-        else:
-            array = np.asarray(values, np.float64).ravel()
-            found = np.searchsorted(bounds, array).tolist()
-            total = float(array.sum())
+        # Most are one value, and numpy takes ten times as long to begin.
+        given = [values] if isinstance(values, float) else np.ravel(values).tolist()
+        found = [bisect_left(bounds, value) for value in given]
         with self._lock:
             distribution = self._distributions.get(key)
             if distribution is None:
@@ -110,7 +107,7 @@ class Meters:
                 self._distributions[key] = distribution
             for bucket in found:
                 distribution.counts[bucket] += 1
-            distribution.sum += total
+            distribution.sum += sum(given)
 
     def watch(
         self, metric: Counter | Gauge, read: Callable[[], float], label: str = ""

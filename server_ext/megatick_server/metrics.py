@@ -17,7 +17,7 @@ from megatick_contract.text import LABELS
 from megatick_server.errors import DropCause
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself alone, and quick to look up
 class Metric:
     """What counters, gauges and histograms have in common.
 
@@ -34,17 +34,17 @@ class Metric:
     values: tuple[str, ...] = ("",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Counter(Metric):
     """It only grows, until the server starts again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gauge(Metric):
     """It is what it is at the moment."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Histogram(Metric):
     """How often values fell into which bucket.
 

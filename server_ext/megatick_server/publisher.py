@@ -1,10 +1,10 @@
 """Tells Triton what a step has counted, for its own metrics port to serve.
 
 Each call on a metric of Triton's is a message between processes.  So nothing is told on a
-request's path: every two seconds, the series that changed are told by how much.  That costs the
-same at any load, and is why a histogram goes out as the counters that it consists of:
+request's path: every two seconds, the series that changed are told by how much.  That costs
+the same at any load, and is why a histogram goes out as the counters that it consists of:
 Triton's own kind would want a message for every value
-(docs/decisions/0009-histograms-as-counters.md).
+(docs/decisions/0010-histograms-as-counters.md).
 """
 
 from __future__ import annotations
