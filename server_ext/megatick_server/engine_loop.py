@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
@@ -69,8 +70,8 @@ class EngineLoop:
         self._meters = meters
         meters.mention(BATCH_SECONDS, BATCH_TOKENS, BATCH_ROWS, ATTENTION_PADDING_TOKENS)
         for lane in PRIORITIES:
-            meters.watch(WAITING_REQUESTS, lambda lane=lane: self._waiting(lane)[0], lane)
-            meters.watch(WAITING_TOKENS, lambda lane=lane: self._waiting(lane)[1], lane)
+            meters.watch(WAITING_REQUESTS, partial(self._waiting_requests, lane), lane)
+            meters.watch(WAITING_TOKENS, partial(self._waiting_tokens, lane), lane)
         self._changed = threading.Condition()
         self._closing = False
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="finish")
@@ -94,9 +95,13 @@ class EngineLoop:
             self._queue.add(job, time.monotonic())
             self._changed.notify()
 
-    def _waiting(self, lane: Priority) -> tuple[int, int]:
+    def _waiting_requests(self, lane: Priority) -> int:
         with self._changed:
-            return self._queue.waiting(lane)
+            return self._queue.waiting(lane)[0]
+
+    def _waiting_tokens(self, lane: Priority) -> int:
+        with self._changed:
+            return self._queue.waiting(lane)[1]
 
     def close(self) -> None:
         """Finish what waits, then end the threads."""

@@ -61,16 +61,16 @@ class Publisher:
 
     def _tell(self) -> None:
         for series, total in self._meters.totals().items():
-            told = self._told.get(series)
-            if told == total:
-                continue
-            if told is None:
+            if series not in self._told:
                 self._metrics[series] = self._create(series)
-                self._told[series] = told = 0.0
+                self._told[series] = 0.0
+            growth = total - self._told[series]
+            if not growth:
+                continue
             if isinstance(series.metric, Gauge):
                 self._metrics[series].set(total)
-            elif total > told:
-                self._metrics[series].increment(total - told)
+            else:
+                self._metrics[series].increment(growth)
             self._told[series] = total
 
     def _create(self, series: Series) -> Any:

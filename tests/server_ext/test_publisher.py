@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from megatick_server.publisher import Publisher
 
 PEARS = Counter("pears_total", "pears picked")
 DEPTH = Gauge("depth_metres", "how deep")
+ROUNDS = Gauge("rounds", "how often it was read")
 WAIT = Histogram("wait_seconds", "how long", bounds=(0.1, 1.0))
 
 PERIOD_S = 0.01
@@ -109,10 +111,15 @@ def test_messages_follow_what_changed_and_not_how_often(
     for _ in range(10_000):
         meters.add(PEARS)
         meters.observe(WAIT, 0.5)
-    Publisher(meters, SimpleNamespace(MetricFamily=triton), period_s=60).close()
+    meters.watch(DEPTH, lambda: 2.0)
+    rounds = count(1)
+    meters.watch(ROUNDS, lambda: next(rounds))
+    publisher = Publisher(meters, SimpleNamespace(MetricFamily=triton), period_s=PERIOD_S)
+    until(lambda: triton.values.get("rounds model=orchard", 0) > 5)
+    publisher.close()
 
-    # pears, and of the histogram two buckets, sum and count
-    assert triton.messages == 5
+    # pears and depth, of the histogram two buckets, sum and count; and each round itself
+    assert triton.messages - triton.values["rounds model=orchard"] == 6
 
 
 def test_what_could_not_be_told_is_logged_and_told_later(

@@ -89,9 +89,9 @@ class PriceForecast:
         for name in request.wanted & self._about.keys():
             values = np.array(self._about[name])
             answer[name] = np.broadcast_to(values, (rows, len(values)))
-        elapsed_s = time.perf_counter() - started
-        self.meters.observe(STAGE_SECONDS, elapsed_s, "price_forecast")
-        elapsed_us = np.full((rows, 1), elapsed_s * 1e6)
+        took_s = time.perf_counter() - started
+        self.meters.observe(STAGE_SECONDS, took_s, "price_forecast")
+        took_us = np.full((rows, 1), took_s * 1e6)
         earlier = request.inputs.get(EARLIER_US.name, np.empty((rows, 0)))
-        answer[STAGE_US.name] = np.hstack((earlier, elapsed_us))
+        answer[STAGE_US.name] = np.hstack((earlier, took_us))
         return answer
