@@ -183,6 +183,7 @@ GRPC_EXHAUSTED: Final = MappingProxyType(
 Source: gRPC core, ``hpack_parser.cc`` and ``message_size_filter.cc``.
 """
 
+_NONE: Final[MappingProxyType[str, Meaning]] = MappingProxyType({})
 _BY_MESSAGE: Final = MappingProxyType(
     {"UNAVAILABLE": TRITON_UNAVAILABLE, "RESOURCE_EXHAUSTED": GRPC_EXHAUSTED}
 )
@@ -196,7 +197,7 @@ def meaning_of(status: str, detail: str) -> Meaning:
         detail: the message that came with it.
     """
     not_connected = status == "UNAVAILABLE" and detail.startswith(NOT_CONNECTED)
-    table = GRPC_HANDSHAKE if not_connected else _BY_MESSAGE.get(status, {})
+    table = GRPC_HANDSHAKE if not_connected else _BY_MESSAGE.get(status, _NONE)
     for part, meaning in table.items():
         if part in detail:
             return meaning

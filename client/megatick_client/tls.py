@@ -75,13 +75,13 @@ def _check(
 ) -> None:
     """Ask OpenSSL what it makes of the files; gRPC would never connect, nor say why."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        if ca is not None:
+    if ca is not None:
+        try:
             context.load_verify_locations(ca)
-    except OSError as error:
-        raise BadRequest(
-            f"tls: ca: expected certificates, found something else in {os.fspath(ca)}"
-        ) from error
+        except OSError as error:
+            raise BadRequest(
+                f"tls: ca: expected certificates, found something else in {os.fspath(ca)}"
+            ) from error
     if certificate is None or key is None:
         return
     try:
