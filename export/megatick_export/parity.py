@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +14,54 @@ import openvino
 import torch
 
 from megatick_contract.packing import packed_feed, plan_batches
+from megatick_contract.steps import LOGITS, POOLED
 from megatick_export.errors import ParityError
 from megatick_export.network import Network
 from megatick_export.packed import PackedClassifier
 
 Rows = Sequence[npt.NDArray[np.int32]]
 Logits = npt.NDArray[np.float32]
-Engine = Callable[[Rows], Logits]
-"""Runs one packed batch: rows of tokens to logits, (rows, classes)."""
+Embeddings = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an engine answers to some rows.
+
+    Attributes:
+        logits: float32, shape (rows, classes).
+        embeddings: float32, shape (rows, hidden); None where the graph does not give them.
+    """
+
+    logits: Logits
+    embeddings: Embeddings | None = None
+
+    @classmethod
+    def named(cls, found: Mapping[str, npt.ArrayLike]) -> Outputs:
+        """Copy them from a graph's outputs, by their names there."""
+        embeddings = found.get(POOLED.name)
+        return cls(
+            np.array(found[LOGITS.name], np.float32),
+            None if embeddings is None else np.array(embeddings, np.float32),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outputs]) -> Outputs:
+        """Put the rows of several batches behind each other."""
+        embeddings = [each.embeddings for each in parts if each.embeddings is not None]
+        return cls(
+            np.concatenate([each.logits for each in parts]),
+            np.concatenate(embeddings) if embeddings else None,
+        )
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Outputs:
+        """The rows with these numbers, in their order."""
+        embeddings = None if self.embeddings is None else self.embeddings[rows]
+        return Outputs(self.logits[rows], embeddings)
+
+
+Engine = Callable[[Rows], Outputs]
+"""Runs one packed batch of rows of tokens."""
 
 SEED: Final = 0
 ROWS: Final = 64
@@ -107,12 +147,13 @@ def reference_logits(
 def torch_engine(classifier: PackedClassifier) -> Engine:
     """Run a packed classifier in torch, in whatever precision it is."""
 
-    def run(rows: Rows) -> Logits:
+    def run(rows: Rows) -> Outputs:
         feed = [torch.from_numpy(array) for array in packed_feed(rows).values()]
         with torch.inference_mode():
             answer = classifier(*feed)
-        logits: Logits = (answer[0] if classifier.embedding else answer).numpy()
-        return logits
+        named = (LOGITS.name, POOLED.name) if classifier.embedding else (LOGITS.name,)
+        outputs = answer if classifier.embedding else (answer,)
+        return Outputs.named(dict(zip(named, outputs, strict=True)))
 
     return run
 
@@ -133,9 +174,11 @@ def onnxruntime_engine(path: Path) -> Engine:
     """Run the packed graph in onnxruntime, on the CPU."""
     session = onnxruntime_session(path)
 
-    def run(rows: Rows) -> Logits:
-        (logits,) = session.run(["logits"], packed_feed(rows))
-        return np.asarray(logits, np.float32)
+    names = [output.name for output in session.get_outputs()]
+
+    def run(rows: Rows) -> Outputs:
+        found = session.run(names, packed_feed(rows))
+        return Outputs.named(dict(zip(names, found, strict=True)))
 
     return run
 
@@ -165,19 +208,20 @@ def openvino_engine(
         options |= {"INFERENCE_NUM_THREADS": str(threads)}
     compiled = openvino.Core().compile_model(str(path), "CPU", options)
 
-    def run(rows: Rows) -> Logits:
-        return np.array(compiled(packed_feed(rows))["logits"], np.float32)
+    names = [output.any_name for output in compiled.outputs]
+
+    def run(rows: Rows) -> Outputs:
+        found = compiled(packed_feed(rows))
+        return Outputs.named({name: found[name] for name in names})
 
     return run
 
 
-def run_in_batches(engine: Engine, rows: Rows, *, max_batch_tokens: int) -> Logits:
-    """Run any number of rows as the server would cut them: (rows, classes)."""
+def run_in_batches(engine: Engine, rows: Rows, *, max_batch_tokens: int) -> Outputs:
+    """Run any number of rows as the server would cut them."""
     plan = plan_batches([len(row) for row in rows], max_batch_tokens=max_batch_tokens)
-    together = np.concatenate([engine([rows[row] for row in batch]) for batch in plan])
-    logits = np.empty_like(together)
-    logits[np.concatenate(plan)] = together
-    return logits
+    together = Outputs.joined([engine([rows[row] for row in batch]) for batch in plan])
+    return together.take(np.argsort(np.concatenate(plan)))
 
 
 def compare(engine: str, found: Logits, reference: Logits) -> Comparison:
@@ -214,5 +258,6 @@ def prove(
         "openvino fp32": openvino_engine,
     }
     return tuple(
-        check(compare(name, load(graph)(rows), reference)) for name, load in engines.items()
+        check(compare(name, load(graph)(rows).logits, reference))
+        for name, load in engines.items()
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tiny import WINDOW
 
 from megatick_export import parity, read_checkpoint, reference_network
 from megatick_export.errors import ParityError
-from megatick_export.parity import Logits, Rows, prove
+from megatick_export.parity import Engine, Outputs, prove
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime_engine", "openvino_engine"])
@@ -28,9 +27,9 @@ def test_an_engine_that_is_not_the_model_is_refused(
     graph = exported_graph.out / "model.onnx"
     real = getattr(parity, runtime)
 
-    def broken(path: Path, **options: Any) -> Callable[[Rows], Logits]:
+    def broken(path: Path, **options: Any) -> Engine:
         engine = real(path, **options)
-        return lambda rows: engine(rows) + np.float32(off_by)
+        return lambda rows: Outputs(engine(rows).logits + np.float32(off_by))
 
     prove(network, graph, max_tokens=WINDOW)
     monkeypatch.setattr(parity, runtime, broken)

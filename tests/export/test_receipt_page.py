@@ -58,6 +58,7 @@ RECEIPT = Receipt(
     flip_budget=0.002,
     score_budget=0.01,
     trials=(replace(FP32, chosen=True), FP8),
+    tolerances={"probability": 0.0123},
     layer_errors=(0.0, 0.25),
     files={"model.onnx": "4" * 64},
     versions={"python": "3.11", "torch": "2.13.0"},

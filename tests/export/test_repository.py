@@ -136,7 +136,7 @@ def test_a_head_in_another_order_is_put_into_the_contracts(
     export_repository(checkpoint, tmp_path / "out", options=options)
     rows = ragged_rows(vocab_size=256, max_tokens=WINDOW)
 
-    served = onnxruntime_engine(tmp_path / "out/scorer/1/model.onnx")(rows)
+    served = onnxruntime_engine(tmp_path / "out/scorer/1/model.onnx")(rows).logits
 
     own = reference_logits(reference_network(read_checkpoint(checkpoint)), rows)
     np.testing.assert_allclose(served, own[:, [1, 2, 0]], atol=2e-5)

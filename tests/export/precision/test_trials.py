@@ -14,7 +14,7 @@ from bench import ROWS, tiny_network, workbench
 
 from megatick_export.errors import BudgetError, EngineError
 from megatick_export.options import Precision
-from megatick_export.parity import Engine, Logits, Rows
+from megatick_export.parity import Engine, Logits, Outputs, Rows
 from megatick_export.precision.budgets import Budgets
 from megatick_export.precision.candidates import Candidate, Workbench
 from megatick_export.precision.trials import Choice, choose
@@ -27,9 +27,9 @@ def engine(answer: Logits, *, takes_s: float = 0.0) -> Engine:
     """Give a row of ``answer`` for each row, by the row's own tokens."""
     places = {row.tobytes(): place for place, row in enumerate(ROWS)}
 
-    def run(rows: Rows) -> Logits:
+    def run(rows: Rows) -> Outputs:
         time.sleep(takes_s)
-        return answer[[places[row.tobytes()] for row in rows]]
+        return Outputs(answer[[places[row.tobytes()] for row in rows]])
 
     return run
 
@@ -62,7 +62,7 @@ def try_out(tmp_path: Path) -> Any:
                 timed=takes_s is not None,
             )
         changes = {
-            "reference": CERTAIN,
+            "reference": Outputs(CERTAIN),
             "budgets": Budgets(flips=0.05, score=0.01),
             "made": made,
         }
@@ -106,7 +106,7 @@ def test_the_fastest_within_the_budgets_is_taken(try_out: Any) -> None:
 
     assert choice.precision == "fp16"
     assert choice.graph.name == "fp16.onnx"
-    np.testing.assert_array_equal(choice.engine(ROWS), CERTAIN + 0.01)
+    np.testing.assert_array_equal(choice.engine(ROWS).logits, CERTAIN + 0.01)
     trials = {trial.precision: trial for trial in choice.trials}
     assert list(trials) == ["fp32", "fp16", "int8", "fp8", "bf16"]
     assert [trial.chosen for trial in choice.trials] == [False, True, False, False, False]
@@ -140,13 +140,13 @@ def test_on_a_gpu_the_plans_are_measured_and_timed(tmp_path: Path) -> None:
         on_cpu = engine(CERTAIN, takes_s=0.02)  # within budget, and not what is served
         made[name] = Candidate(graph, on_cpu, f"onnxruntime {name}", timed=False)
     given = vars(workbench(tiny_network("llama"), tmp_path))
-    changes = {"reference": CERTAIN, "made": made, "compiled": compiled}
+    changes = {"reference": Outputs(CERTAIN), "made": made, "compiled": compiled}
     bench = GraphBench(**(given | changes))
 
     choice = choose(bench, names, progress=lambda stage: None)
 
     assert choice.precision == "fp16"
-    np.testing.assert_array_equal(choice.engine(ROWS), CERTAIN + 0.01)
+    np.testing.assert_array_equal(choice.engine(ROWS).logits, CERTAIN + 0.01)
     trials = {trial.precision: trial for trial in choice.trials}
     assert trials["fp16"].engine == "tensorrt 10.9 fp16"
     assert (trials["fp16"].texts_per_s or 0) > 2 * (trials["fp32"].texts_per_s or 0)
