@@ -13,7 +13,6 @@ import numpy as np
 from megatick_export.engine import BatchLimits, gpu_compiler
 from megatick_export.evaluation import (
     EvaluationTexts,
-    measure_embeddings,
     probabilities,
 )
 from megatick_export.headlines import headlines
@@ -217,9 +216,9 @@ def _probe(texts: Sequence[str], reference: Outputs, answers: Outputs) -> Probe:
 
 
 def _embedding_probe(reference: Outputs, answers: Outputs) -> EmbeddingProbe | None:
-    if reference.embeddings is None or answers.embeddings is None:
+    errors = answers.embedding_errors(reference)
+    if reference.embeddings is None or errors is None:
         return None
-    errors = measure_embeddings(answers.embeddings, reference.embeddings)
     kept = reference.embeddings[:EMBEDDED_TEXTS]
     return EmbeddingProbe(
         # As text, a float32 has fewer digits than as the float64 that equals it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import torch
 from megatick_contract.packing import packed_feed, plan_batches
 from megatick_contract.steps import LOGITS, POOLED
 from megatick_export.errors import ParityError
+from megatick_export.evaluation import EmbeddingErrors, measure_embeddings
 from megatick_export.network import Network
 from megatick_export.packed import PackedClassifier
 
@@ -54,6 +55,12 @@ class Outputs:
             np.concatenate(embeddings) if embeddings else None,
         )
 
+    def embedding_errors(self, reference: Outputs) -> EmbeddingErrors | None:
+        """Compare the embeddings with another's of the same rows; None if one has none."""
+        if self.embeddings is None or reference.embeddings is None:
+            return None
+        return measure_embeddings(self.embeddings, reference.embeddings)
+
     def take(self, rows: npt.NDArray[np.intp]) -> Outputs:
         """The rows with these numbers, in their order."""
         embeddings = None if self.embeddings is None else self.embeddings[rows]
@@ -69,8 +76,9 @@ MEAN_TOKENS: Final = 25
 """Financial headlines are short: about 25 tokens, 5 to 120."""
 
 FP32_TOLERANCE: Final = 1e-3
-"""Largest absolute difference of a logit that float32 rounding may explain.  A wrong
-GELU is 3e-3 apart, a wrong QKV order more than 1."""
+"""Largest absolute difference of a logit that float32 rounding may explain; of an
+embedding's number, relative to the largest.  A wrong GELU is 3e-3 apart in the logits, a
+wrong QKV order more than 1."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +90,14 @@ class Comparison:
         max_abs_diff: largest absolute difference of a class's logit; NaN if one is NaN.
         label_flips: rows whose most probable class differs.
         rows: rows compared.
+        embedding: of the embeddings; None where the graph gives none.
     """
 
     engine: str
     max_abs_diff: float
     label_flips: int
     rows: int
+    embedding: EmbeddingErrors | None = None
 
 
 def check(comparison: Comparison) -> Comparison:
@@ -102,10 +112,20 @@ def check(comparison: Comparison) -> Comparison:
     if not comparison.max_abs_diff <= FP32_TOLERANCE:
         raise ParityError(
             comparison.engine,
-            expected=f"within {FP32_TOLERANCE:.0e}",
+            expected=f"logits within {FP32_TOLERANCE:.0e}",
             found=f"a difference of {comparison.max_abs_diff:.2e}, and "
             f"{comparison.label_flips} of {comparison.rows} labels flipped",
         )
+    embedding = comparison.embedding
+    if embedding is not None:
+        allowed = FP32_TOLERANCE * embedding.max_abs
+        if not embedding.max_abs_diff <= allowed:
+            raise ParityError(
+                comparison.engine,
+                expected=f"embeddings within {allowed:.1e}",
+                found=f"a difference of {embedding.max_abs_diff:.2e}, and a cosine of "
+                f"{embedding.min_cosine:.6f}",
+            )
     return comparison
 
 
@@ -123,25 +143,30 @@ def ragged_rows(*, vocab_size: int, max_tokens: int) -> list[npt.NDArray[np.int3
     return [random.integers(0, vocab_size, n).astype(np.int32) for n in lengths]
 
 
-def reference_logits(
+def reference_outputs(
     network: Network, rows: Rows, *, prefix_ids: Sequence[int] = ()
-) -> Logits:
+) -> Outputs:
     """Run the reference network row by row, without padding or packing.
 
     Args:
         network: with a classification head.
         rows: int32 tokens of each row.
         prefix_ids: tokens that stand before every row.
-
-    Returns:
-        float32, shape (rows, classes).
     """
     prefix = torch.tensor(prefix_ids, dtype=torch.int64)
+    place = 0 if network.architecture.pooling == "first" else -1
     with torch.inference_mode():
-        logits = [
-            network(torch.cat((prefix, torch.from_numpy(row).long()))[None]) for row in rows
-        ]
-    return torch.cat(logits).numpy()
+        tokens = (torch.cat((prefix, torch.from_numpy(row).long())) for row in rows)
+        pooled = [network.encode(each[None])[:, place] for each in tokens]
+        logits = [network.classify(each) for each in pooled]
+    return Outputs(torch.cat(logits).numpy(), torch.cat(pooled).numpy())
+
+
+def reference_logits(
+    network: Network, rows: Rows, *, prefix_ids: Sequence[int] = ()
+) -> Logits:
+    """The logits of ``reference_outputs``, shape (rows, classes)."""
+    return reference_outputs(network, rows, prefix_ids=prefix_ids).logits
 
 
 def torch_engine(classifier: PackedClassifier) -> Engine:
@@ -252,12 +277,15 @@ def prove(
         ParityError: a runtime's answer is not the reference network's.
     """
     rows = ragged_rows(vocab_size=network.architecture.vocab_size, max_tokens=max_tokens)
-    reference = reference_logits(network, rows, prefix_ids=prefix_ids)
+    reference = reference_outputs(network, rows, prefix_ids=prefix_ids)
     engines: dict[str, Callable[[Path], Engine]] = {
         "onnxruntime fp32": onnxruntime_engine,
         "openvino fp32": openvino_engine,
     }
-    return tuple(
-        check(compare(name, load(graph)(rows).logits, reference))
-        for name, load in engines.items()
-    )
+    comparisons = []
+    for name, load in engines.items():
+        found = load(graph)(rows)
+        comparison = compare(name, found.logits, reference.logits)
+        embedding = found.embedding_errors(reference)
+        comparisons.append(check(replace(comparison, embedding=embedding)))
+    return tuple(comparisons)

@@ -32,7 +32,7 @@ from megatick_export.errors import (
     TokenizerError,
 )
 from megatick_export.parity import (
-    Logits,
+    Outputs,
     onnxruntime_engine,
     ragged_rows,
     reference_logits,
@@ -279,12 +279,12 @@ def test_a_graph_that_is_not_the_model_is_refused(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which engines are held to it, and how closely, is in ``test_parity.py``."""
-    real = parity.reference_logits
+    real = parity.reference_outputs
 
-    def other(*given: Any, **options: Any) -> Logits:
-        return real(*given, **options) + np.float32(0.01)
+    def other(*given: Any, **options: Any) -> Outputs:
+        return Outputs(real(*given, **options).logits + np.float32(0.01))
 
-    monkeypatch.setattr(parity, "reference_logits", other)
+    monkeypatch.setattr(parity, "reference_outputs", other)
 
     with pytest.raises(ParityError, match="onnxruntime fp32: expected logits within 1e-03"):
         export_repository(checkpoint, tmp_path / "out", options=FP32)

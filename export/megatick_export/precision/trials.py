@@ -15,10 +15,9 @@ from megatick_export.evaluation import (
     EmbeddingErrors,
     Errors,
     measure,
-    measure_embeddings,
 )
 from megatick_export.options import Precision
-from megatick_export.parity import Engine, Outputs, Rows, run_in_batches
+from megatick_export.parity import Engine, Rows, run_in_batches
 from megatick_export.precision.candidates import Candidate, Workbench
 
 _ROUNDS: Final = 3
@@ -106,7 +105,7 @@ def choose(
             float32=candidate.float32,
             layers_16_bit=candidate.layers_16_bit,
             errors=errors,
-            embedding=_embedding_errors(found, bench.reference),
+            embedding=found.embedding_errors(bench.reference),
             texts_per_s=None,
             graph_bytes=_size(candidate.graph),
             rejected=candidate.refused or bench.budgets.exceeded(errors),
@@ -126,12 +125,6 @@ def choose(
     trials[best] = replace(trials[best], chosen=True)
     _, candidate = tried[best]
     return Choice(trials[best].precision, candidate.graph, candidate.engine, tuple(trials))
-
-
-def _embedding_errors(found: Outputs, reference: Outputs) -> EmbeddingErrors | None:
-    if found.embeddings is None or reference.embeddings is None:
-        return None
-    return measure_embeddings(found.embeddings, reference.embeddings)
 
 
 def _speeds(candidates: Sequence[Candidate], bench: Workbench) -> list[float | None]:
