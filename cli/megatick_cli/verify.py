@@ -198,7 +198,7 @@ def _report(
 
 
 def _answers_table(answers: list[Answers]) -> Table:
-    table = _table("max |Δ p|", "labels that flip")
+    table = _table("Probabilities", "labels that flip")
     for answer in answers:
         table.add_row(
             answer.asked,
@@ -212,7 +212,7 @@ def _answers_table(answers: list[Answers]) -> Table:
 
 
 def _embeddings_table(embeddings: list[EmbeddingAnswers]) -> Table:
-    table = _table("max |Δ embedding|", "smallest cosine")
+    table = _table("Embeddings", "smallest cosine")
     for answer in embeddings:
         table.add_row(
             answer.asked,
@@ -225,9 +225,9 @@ def _embeddings_table(embeddings: list[EmbeddingAnswers]) -> Table:
     return table
 
 
-def _table(difference: str, figure: str) -> Table:
-    table = Table(show_header=True)
-    for column in ("asked", "texts", difference, "allowed", figure, ""):
+def _table(title: str, figure: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in ("asked", "texts", "max |Δ|", "allowed", figure, ""):
         table.add_column(column, justify="left" if column in ("asked", "") else "right")
     return table
 

@@ -319,7 +319,7 @@ def test_a_served_embedding_that_differs_is_told(
 
     assert result.exit_code == 1
     assert "every file is as exported" in result.stdout
-    scores, embeddings = result.stdout.split("max |Δ embedding|")
+    scores, embeddings = result.stdout.split("Embeddings")
     assert scores.count("✓") == 3  # the files, and both ways of asking
     assert embeddings.count("drifted") == 2
 
