@@ -126,6 +126,7 @@ class Peer:
                 | {
                     "PYTHONPATH": str(HERE.parent),
                     "HF_HUB_OFFLINE": "1",
+                    "RAY_AUTH_MODE": "disabled",  # it would leave a token at home
                     "RAY_USAGE_STATS_ENABLED": "0",
                     "TOKENIZERS_PARALLELISM": "false",
                 },
@@ -143,6 +144,8 @@ def peers(model: Path, builds: Path) -> list[Peer]:
         "openvino_async": PLAIN,
         "triton_onnxruntime": KSERVE,
         "fastapi_torch": PLAIN,
+        "litserve_torch": PLAIN,
+        "ray_serve_torch": PLAIN,
     }
     return [Peer(name, wire, model, builds) for name, wire in wires.items()]
 
@@ -157,7 +160,7 @@ def free_port() -> int:
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
     """End a server gently, then its whole session by force."""
-    server.send_signal(signal.SIGTERM)
+    server.send_signal(signal.SIGINT)  # Ray Serve stops cleanly on Ctrl+C alone
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(_STOP_S)
     with contextlib.suppress(ProcessLookupError):

@@ -13,6 +13,7 @@ from megatick_contract.models import (
     PUBLIC_MODELS,
     SENTIMENT,
     STAGES,
+    STAGES_OF,
     Model,
 )
 from megatick_contract.prices import HORIZONS_BARS, LEVELS, WINDOW_BARS
@@ -38,6 +39,7 @@ __all__ = [
     "PUBLIC_MODELS",
     "SENTIMENT",
     "STAGES",
+    "STAGES_OF",
     "TRUNCATIONS",
     "WINDOW_BARS",
     "ContractError",

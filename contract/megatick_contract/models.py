@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from megatick_contract.prices import (
@@ -37,9 +38,8 @@ STAGES: Final = (
     "sentiment_scores",
     "price_forecast",
 )
-"""The order of ``STAGE_US``; a model that lacks the last stage returns one value less,
-and ``price_forecast`` alone returns only the last.  ``queue`` is the wait for the language
-model, which runs the rows of many requests together."""
+"""What becomes of a request, in this order.  ``queue`` is the wait for the language model,
+which runs the rows of many requests together."""
 
 ROWS_PER_REQUEST: Final = 32
 """Rows of one request that every repository takes.  On a CPU the models take 256; on a GPU
@@ -52,7 +52,8 @@ STAGE_US: Final = Tensor(
     "STAGE_US",
     "FP32",
     (ANY,),
-    "[stages] microseconds in each stage; NaN where a step tells none",
+    "[stages] microseconds the row's request took in each of STAGES_OF its model; NaN "
+    "where a step tells none",
     on_request=True,
 )
 
@@ -91,6 +92,16 @@ MARKET_VIEW: Final = Model(
 EMBEDDING_MODEL: Final = Model(
     "embedding", (TEXT,), (EMBEDDING, TOKENS, TRUNCATED, *_ABOUT)
 )
+
+STAGES_OF: Final = MappingProxyType(
+    {
+        SENTIMENT.name: STAGES[:-1],
+        EMBEDDING_MODEL.name: STAGES[:-1],
+        MARKET_VIEW.name: STAGES,
+        PRICE_FORECAST.name: STAGES[-1:],
+    }
+)
+"""Of each public model, which stage each value of ``STAGE_US`` is of."""
 
 PUBLIC_MODELS: Final = (SENTIMENT, PRICE_FORECAST, MARKET_VIEW)
 """What a client may rely on; the steps behind them: ``megatick_contract.steps``."""

@@ -9,6 +9,7 @@ ServerError
     ├── OptionsError          an option has a value that the server cannot take
     ├── InstallationError     this machine or environment cannot run the server
     ├── RepositoryError       the path is not a whole model repository
+    ├── EngineMissingError    it is for TensorRT, whose plan or backend is not there
     ├── AddressError          an address or port cannot be listened on
     ├── ModelLoadError        a model did not load, and why
     ├── ServerDiedError       the process ended, and nothing above explains it
@@ -20,9 +21,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 from megatick_contract import MegatickError, Rejection
+from megatick_contract.admission import QUEUE_FULL, TIMEOUT_EXPIRED
 from megatick_contract.rejections import describe
+
+DropCause = Literal["queue_full", "too_late", "expired", "cancelled"]
+"""Why a request was not computed: too many wait; those ahead of it would take longer than
+its timeout; its timeout passed while it waited; its caller has given up."""
+
+_TRITONS_WORDS: Final[dict[DropCause, str]] = {
+    "queue_full": QUEUE_FULL,
+    "too_late": QUEUE_FULL,
+    "expired": TIMEOUT_EXPIRED,
+    "cancelled": TIMEOUT_EXPIRED,
+}
 
 
 class ServerError(MegatickError):
@@ -65,12 +79,12 @@ class RequestDropped(ServerError):
     """A request was turned away before it was computed: it may be sent again.
 
     Attributes:
-        reason: ``QUEUE_FULL`` or ``TIMEOUT_EXPIRED``, with which the message begins.
+        cause: why; the message begins with Triton's words for it.
     """
 
-    def __init__(self, reason: str, problem: str) -> None:
-        super().__init__(f"{reason}: {problem}")
-        self.reason = reason
+    def __init__(self, cause: DropCause, problem: str) -> None:
+        super().__init__(f"{_TRITONS_WORDS[cause]}: {problem}")
+        self.cause = cause
 
 
 class LaunchError(ServerError):
@@ -103,6 +117,24 @@ class RepositoryError(LaunchError):
         super().__init__(f"{path}: {problem}.  {remedy}")
         self.path = path
         self.problem = problem
+
+
+class EngineMissingError(LaunchError):
+    """A repository is for TensorRT, and its plan, or what runs a plan, is not there.
+
+    Attributes:
+        missing: each file that was looked for in vain.
+    """
+
+    def __init__(
+        self, repository: Path, missing: Sequence[Path], *, remedies: Sequence[str]
+    ) -> None:
+        lacks = ", ".join(map(str, missing))
+        super().__init__(
+            f"{repository}: is for TensorRT, and lacks {lacks}.  {'  '.join(remedies)}"
+        )
+        self.repository = repository
+        self.missing = tuple(missing)
 
 
 class AddressError(LaunchError):

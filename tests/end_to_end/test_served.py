@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +16,7 @@ from served import Served
 from tiny import WINDOW
 
 from megatick_client import BadRequest, Client, Sentiment, Sentiments, SentimentState
-from megatick_contract import MARKET_VIEW, PUBLIC_MODELS, Model
+from megatick_contract import MARKET_VIEW, PUBLIC_MODELS, STAGES_OF, Model
 from megatick_contract.tensors import NUMPY_DTYPES
 
 pytestmark = pytest.mark.triton
@@ -198,9 +199,45 @@ def test_raw_tritonclient_gets_every_output_of_the_contract(served: Served) -> N
         assert len(array) == 2
     digest = reply.as_numpy("MODEL_DIGEST")[0, 0].decode()
     assert digest == served.receipt.model_digest
-    stages = reply.as_numpy("STAGE_US")
-    assert stages.shape == (2, 5)
-    assert (stages > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "stages"),
+    [
+        ("sentiment", ("preprocess", "queue", "language_model", "sentiment_scores")),
+        (
+            "market_view",
+            (
+                "preprocess",
+                "queue",
+                "language_model",
+                "sentiment_scores",
+                "price_forecast",
+            ),
+        ),
+        ("price_forecast", ("price_forecast",)),
+    ],
+)
+def test_a_reply_tells_its_stages_on_request_and_they_fit_into_the_call(
+    served: Served, model: str, stages: tuple[str, ...]
+) -> None:
+    assert STAGES_OF[model] == stages
+    window = [
+        infer_input("PRICES", np.full((2, 64), 9, np.float32), "FP32"),
+        infer_input("SENTIMENT_STATE", np.zeros((2, 4), np.float32), "FP32"),
+        infer_input("ELAPSED_S", np.zeros((2, 1), np.float32), "FP32"),
+    ]
+    text = [infer_input("TEXT", np.array([[b"up"], [b"down"]], object), "BYTES")]
+    inputs = {"sentiment": text, "price_forecast": window}.get(model, text + window)
+    with triton.InferenceServerClient(served.server.endpoints.grpc) as raw:
+        started = time.perf_counter()
+        reply = raw.infer(model, inputs, outputs=[triton.InferRequestedOutput("STAGE_US")])
+        call_us = (time.perf_counter() - started) * 1e6
+
+    found = reply.as_numpy("STAGE_US")
+    assert found.shape == (2, len(stages))
+    assert (found > 0).all()
+    assert (found.sum(axis=1) < call_us).all()
 
 
 @pytest.mark.parametrize("model", ["sentiment", "market_view"])

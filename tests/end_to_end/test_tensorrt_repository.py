@@ -20,8 +20,10 @@ from tiny import LLAMA, write_tiny
 from megatick_client import Client
 from megatick_export import ExportOptions, export_repository
 from megatick_export.engine import BatchLimits, bound_batches
-from megatick_server.errors import LaunchError
+from megatick_server.errors import EngineMissingError, LaunchError
 from megatick_server.launcher import ServeOptions, TritonServer
+from megatick_server.launcher import server as server_module
+from megatick_server.launcher.installation import find_installation
 
 pytestmark = pytest.mark.triton
 
@@ -58,7 +60,25 @@ def endpoint(repository: Path) -> Iterator[str]:
         yield server.endpoints.grpc
 
 
-def test_triton_takes_the_configs_and_misses_only_the_backend(repository: Path) -> None:
+def test_serving_it_names_the_engine_and_the_backend_before_triton_starts(
+    repository: Path,
+) -> None:
+    server = TritonServer(repository, OPTIONS)
+
+    with pytest.raises(EngineMissingError) as caught, server:
+        pass
+
+    backend = find_installation().backend.parent / "tensorrt/libtriton_tensorrt.so"
+    model = repository / "language_model"
+    assert caught.value.missing == (model / "1/model.plan", model / "engine.json", backend)
+    assert f"`megatick build-engine {repository}`" in str(caught.value)
+    assert not server.started
+
+
+def test_triton_takes_the_configs_and_misses_only_the_backend(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "check_engines", lambda *_: None)
     log: list[str] = []
     server = TritonServer(repository, OPTIONS, on_log=log.append)
 

@@ -23,6 +23,7 @@ from megatick_server.errors import (
     AddressError,
     InstallationError,
     LaunchError,
+    ModelFailure,
     ModelLoadError,
     ReadyTimeoutError,
     ServerDiedError,
@@ -30,6 +31,7 @@ from megatick_server.errors import (
 from megatick_server.launcher import Api, ServeOptions, TritonServer
 from megatick_server.launcher import server as server_module
 from megatick_server.launcher.command import CLOSED_HEADER
+from megatick_server.launcher.diagnosis import model_failures
 from megatick_server.launcher.private import MODELS
 
 pytestmark = pytest.mark.triton
@@ -427,7 +429,7 @@ def drop_code(repository: Path) -> None:
 
 def want_another_backend(repository: Path) -> None:
     config = repository / "identity" / "config.pbtxt"
-    config.write_text(config.read_text().replace('"python"', '"tensorrt"'))
+    config.write_text(config.read_text().replace('"python"', '"onnxruntime"'))
 
 
 def lose_a_step(repository: Path) -> None:
@@ -446,7 +448,7 @@ def lose_a_step(repository: Path) -> None:
         pytest.param(spoil_config, "failed to read text proto", id="config"),
         pytest.param(drop_version, "at least one version", id="no-version"),
         pytest.param(drop_code, "Python model file not found", id="no-code"),
-        pytest.param(want_another_backend, "backend 'tensorrt'", id="backend"),
+        pytest.param(want_another_backend, "backend 'onnxruntime'", id="backend"),
         pytest.param(lose_a_step, "not available.*: tokenize", id="ensemble"),
     ],
 )
@@ -461,6 +463,34 @@ def test_says_why_a_model_did_not_load(
         pytest.fail("it is not ready")
 
     assert not left_of(failing)
+
+
+ENSEMBLE = """
+name: "whole" platform: "ensemble" max_batch_size: 8
+input { name: "IN" data_type: TYPE_FP32 dims: [ 1 ] }
+output { name: "OUT" data_type: TYPE_FP32 dims: [ 1 ] }
+ensemble_scheduling { step [ {
+    model_name: "broken" model_version: -1
+    input_map { key: "IN" value: "IN" } output_map { key: "OUT" value: "OUT" }
+} ] }
+"""
+
+
+def test_says_why_a_step_failed_whose_own_line_is_lost(write_model: WriteModel) -> None:
+    """A verbose server may write more lines after it than are kept."""
+    repository = write_model("broken", FAILS.format(statement='raise ValueError("purple")'))
+    (repository / "whole" / "1").mkdir(parents=True)
+    (repository / "whole" / "config.pbtxt").write_text(ENSEMBLE)
+    failing = TritonServer(repository, ON_FREE_PORTS)
+    with pytest.raises(ModelLoadError), failing:
+        pytest.fail("it is not ready")
+
+    kept = [line for line in failing.log if "failed to load 'broken'" not in line]
+    (failure,) = model_failures(kept)
+
+    assert len(kept) < len(failing.log)
+    place = f"({repository}/broken/1/model.py, line 4, in initialize)"
+    assert failure == ModelFailure("broken", f"ValueError: purple {place}")
 
 
 def test_gives_up_on_a_model_that_loads_too_long(write_model: WriteModel) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -191,6 +193,20 @@ def test_refuses_what_is_no_whole_repository(tmp_path: Path) -> None:
     assert "no receipt.json" in refused(tmp_path / "empty")
 
 
+def test_names_the_repository_in_the_folder_that_was_given(write_model: WriteModel) -> None:
+    repository = write_model()
+    folder = repository.parent
+    (folder / "notes").mkdir()
+    (folder / "graph").mkdir()  # a bare graph has a receipt, and is not served
+    (folder / "graph" / "receipt.json").write_text("{}")
+
+    with pytest.raises(RepositoryError) as caught:
+        check_repository(folder)
+
+    assert caught.value.path == folder
+    assert str(caught.value).endswith(f"Do you mean {repository}?")
+
+
 UNFINISHED = ".repository.4321" + PARTIAL_SUFFIX
 
 
@@ -306,6 +322,22 @@ def test_names_the_wheel_when_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(InstallationError, match=r"pip install megatick\[server\]"):
         find_installation()
+
+
+def test_a_backend_beside_the_wheels_own_is_given_to_triton(tmp_path: Path) -> None:
+    """With a GPU for it: without one, the CPU's server is told to look for none."""
+    installed = find_installation()
+    backends = tmp_path / "backends"
+    (backends / "tensorrt").mkdir(parents=True)
+    shutil.copytree(installed.backend, backends / "python")
+
+    without = prepare(installed, tmp_path / "without")
+    prepared = prepare(replace(installed, backend=backends / "python"), tmp_path / "with")
+
+    assert [each.name for each in without.backends.iterdir()] == ["python"]
+    assert (prepared.backends / "tensorrt").resolve() == backends / "tensorrt"
+    assert without.environment["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert "CUDA_VISIBLE_DEVICES" not in prepared.environment
 
 
 def test_names_the_pythons_it_has_a_stub_for(monkeypatch: pytest.MonkeyPatch) -> None:

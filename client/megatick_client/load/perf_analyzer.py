@@ -131,9 +131,11 @@ def _tried(program: Path, environment: Mapping[str, str], *, needs: str) -> Perf
         ) from error
     if done.returncode == _LOADER_FAILED:
         raise PerfAnalyzerError(
-            f"{program} lacks a library: {_last_line(done.stderr)}", remedy=f"{needs}."
+            f"{program} does not load: "
+            f"{_last_line(done.stderr).removeprefix(f'{program}: ')}",
+            remedy=f"{needs}.",
         )
-    # 2.46 prints its version and exits 0, or 1: releases differ.
+    # Its exit status says nothing: releases differ.
     said = (done.stdout + done.stderr).strip().splitlines()
     if not said or "ersion" not in said[0]:
         raise PerfAnalyzerError(

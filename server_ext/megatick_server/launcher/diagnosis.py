@@ -22,9 +22,12 @@ _MODEL_PATTERNS: Final = tuple(
             r"""\] "failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.*)"$""",
             r"""\] "failed to load model '(?P<model>[^']+)': (?P<reason>.*)"$""",
             r"""\] "Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.*)"$""",
-            # That an ensemble "depends on" a step which failed is no news: the step's
-            # own line says why.
             r"""\] "Invalid argument: ensemble (?P<model>\S+) (?P<reason>contains .*)"$""",
+            # The step's failure again, at the very end: a verbose log may have lost the
+            # step's own line.
+            r"""\] "Invalid argument: ensemble '[^']+' depends on '(?P<model>[^']+)' """
+            r"""which has no loaded version\. Model '[^']+' loading failed with error: """
+            r"""(?:version \d+ is at \w+ state: )?(?P<reason>.*?);?"$""",
             _NO_STUB + r""": """
             r"""(?P<reason>.*'[^']*/(?P<model>[^'/]+)/\d+/[^'/]+')$""",
         ),

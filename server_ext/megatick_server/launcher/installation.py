@@ -179,6 +179,14 @@ def prepare(
     # Not a link: Triton sets the execute permission, which is not ours to change there.
     stub = shutil.copy(installation.stub, backend)
     os.chmod(stub, 0o700)
+    # The wheel has no other; one that was put there is the user's, and runs on a GPU.
+    others = [
+        each
+        for each in installation.backend.parent.iterdir()
+        if each.is_dir() and each != installation.backend
+    ]
+    for other in others:
+        (backends / other.name).symlink_to(other)
 
     python = directory / "python"
     venv.create(python, symlinks=True)
@@ -207,9 +215,9 @@ def prepare(
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        # The wheel has no GPU backend; without this Triton would still reserve memory.
-        "CUDA_VISIBLE_DEVICES": "-1",
     }
+    if not others:  # without this, Triton would still reserve a GPU's memory
+        environment["CUDA_VISIBLE_DEVICES"] = "-1"
     _try_stub(Path(stub), environment)
     return Prepared(backends, environment)
 

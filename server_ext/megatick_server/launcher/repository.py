@@ -14,7 +14,7 @@ from megatick_server.launcher.private import PLAIN_CHARACTERS, is_plain
 
 _EXPORT: Final = "`megatick export` writes one."
 _PYTHON: Final = re.compile(r"""^\s*backend\s*:\s*["']python["']""", re.M)
-_CODE: Final = re.compile(
+_FILE: Final = re.compile(
     r"""^\s*default_model_filename\s*:\s*["'](?P<name>[^"']+)""", re.M
 )
 
@@ -59,7 +59,7 @@ def check_repository(path: Path) -> Repository:
         raise RepositoryError(
             path,
             "is not a model repository: no folder in it has a config.pbtxt",
-            remedy=_EXPORT,
+            remedy=_where_instead(path) or _EXPORT,
         )
     if not (path / RECEIPT_FILE).is_file():
         raise RepositoryError(
@@ -77,6 +77,16 @@ def check_repository(path: Path) -> Repository:
                 remedy="Let this user read it.",
             ) from error
     return Repository(path, tuple(config.parent.name for config in configs))
+
+
+def _where_instead(path: Path) -> str | None:
+    """Name the repositories that lie in a folder; None if it has none."""
+    inside = sorted(
+        receipt.parent
+        for receipt in path.glob(f"*/{RECEIPT_FILE}")
+        if any(receipt.parent.glob("*/config.pbtxt"))
+    )
+    return f"Do you mean {' or '.join(map(str, inside))}?" if inside else None
 
 
 def _unfinished(path: Path) -> Iterator[Path]:
@@ -104,15 +114,32 @@ def _check_model(config: Path) -> None:
             "is a model's name that Triton hands to a shell, unquoted",
             remedy=f"Rename it with only {PLAIN_CHARACTERS}.",
         )
-    text = config.read_text(encoding="utf-8", errors="replace")
+    text = read_config(config)
     if _PYTHON.search(text) is None:
         return
-    named = _CODE.search(text)
-    for version in folder.iterdir():
-        code = version / (named["name"] if named else "model.py")
-        if version.name.isdecimal() and not code.is_file():
+    for code in model_files(folder, text, "model.py"):
+        if not code.is_file():
             raise RepositoryError(
                 code,
                 "is missing, and its model is a Python step",
                 remedy="Export it again.",
             )
+
+
+def read_config(config: Path) -> str:
+    """Read a model's config as text, whatever its bytes."""
+    return config.read_text(encoding="utf-8", errors="replace")
+
+
+def model_files(folder: Path, config: str, default: str) -> list[Path]:
+    """The file that Triton will look for in each version of a model.
+
+    Args:
+        folder: the model's.
+        config: its text.
+        default: the file's name where the config gives none.
+    """
+    named = _FILE.search(config)
+    name = named["name"] if named else default
+    versions = sorted(each for each in folder.iterdir() if each.name.isdecimal())
+    return [version / name for version in versions]

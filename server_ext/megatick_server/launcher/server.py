@@ -28,6 +28,7 @@ from megatick_server.errors import (
 from megatick_server.launcher import diagnosis, keeper
 from megatick_server.launcher.command import triton_command
 from megatick_server.launcher.endpoints import Endpoints, choose_endpoints
+from megatick_server.launcher.engines import check_engines
 from megatick_server.launcher.installation import (
     check_shared_memory,
     find_installation,
@@ -118,11 +119,13 @@ class TritonServer:
 
         Raises:
             InstallationError: this machine or environment cannot run the server.
+            EngineMissingError: the repository is for TensorRT, and something is absent.
             AddressError: a port is taken, or the address is not this machine's.
         """
         if self.started:
             raise LaunchError("the server was started already")
         installation = find_installation()
+        check_engines(self.repository, installation)
         check_shared_memory()
         self._endpoints = choose_endpoints(self.options)
         self._shm_prefix = f"megatick-{secrets.token_hex(6)}-"
@@ -183,7 +186,8 @@ class TritonServer:
         """
         deadline = time.monotonic() + self.options.ready_timeout_s
         # Only once our own log says so: another server may have taken the port.
-        while not (self._listens.is_set() and is_ready(self.endpoints)):
+        tls = self.options.tls is not None
+        while not (self._listens.is_set() and is_ready(self.endpoints, tls=tls)):
             if not self.running or diagnosis.hangs(self.log):
                 self.stop()
                 raise self._why_not_ready()
