@@ -210,7 +210,7 @@ def test_look_ahead_is_refused(client: Client) -> None:
         lambda: book.headline("ACME", "late", at=after(19)),
         lambda: book.forecast("ACME", as_of=after(19)),
     ):
-        with pytest.raises(LookAhead, match="found a text of .*14:30:20"):
+        with pytest.raises(LookAhead, match=r"found a text of .*14:30:20"):
             late()
     assert book.sentiment_state("ACME").texts == 1
 
@@ -240,7 +240,7 @@ def test_ticks_within_a_bar_are_its_close_so_far(unsent: Client) -> None:
         pytest.param(math.inf, after(1), "expected a price > 0, found inf", id="inf"),
         pytest.param("1", after(1), "expected a price > 0, found '1'", id="text"),
         pytest.param(True, after(1), "expected a price > 0, found True", id="bool"),
-        pytest.param(1.0, datetime(2026, 11, 27), "with a time zone", id="no-zone"),  # noqa: DTZ001
+        pytest.param(1.0, datetime(2026, 11, 27), "with a time zone", id="no-zone"),
         pytest.param(1.0, 1.8e12, "seconds since 1970 UTC, found 18", id="milliseconds"),
         pytest.param(1.0, math.nan, "seconds since 1970 UTC, found nan", id="nan-time"),
     ],

@@ -52,7 +52,7 @@ def test_headlines_are_compared_exactly() -> None:
 def test_articles_are_compared_by_a_sample() -> None:
     """Of two texts with half their words alike, 256 hashes are a sample: the estimate's
     standard deviation is sqrt(J (1 - J) / 256) < 0.032, and 4 of them are allowed."""
-    draw = random.Random(1)  # noqa: S311  repeatable
+    draw = random.Random(1)
     words = ["".join(draw.choices("abcdefghij", k=8)) for _ in range(3000)]
     one, other = " ".join(words[:2000]), " ".join(words[1000:])
 
