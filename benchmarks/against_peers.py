@@ -178,7 +178,12 @@ def main(
         },
         "contenders": {each: it.figures() for each, it in measured.items()},
         "requirements": {
-            each.name: each.requirements.read_text().split() for each in chosen
+            each.name: [
+                line
+                for line in each.requirements.read_text().splitlines()
+                if not line.startswith("#")
+            ]
+            for each in chosen
         },
     }
     console.print(table(figures))
