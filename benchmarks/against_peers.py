@@ -116,7 +116,7 @@ def main(
     model = builds / "model"
     chosen = chosen_peers(peers(model.resolve(), builds.resolve()), only)
     for peer in chosen:
-        console.print(f"installing {peer.name}")
+        console.print(f"environment of {peer.name}")
         peer.install()
     receipt = json.loads((repository / "receipt.json").read_text())
     proof = prove(

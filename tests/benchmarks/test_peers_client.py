@@ -43,14 +43,14 @@ def one_at_a_time(seconds: float) -> Handler:
 def test_an_open_loop_counts_from_when_a_call_was_due() -> None:
     async def run() -> Calls:
         async with server(one_at_a_time(0.1)) as url:
-            return await Client(url, PLAIN, ["a"], [2]).open(np.zeros(5))
+            return await Client(url, PLAIN, ["a"], [2]).open(np.full(5, -1.0))
 
     calls = asyncio.run(run())
 
-    # All due at once, served in turn: 0.1, 0.2 ... 0.5 s.
-    expected = 0.1 * np.arange(1, 6)
+    # All due a second ago, served in turn: 1.1, 1.2 ... 1.5 s.
+    expected = 1 + 0.1 * np.arange(1, 6)
     np.testing.assert_allclose(np.sort(calls.latencies_s), expected, atol=0.09)
-    assert calls.percentile_ms(50) == pytest.approx(300, abs=90)
+    assert calls.percentile_ms(50) == pytest.approx(1300, abs=90)
 
 
 def test_a_closed_loop_keeps_just_so_many_in_flight() -> None:
