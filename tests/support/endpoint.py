@@ -35,6 +35,8 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         refuse: calls with these numbers are refused as by a full queue.
         spoil: changes the outputs of a call, given its number.
         requests: every message that came.
+        asked: how often its statistics were asked for.  At the n-th time it tells of 10 n
+            calls that took 10 n² ms in all.
         address: where it listens.
     """
 
@@ -43,6 +45,7 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     refuse: range = range(0)
     spoil: Callable[[int, Arrays], None] = lambda number, outputs: None
     requests: list[Any] = field(default_factory=list)
+    asked: int = 0
     address: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stalled_until: float = 0.0
@@ -65,6 +68,18 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             response.outputs.add(name=output.name, datatype=datatype, shape=array.shape)
             response.raw_output_contents.append(array.tobytes())
         return response
+
+    def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ModelConfigResponse()
+
+    def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.asked += 1
+        success = service_pb2.StatisticDuration(
+            count=10 * self.asked, ns=10 * self.asked**2 * 1_000_000
+        )
+        found = service_pb2.InferStatistics(success=success)
+        statistics = service_pb2.ModelStatistics(inference_stats=found)
+        return service_pb2.ModelStatisticsResponse(model_stats=[statistics])
 
 
 def texts_of(request: Any) -> list[str]:

@@ -1,4 +1,11 @@
-"""Levels of load, each measured by ``perf_analyzer``: its figures, as it wrote them."""
+"""Levels of load, each measured by ``perf_analyzer``; the time in the server is Triton's.
+
+perf_analyzer divides a call into queue, compute and network by Triton's durations of the
+steps.  A Python step that answers by response senders, as the CPU's does, has returned
+long before its answers go, and the queue of an ensemble's step is not the ensemble's: of
+calls that took 462 ms, 455 of them in the server, it told 461 ms of network.  So its
+division is left out, and Triton's own total is set beside the whole call.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +14,9 @@ import csv
 import json
 import math
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -32,6 +40,18 @@ _ASKED_S: Final = 10.0
 _NOT_STABLE: Final = 2
 """Exit status of perf_analyzer 2.46 and 2.60 when its windows kept differing; it writes
 no figures then.  Source: its constants.h, ``STABILITY_ERROR``."""
+
+
+_PARTS: Final = (
+    "Client Send",
+    "Network+Server Send/Recv",
+    "Server Queue",
+    "Server Compute Input",
+    "Server Compute Infer",
+    "Server Compute Output",
+    "Client Recv",
+)
+"""Columns that add up to a call's mean latency."""
 
 
 @dataclass(frozen=True)
@@ -91,25 +111,24 @@ class Level:
         level: calls in flight, or calls a second, as asked for.
         stable: perf_analyzer saw three windows alike.
         rows_per_s: rows answered a second, its ``Inferences/Second``.
-        p50_ms: of a call's latency.
+        mean_ms: of a call's latency: the sum of the parts that perf_analyzer gives.
+        p50_ms: likewise.
         p90_ms: likewise.
         p95_ms: likewise.
         p99_ms: likewise.
-        server_queue_ms: mean, waiting in the server's queues.
-        server_compute_ms: mean, in the models' inputs, inference and outputs.
-        network_ms: mean, between the client and the server, both ways.
+        in_server_ms: mean, from a call's arrival in the server to its answer, by Triton's
+            statistics over the whole level, windows that were not yet stable included.
     """
 
     level: float
     stable: bool
     rows_per_s: float
+    mean_ms: float
     p50_ms: float
     p90_ms: float
     p95_ms: float
     p99_ms: float
-    server_queue_ms: float
-    server_compute_ms: float
-    network_ms: float
+    in_server_ms: float
 
 
 @dataclass(frozen=True)
@@ -175,7 +194,10 @@ def sweep(
     levels = []
     for level in options.levels:
         progress(level)
-        levels.append(_measure(tool, model, endpoint, folder, options, level))
+        before = _answered(endpoint, model)
+        found = _measure(tool, model, endpoint, folder, options, level)
+        spent = _answered(endpoint, model) - before
+        levels.append(replace(found, in_server_ms=spent.mean_ms) if found.stable else found)
     return Sweep(endpoint, model, tool.version, rows, options, tuple(levels))
 
 
@@ -186,27 +208,57 @@ def check_open(endpoint: str, model: str) -> None:
         PerfAnalyzerError: the server restricts its model configs or statistics.
         ClientError: it does not answer, or lacks the model.
     """
+    with _asking(endpoint, model) as server:
+        server.get_model_config(model, client_timeout=_ASKED_S)
+        server.get_inference_statistics(model, client_timeout=_ASKED_S)
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Calls that a server answered, and the nanoseconds that they spent in it."""
+
+    calls: int
+    ns: int
+
+    def __sub__(self, earlier: _Answered) -> _Answered:
+        return _Answered(self.calls - earlier.calls, self.ns - earlier.ns)
+
+    @property
+    def mean_ms(self) -> float:
+        return self.ns / self.calls / 1e6 if self.calls else math.nan
+
+
+def _answered(endpoint: str, model: str) -> _Answered:
+    """What Triton counted since it started, over the model's versions."""
+    with _asking(endpoint, model) as server:
+        found = server.get_inference_statistics(model, client_timeout=_ASKED_S)
+    each = [version.inference_stats.success for version in found.model_stats]
+    return _Answered(sum(one.count for one in each), sum(one.ns for one in each))
+
+
+@contextmanager
+def _asking(endpoint: str, model: str) -> Iterator[InferenceServerClient]:
+    """A connection whose refusals are our own errors."""
     with InferenceServerClient(endpoint) as server:
-        for ask in (server.get_model_config, server.get_inference_statistics):
-            try:
-                ask(model, client_timeout=_ASKED_S)
-            except InferenceServerException as error:
-                failure = translate(
-                    str(error.status()).removeprefix("StatusCode."),
-                    error.message() or "",
-                    address=endpoint,
-                    model=model,
-                    rows=0,
-                    timeout_s=_ASKED_S,
-                )
-                if not isinstance(failure, Unauthenticated):
-                    raise failure from error
-                raise PerfAnalyzerError(
-                    f"{endpoint} keeps its model configs or its statistics to itself, "
-                    "which perf_analyzer reads",
-                    remedy="Serve with: megatick serve REPOSITORY --open model-config "
-                    "--open statistics",
-                ) from error
+        try:
+            yield server
+        except InferenceServerException as error:
+            failure = translate(
+                str(error.status()).removeprefix("StatusCode."),
+                error.message() or "",
+                address=endpoint,
+                model=model,
+                rows=0,
+                timeout_s=_ASKED_S,
+            )
+            if not isinstance(failure, Unauthenticated):
+                raise failure from error
+            raise PerfAnalyzerError(
+                f"{endpoint} keeps its model configs or its statistics to itself, which "
+                "perf_analyzer reads",
+                remedy="Serve with: megatick serve REPOSITORY --open model-config "
+                "--open statistics",
+            ) from error
 
 
 def write_input(path: Path, calls: Sequence[Request]) -> int:
@@ -259,7 +311,7 @@ def _measure(
     log = folder / f"{name}.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode == _NOT_STABLE:
-        return Level(level, False, *(math.nan,) * 8)
+        return Level(level, False, *(math.nan,) * 7)
     if done.returncode or not table.is_file():
         said = (done.stderr or done.stdout).strip().splitlines()
         raise PerfAnalyzerError(
@@ -274,6 +326,8 @@ def _measure(
 def level_of(row: Mapping[str, str], level: float) -> Level:
     """Read a line of perf_analyzer's CSV, whose times are in microseconds.
 
+    The time in the server is not there.
+
     Raises:
         PerfAnalyzerError: a column is not there, or holds no number.
     """
@@ -286,15 +340,12 @@ def level_of(row: Mapping[str, str], level: float) -> Level:
             level,
             True,
             rows_per_s=float(row["Inferences/Second"]),
+            mean_ms=ms(*_PARTS),
             p50_ms=ms("p50 latency"),
             p90_ms=ms("p90 latency"),
             p95_ms=ms("p95 latency"),
             p99_ms=ms("p99 latency"),
-            server_queue_ms=ms("Server Queue"),
-            server_compute_ms=ms(
-                "Server Compute Input", "Server Compute Infer", "Server Compute Output"
-            ),
-            network_ms=ms("Network+Server Send/Recv"),
+            in_server_ms=math.nan,
         )
     except (KeyError, ValueError) as error:
         raise PerfAnalyzerError(

@@ -58,9 +58,8 @@ def _plots(result: Sweep) -> dict[str, str]:
         ),
         "where": line_plot(
             [
-                line("in the server's queues", "server_queue_ms"),
-                line("computing", "server_compute_ms"),
-                line("between client and server", "network_ms"),
+                line("the whole call", "mean_ms"),
+                line("of it in the server", "in_server_ms"),
             ],
             x_label=axis,
             y_label="mean, ms",
