@@ -72,7 +72,9 @@ def score(
         took_ms = (time.perf_counter() - begin_s) * 1e3
     if as_json:
         for result in results:
-            typer.echo(json.dumps(dataclasses.asdict(result), ensure_ascii=False))
+            fields = dataclasses.asdict(result)
+            del fields["reply"]  # of this connection, and no part of the text's score
+            typer.echo(json.dumps(fields, ensure_ascii=False))
         return
     count = f"{len(given)} text{'s' if len(given) > 1 else ''}"
     Console().print(_table(results, caption=f"{count} in {took_ms:.1f} ms at {address}"))

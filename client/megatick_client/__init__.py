@@ -10,6 +10,7 @@ Every call has a deadline, every result is a frozen dataclass with ``to_frame()`
 every error is a ``ClientError`` whose class says what to do about it.
 """
 
+from megatick_client.async_client import AsyncClient
 from megatick_client.client import Client
 from megatick_client.embeddings import Embedding, Embeddings
 from megatick_client.errors import (
@@ -24,13 +25,19 @@ from megatick_client.errors import (
     Unauthenticated,
 )
 from megatick_client.forecasts import Forecast, Forecasts, Interval
-from megatick_client.health import Health, ModelStatus
+from megatick_client.health import Health, ModelStatus, ServerHealth, ServerMetadata
+from megatick_client.hedging import Hedging
 from megatick_client.market_views import MarketView, MarketViews
+from megatick_client.replies import ReplyInfo
+from megatick_client.retries import NO_RETRIES, Retries
 from megatick_client.sentiment_states import SentimentState
 from megatick_client.sentiments import Probabilities, Sentiment, Sentiments
+from megatick_client.tls import Tls
 from megatick_contract import Rejection
 
 __all__ = [
+    "NO_RETRIES",
+    "AsyncClient",
     "BadRequest",
     "Client",
     "ClientClosed",
@@ -41,6 +48,7 @@ __all__ = [
     "Forecast",
     "Forecasts",
     "Health",
+    "Hedging",
     "Interval",
     "MarketView",
     "MarketViews",
@@ -49,10 +57,15 @@ __all__ = [
     "Overloaded",
     "Probabilities",
     "Rejection",
+    "ReplyInfo",
+    "Retries",
     "Sentiment",
     "SentimentState",
     "Sentiments",
     "ServerError",
+    "ServerHealth",
+    "ServerMetadata",
     "ServerUnavailable",
+    "Tls",
     "Unauthenticated",
 ]

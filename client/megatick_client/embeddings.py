@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from megatick_client.replies import NOT_SENT, ReplyInfo
 from megatick_client.requests import Reply, Request
 from megatick_client.rows import Rows
 from megatick_client.texts import TextRows, truncation_parameter
@@ -30,12 +31,14 @@ class Embedding:
             model's final norm; read-only, not normalised.
         tokens: tokens that the model read.
         truncated: the text was longer than the model's window, and part of it unread.
+        reply: the request that brought it.
     """
 
     text: str
     values: npt.NDArray[np.float32]
     tokens: int
     truncated: bool
+    reply: ReplyInfo = field(default=NOT_SENT, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
         """One row, with the columns of ``Embeddings.to_frame``."""
@@ -104,6 +107,7 @@ def read_embeddings(reply: Reply, texts: TextRows) -> Embeddings:
         reply[EMBEDDING],
         reply[TOKENS][:, 0].tolist(),
         reply[TRUNCATED][:, 0].tolist(),
+        reply.about,
         strict=True,
     )
     return Embeddings(tuple(Embedding(*row) for row in columns), texts.frame_index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from megatick_client.errors import BadRequest
 from megatick_client.price_windows import PriceRows
+from megatick_client.replies import NOT_SENT, ReplyInfo
 from megatick_client.requests import Array, Reply, Request
 from megatick_client.rows import Rows
 from megatick_contract import PRICE_FORECAST, Tensor
@@ -78,6 +79,7 @@ class Forecast:
         edge_p_value: float32, [H], the p-value of that test, in [0, 1].
         bar_s: how long a bar lasts, in seconds.
         half_life_s: seconds in which news loses half its weight.
+        reply: the request that brought it.
     """
 
     symbol: str | None
@@ -91,6 +93,7 @@ class Forecast:
     edge_p_value: Array
     bar_s: float
     half_life_s: float
+    reply: ReplyInfo = field(default=NOT_SENT, repr=False)
 
     def price_quantiles(self, *, baseline: bool = False) -> npt.NDArray[np.float64]:
         """The quantiles as prices: last price x exp(log return).
@@ -210,6 +213,7 @@ def read_forecasts(reply: Reply, prices: PriceRows) -> Forecasts:
                 edge_p_value=reply[EDGE_P_VALUE][row],
                 bar_s=reply[BAR_S][row].item(),
                 half_life_s=reply[HALF_LIFE_S][row].item(),
+                reply=reply.about[row],
             )
             for row, (symbol, last_price) in enumerate(
                 zip(prices.symbols, prices.last_prices.tolist(), strict=True)

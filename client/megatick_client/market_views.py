@@ -12,6 +12,7 @@ from megatick_client.forecasts import (
     read_forecasts,
 )
 from megatick_client.price_windows import PriceRows
+from megatick_client.replies import ReplyInfo
 from megatick_client.requests import Array, Reply, Request
 from megatick_client.rows import Rows
 from megatick_client.sentiment_states import SentimentState, states_of
@@ -56,6 +57,11 @@ class MarketView:
     sentiment: Sentiment
     forecast: Forecast
     next_sentiment_state: SentimentState
+
+    @property
+    def reply(self) -> ReplyInfo:
+        """The request that brought it."""
+        return self.sentiment.reply
 
     def to_frame(self) -> pd.DataFrame:
         """One row a horizon and level, with the columns of ``MarketViews.to_frame``."""

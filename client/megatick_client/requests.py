@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from megatick_client.errors import BadRequest
+from megatick_client.replies import ReplyInfo
 from megatick_contract import Model, Tensor
 from megatick_contract.admission import PRIORITIES, PRIORITY_PARAMETER
-from megatick_contract.models import ROWS_PER_REQUEST
+from megatick_contract.models import MODEL_DIGEST, ROWS_PER_REQUEST, STAGE_US
 
 Array = npt.NDArray[Any]
 
@@ -54,6 +55,12 @@ class Request:
         lane = {PRIORITY_PARAMETER: priority}
         return replace(self, parameters={**self.parameters, **lane})
 
+    def timed(self, timings: bool) -> Request:
+        """The same request, which also asks how long each stage took, and of what model."""
+        if not timings:
+            return self
+        return replace(self, outputs=(*self.outputs, MODEL_DIGEST, STAGE_US))
+
     def chunks(self, rows: int = ROWS_PER_REQUEST) -> Iterator[tuple[int, Request]]:
         """Cut into requests of at most ``rows`` rows, each with its first row's number."""
         for start in range(0, self.rows, rows):
@@ -68,9 +75,11 @@ class Reply:
 
     Attributes:
         outputs: one array for each output asked for, as the contract shapes it.
+        about: where each row comes from, R of them.
     """
 
     outputs: Mapping[Tensor, Array]
+    about: tuple[ReplyInfo, ...]
 
     def __getitem__(self, tensor: Tensor) -> Array:
         return self.outputs[tensor]
@@ -84,5 +93,6 @@ class Reply:
             {
                 tensor: np.concatenate([reply[tensor] for reply in replies])
                 for tensor in replies[0].outputs
-            }
+            },
+            tuple(about for reply in replies for about in reply.about),
         )

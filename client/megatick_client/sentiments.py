@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from megatick_client.replies import NOT_SENT, ReplyInfo
 from megatick_client.requests import Reply, Request
 from megatick_client.rows import Rows
 from megatick_client.texts import TextRows, truncation_parameter
@@ -46,6 +47,7 @@ class Sentiment:
         probabilities: of the three classes.
         tokens: tokens that the model read.
         truncated: the text was longer than the model's window, and part of it unread.
+        reply: the request that brought it; no part of what makes two results equal.
     """
 
     text: str
@@ -54,6 +56,7 @@ class Sentiment:
     probabilities: Probabilities
     tokens: int
     truncated: bool
+    reply: ReplyInfo = field(default=NOT_SENT, compare=False, repr=False)
 
     def to_frame(self) -> pd.DataFrame:
         """One row, with the columns of ``Sentiments.to_frame``."""
@@ -108,6 +111,7 @@ def read_sentiments(reply: Reply, texts: TextRows) -> Sentiments:
         reply[SCORE][:, 0].tolist(),
         reply[TOKENS][:, 0].tolist(),
         reply[TRUNCATED][:, 0].tolist(),
+        reply.about,
         strict=True,
     )
     rows = tuple(
@@ -118,7 +122,8 @@ def read_sentiments(reply: Reply, texts: TextRows) -> Sentiments:
             Probabilities(*probabilities),
             tokens,
             truncated,
+            about,
         )
-        for text, probabilities, score, tokens, truncated in columns
+        for text, probabilities, score, tokens, truncated, about in columns
     )
     return Sentiments(rows, texts.frame_index)

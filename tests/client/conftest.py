@@ -8,13 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from waiting import Waiting
 
-from megatick_client import Client
+from megatick_client import AsyncClient, Client
 from megatick_server.launcher import ServeOptions, TritonServer
 from megatick_server.launcher.options import Api
 
 STAND_IN = Path(__file__).parent / "stand_in"
 StartTriton = Callable[..., TritonServer]
+MakeClient = Callable[..., Client]
 
 collect_ignore = ["stand_in"]  # only Triton's Python can import what is there
 
@@ -58,7 +60,13 @@ def address_of_sentiment(start_triton: StartTriton) -> str:
     return start_triton("sentiment", "sentiment_step").endpoints.grpc
 
 
+@pytest.fixture(params=[Client, AsyncClient])
+def make_client(request: pytest.FixtureRequest) -> MakeClient:
+    """``make_client(address, …)`` is a client, or one that awaits and is waited for."""
+    return Waiting if request.param is AsyncClient else Client
+
+
 @pytest.fixture
-def client(address: str) -> Iterator[Client]:
-    with Client(address) as client:
+def client(make_client: MakeClient, address: str) -> Iterator[Client]:
+    with make_client(address) as client:
         yield client

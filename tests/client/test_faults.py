@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from megatick_client import (
+    NO_RETRIES,
     Client,
     ClientClosed,
     ClientError,
@@ -26,8 +27,12 @@ from megatick_client import (
     ModelStatus,
     Overloaded,
     ServerError,
+    ServerHealth,
     ServerUnavailable,
 )
+
+if TYPE_CHECKING:
+    from tests.client.conftest import MakeClient
 
 
 @pytest.fixture
@@ -59,10 +64,12 @@ def grpc_server(service: Any = None) -> Iterator[str]:
         server.stop(grace=None).wait()
 
 
-def test_nobody_there_is_known_long_before_the_deadline(dead_address: str) -> None:
+def test_nobody_there_is_known_long_before_the_deadline(
+    make_client: MakeClient, dead_address: str
+) -> None:
     begin_s = time.monotonic()
     with (
-        Client(dead_address, timeout_s=30) as client,
+        make_client(dead_address, timeout_s=30) as client,
         pytest.raises(ServerUnavailable, match="no server answers") as caught,
     ):
         client.score("a")
@@ -72,36 +79,41 @@ def test_nobody_there_is_known_long_before_the_deadline(dead_address: str) -> No
     assert "Connection refused" in caught.value.detail
 
 
-def test_a_silent_server_costs_no_more_than_the_deadline(silent_address: str) -> None:
+def test_a_silent_server_costs_no_more_than_the_deadline(
+    make_client: MakeClient, silent_address: str
+) -> None:
     begin_s = time.monotonic()
-    with Client(silent_address, timeout_s=0.3) as client, pytest.raises(DeadlineExceeded):
+    with (
+        make_client(silent_address, timeout_s=0.3) as client,
+        pytest.raises(DeadlineExceeded),
+    ):
         client.score("a")
 
     assert 0.25 < time.monotonic() - begin_s < 2
 
 
 def test_is_ready_is_no_where_nobody_answers(
-    dead_address: str, silent_address: str
+    make_client: MakeClient, dead_address: str, silent_address: str
 ) -> None:
-    with Client(dead_address) as client:
+    with make_client(dead_address) as client:
         assert client.is_ready() is False
-    with Client(silent_address, timeout_s=0.2) as client:
+    with make_client(silent_address, timeout_s=0.2) as client:
         assert client.is_ready() is False
 
 
-def test_a_closed_client_says_so(dead_address: str) -> None:
-    client = Client(dead_address)
-    client.close()
+def test_a_closed_client_says_so(make_client: MakeClient, dead_address: str) -> None:
+    with make_client(dead_address) as client:
+        client.close()
 
-    with pytest.raises(ClientClosed, match="this client is closed"):
-        client.score("a")
+        with pytest.raises(ClientClosed, match="this client is closed"):
+            client.score("a")
 
 
-def test_a_server_of_something_else() -> None:
+def test_a_server_of_something_else(make_client: MakeClient) -> None:
     """Another gRPC service knows no such call."""
     with (
         grpc_server() as address,
-        Client(address) as client,
+        make_client(address) as client,
         pytest.raises(ServerError, match="does not know this call"),
     ):
         client.score("a")
@@ -118,7 +130,7 @@ def test_a_server_of_something_else() -> None:
     ],
 )
 def test_a_server_that_breaks_the_contract(
-    shape: tuple[int, ...] | None, message: str
+    make_client: MakeClient, shape: tuple[int, ...] | None, message: str
 ) -> None:
     """It answers nothing but zeros as PROBABILITIES, in this shape."""
 
@@ -132,7 +144,7 @@ def test_a_server_that_breaks_the_contract(
 
     with (
         grpc_server(Foreign()) as address,
-        Client(address) as client,
+        make_client(address) as client,
         pytest.raises(ServerError, match=message),
     ):
         client.score("a")
@@ -167,7 +179,7 @@ def test_the_server_knows_the_deadline_too(client: Client) -> None:
 
 
 @pytest.mark.triton
-def test_a_full_queue_refuses_at_once(client: Client) -> None:
+def test_a_full_queue_refuses_at_once(make_client: MakeClient, address: str) -> None:
     """The stand-in's ``market_view`` queues two requests."""
 
     def call(_: int) -> MarketView | ClientError:
@@ -176,7 +188,10 @@ def test_a_full_queue_refuses_at_once(client: Client) -> None:
         except ClientError as error:
             return error
 
-    with ThreadPoolExecutor(8) as threads:
+    with (
+        make_client(address, retries=NO_RETRIES) as client,
+        ThreadPoolExecutor(8) as threads,
+    ):
         answers = list(threads.map(call, range(8)))
 
     assert {type(answer) for answer in answers} == {MarketView, Overloaded}
@@ -192,7 +207,8 @@ def test_a_failing_model(client: Client) -> None:
 
 @pytest.mark.triton
 def test_health(client: Client) -> None:
-    assert client.health() == Health(client.address, live=True, ready=True)
+    (address,) = client.addresses
+    assert client.health() == Health((ServerHealth(address, live=True, ready=True),))
     assert client.is_ready() is True
     assert client.models() == (
         ModelStatus("sentiment", ready=True, versions=("1",)),
@@ -203,8 +219,10 @@ def test_health(client: Client) -> None:
 
 
 @pytest.mark.triton
-def test_a_model_that_is_not_there(address_of_sentiment: str) -> None:
-    with Client(address_of_sentiment) as client:
+def test_a_model_that_is_not_there(
+    make_client: MakeClient, address_of_sentiment: str
+) -> None:
+    with make_client(address_of_sentiment) as client:
         with pytest.raises(ModelNotReady, match=r"not ready \(call to 'price_forecast'"):
             client.forecast([1.0])
         assert client.models() == (

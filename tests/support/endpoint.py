@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
@@ -35,6 +35,7 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         refuse: calls with these numbers are refused as by a full queue.
         spoil: changes the outputs of a call, given its number.
         requests: every message that came.
+        headers: gRPC's metadata of each.
         asked: how often its statistics were asked for.  At the n-th time it tells of 10 n
             calls that took 10 n² ms in all.
         address: where it listens.
@@ -45,6 +46,7 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     refuse: range = range(0)
     spoil: Callable[[int, Arrays], None] = lambda number, outputs: None
     requests: list[Any] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     asked: int = 0
     address: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -54,6 +56,7 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         with self._lock:
             number = len(self.requests)
             self.requests.append(request)
+            self.headers.append(dict(context.invocation_metadata()))
             if number == self.stall_at:
                 self._stalled_until = time.monotonic() + self.stall_s
         time.sleep(max(0.0, self._stalled_until - time.monotonic()))
@@ -81,6 +84,15 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         statistics = service_pb2.ModelStatistics(inference_stats=found)
         return service_pb2.ModelStatisticsResponse(model_stats=[statistics])
 
+    def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ServerReadyResponse(ready=True)
+
+
+EndpointT = TypeVar("EndpointT", bound=Endpoint)
+
 
 def texts_of(request: Any) -> list[str]:
     """Texts of a ``ModelInferRequest``."""
@@ -102,11 +114,11 @@ def answers_to(texts: list[str]) -> Arrays:
 
 
 @contextmanager
-def serve(endpoint: Endpoint, *, threads: int = 400) -> Iterator[Endpoint]:
-    """Listen on a free port of loopback; calls beyond ``threads`` wait for a thread."""
+def serve(endpoint: EndpointT, *, threads: int = 400, port: int = 0) -> Iterator[EndpointT]:
+    """Listen on loopback, on a free port for 0; calls beyond ``threads`` wait for one."""
     server = grpc.server(ThreadPoolExecutor(threads))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(endpoint, server)
-    endpoint.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    endpoint.address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     server.start()
     try:
         yield endpoint

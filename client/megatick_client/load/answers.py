@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from megatick_client.load.wire import decode
 from megatick_client.requests import Request
+from megatick_client.wire import decode
 from megatick_contract import ContractError
 from megatick_contract.prices import BASELINE_QUANTILES, P_UP, QUANTILES
 from megatick_contract.text import PROBABILITIES, SCORE

@@ -20,8 +20,8 @@ from megatick_client.load.records import ANSWERED, NOT_SENT, WRONG, Records
 from megatick_client.load.result import ReplayOptions, ReplayResult
 from megatick_client.load.schedule import Schedule
 from megatick_client.load.sender import Sender, Sent, run
-from megatick_client.load.wire import encode
 from megatick_client.requests import Request
+from megatick_client.wire import encode
 
 Scores = Mapping[int, npt.NDArray[np.float64]]
 

@@ -20,11 +20,11 @@ import grpc  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 
+from megatick_client.channels import CHANNEL
 from megatick_client.errors import ClientError
 from megatick_client.load.schedule import FloatArray, Schedule
-from megatick_client.load.wire import MODEL_INFER
 from megatick_client.statuses import translate
-from megatick_client.transport import CHANNEL
+from megatick_client.wire import MODEL_INFER
 
 T = TypeVar("T")
 

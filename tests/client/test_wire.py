@@ -14,7 +14,7 @@ from tritonclient.grpc import (
 from tritonclient.utils import InferenceServerException
 
 from megatick_client.load import Texts, in_lane, market_view_calls, sentiment_calls
-from megatick_client.load.wire import decode, encode
+from megatick_client.wire import decode, encode
 
 
 def test_a_call_is_what_tritonclient_would_send() -> None:

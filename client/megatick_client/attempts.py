@@ -1,0 +1,294 @@
+"""One request until it is answered: whose turn, how long, and what if it fails.
+
+Written as exchanges (``megatick_client.steps``), so that nothing here blocks or awaits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import random
+import time
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from megatick_client.deadlines import Deadline
+from megatick_client.endpoints import Endpoint, Endpoints
+from megatick_client.errors import (
+    ModelNotReady,
+    ServerError,
+    ServerUnavailable,
+)
+from megatick_client.hedging import Latencies
+from megatick_client.replies import ReplyInfo
+from megatick_client.requests import Array, Reply, Request
+from megatick_client.retries import Budget, Retries, may_repeat
+from megatick_client.steps import Exchange, Outcome, Probe, Race, Send, Sleep
+from megatick_client.wire import (
+    MODEL_INFER,
+    NO_ARGUMENTS,
+    SERVER_READY,
+    encode,
+    outputs_of,
+    parse,
+    with_timeout,
+)
+from megatick_contract import STAGES, ContractError, Tensor
+from megatick_contract.models import MODEL_DIGEST, STAGE_US
+
+PROBE_S: Final = 1.0
+"""How long a probe may take."""
+
+
+@dataclass(eq=False)
+class Line:
+    """What all calls of one client share.
+
+    Attributes:
+        endpoints: the servers.
+        retries: how a call is repeated.
+        budget: the repeats that are left.
+        latencies: of the calls so far, where they are hedged; else None.
+        draw: where the jitter comes from.
+    """
+
+    endpoints: Endpoints
+    retries: Retries
+    latencies: Latencies | None
+    draw: random.Random = field(default_factory=random.Random)
+    budget: Budget = field(init=False)
+    _names: str = field(init=False)
+    _numbers: itertools.count[int] = field(init=False, default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        """Begin with a full budget, and with request ids of its own."""
+        self.budget = Budget(self.retries.budget)
+        self.renew_names()
+
+    def renew_names(self) -> None:
+        """Begin anew with the request ids, as in a process that was forked off."""
+        self._names = os.urandom(4).hex()
+
+    def request_id(self) -> str:
+        """Name the next request: no other client will, nor will this one again."""
+        return f"{self._names}-{next(self._numbers)}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A message, and how it may be sent.
+
+    Attributes:
+        method: gRPC's path of the method.
+        message: its bytes.
+        model: of which model, or None.
+        rows: of the request; 0 where it is none, and the server is told no timeout.
+    """
+
+    method: str
+    message: bytes = NO_ARGUMENTS
+    model: str | None = None
+    rows: int = 0
+
+    def to(self, endpoint: Endpoint, deadline: Deadline) -> Send:
+        """Make the sending of it to a server, with what is left of the deadline."""
+        left_s = deadline.left_s()
+        message = with_timeout(self.message, left_s) if self.rows else self.message
+        return Send(
+            endpoint,
+            self.method,
+            message,
+            left_s,
+            deadline.timeout_s,
+            self.model,
+            self.rows,
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server sent back.
+
+    Attributes:
+        message: its bytes.
+        endpoint: the server.
+        elapsed_s: seconds from the last sending, or the first of a hedged pair.
+        attempts: sendings in all, >= 1.
+    """
+
+    message: bytes
+    endpoint: Endpoint
+    elapsed_s: float
+    attempts: int
+
+
+def infer(line: Line, request: Request, deadline: Deadline) -> Exchange[Reply]:
+    """Send a request of R >= 1 rows, and read its reply.
+
+    Raises:
+        ClientError: any of its classes.
+    """
+    request_id = line.request_id()
+    answered = yield from answer(line, query_of(request, request_id), deadline)
+    return read_reply(request, answered, request_id=request_id)
+
+
+def query_of(request: Request, request_id: str) -> Query:
+    """Encode a request of R >= 1 rows."""
+    message = encode(request, request_id=request_id)
+    return Query(MODEL_INFER, message, request.model.name, request.rows)
+
+
+def answer(line: Line, query: Query, deadline: Deadline) -> Exchange[Answer]:
+    """Send a message to whose turn it is, and again where that is safe, until answered.
+
+    A server that does not answer costs no attempt while another is untried: each is tried
+    once, however many there are.  After that, and where a queue is full, the retries'
+    attempts, waits and budget count.
+
+    Raises:
+        ClientError: the last one.
+    """
+    tried: list[Endpoint] = []
+    attempts, repeats = 0, 0
+    while True:
+        for due in line.endpoints.due_for_a_probe():
+            yield Probe(Query(SERVER_READY).to(due, Deadline.after(PROBE_S)))
+        begin_s = time.perf_counter()
+        outcome, sendings = yield from _attempt(line, query, deadline, tried)
+        elapsed_s = time.perf_counter() - begin_s
+        attempts += sendings
+        endpoint, error = outcome.send.endpoint, outcome.error
+        if error is None:
+            line.budget.succeeded()
+            if line.latencies:
+                line.latencies.add(query.model, query.rows, elapsed_s)
+            return Answer(outcome.answer, endpoint, elapsed_s, attempts)
+        tried.append(endpoint)
+        elsewhere = line.endpoints.another_than(tried)
+        if line.retries.attempts == 1 or not may_repeat(error, elsewhere=elsewhere):
+            raise error
+        if elsewhere and isinstance(error, ServerUnavailable | ModelNotReady):
+            continue
+        line.budget.failed()
+        repeats += 1
+        wait_s = line.retries.wait_s(repeats, line.draw)
+        if (
+            repeats >= line.retries.attempts
+            or not line.budget.allows
+            or wait_s >= deadline.left_s()
+        ):
+            raise error
+        yield Sleep(wait_s)
+
+
+def ask(query: Query, endpoint: Endpoint, deadline: Deadline) -> Exchange[bytes]:
+    """Send a message to this very server, once, and count it in nobody's turn.
+
+    Raises:
+        ClientError: it does not answer well.
+    """
+    outcome = yield query.to(endpoint, deadline)
+    assert outcome is not None  # noqa: S101  steps.Send says so
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.answer
+
+
+def _attempt(
+    line: Line, query: Query, deadline: Deadline, tried: list[Endpoint]
+) -> Exchange[tuple[Outcome, int]]:
+    """Send once; where calls are hedged and the answer is late, a second time beside it.
+
+    Returns:
+        What became of it, and how often it was sent.
+    """
+    chosen: list[Endpoint] = []
+
+    def send() -> Send:
+        endpoint = line.endpoints.choose(avoid=(*tried, *chosen))
+        chosen.append(endpoint)
+        return query.to(endpoint, deadline)
+
+    after_s = None
+    if line.latencies and query.rows and line.budget.allows:
+        after_s = line.latencies.hedge_after_s(query.model, query.rows)
+    outcome = None
+    try:
+        first = send()
+        outcome = yield first if after_s is None else Race(first, send, after_s)
+        assert outcome is not None  # noqa: S101  steps.Send says so
+        return outcome, len(chosen)
+    finally:
+        for endpoint in chosen:
+            if outcome is not None and endpoint is outcome.send.endpoint:
+                line.endpoints.done(endpoint, outcome.error)
+                outcome = None  # a pair may have gone to one server
+            else:
+                line.endpoints.given_up(endpoint)
+
+
+def read_reply(request: Request, answered: Answer, *, request_id: str) -> Reply:
+    """Read the answer to a request, and hold it to the contract.
+
+    Raises:
+        ServerError: it breaks it.
+    """
+    address, model = answered.endpoint.address, request.model.name
+    try:
+        response = parse(answered.message)
+        found = outputs_of(response)
+        outputs = {
+            tensor: _checked(tensor, found.get(tensor.name), rows=request.rows)
+            for tensor in request.outputs
+        }
+    except (ContractError, ValueError) as error:
+        raise ServerError(
+            f"{address}: {model!r} broke the contract: {error}.  Client and server are of "
+            "different releases?",
+            address=address,
+            model=model,
+            detail=str(error),
+        ) from error
+    about = ReplyInfo(
+        request_id,
+        address,
+        model,
+        response.model_version,
+        answered.elapsed_s,
+        answered.attempts,
+    )
+    return Reply(outputs, _about_each(about, outputs, rows=request.rows))
+
+
+def _checked(tensor: Tensor, array: Array | None, *, rows: int) -> Array:
+    if array is None:
+        raise ContractError(tensor.name, expected="an answer", found="none")
+    tensor.check(array)
+    if len(array) != rows:
+        raise ContractError(tensor.name, expected=f"{rows} rows", found=f"{len(array)}")
+    return array
+
+
+def _about_each(
+    about: ReplyInfo, outputs: dict[Tensor, Array], *, rows: int
+) -> tuple[ReplyInfo, ...]:
+    """Say of each row where it comes from; only what ``timings`` asked for may differ."""
+    if STAGE_US not in outputs:
+        return (about,) * rows
+    digests, times = outputs[MODEL_DIGEST][:, 0], outputs[STAGE_US].tolist()
+    return tuple(
+        replace(about, model_digest=digest.decode(), stages_s=_stages(times_us))
+        for digest, times_us in zip(digests, times, strict=True)
+    )
+
+
+def _stages(times_us: list[float]) -> dict[str, float]:
+    """Name the times; a price forecast alone has the last stage, texts the first ones."""
+    names = STAGES[-1:] if len(times_us) == 1 else STAGES
+    return {
+        name: time_us / 1e6
+        for name, time_us in zip(names, times_us, strict=False)
+        if not math.isnan(time_us)
+    }

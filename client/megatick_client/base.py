@@ -1,0 +1,151 @@
+"""What the two clients have in common: their settings, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from megatick_client.attempts import Line
+from megatick_client.channels import Channels
+from megatick_client.deadlines import Deadline
+from megatick_client.endpoints import Balance, Endpoints
+from megatick_client.errors import BadRequest, ClientClosed
+from megatick_client.hedging import Hedging, Latencies
+from megatick_client.retries import Retries
+from megatick_client.statuses import translate
+from megatick_client.steps import Outcome, Send
+from megatick_client.surface import Call
+from megatick_client.tls import Tls
+
+Headers: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str]]
+"""Names and values of gRPC's metadata, or what is called before every sending for them."""
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:8001"  # 8001 is Triton's gRPC port
+DEFAULT_TIMEOUT_S: Final = 5.0
+
+_HEADER_NAME: Final = re.compile(r"[0-9a-z_.-]+")  # gRPC's, of PROTOCOL-HTTP2.md
+_HEADER_VALUE: Final = re.compile(r"[ -~]+")
+
+
+class BaseClient:
+    """Connections to one Megatick server, or to several that serve the same.
+
+    Every call raises a ``ClientError``: ``BadRequest`` for its arguments, the others for
+    the server's state; ``megatick_client.errors`` draws the tree.
+    """
+
+    def __init__(
+        self,
+        addresses: str | Sequence[str] = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        balance: Balance = "round_robin",
+        retries: Retries = Retries(),  # noqa: B008  frozen
+        hedging: Hedging | None = None,
+        headers: Headers | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        """Check the settings; the first call connects.
+
+        Args:
+            addresses: ``HOST:PORT`` of the server's gRPC port, or several of them.
+            timeout_s: seconds that a call may take in all, its repeats included, unless the
+                call itself says; a finite number > 0.
+            balance: whose turn it is among several: "round_robin", or "least_outstanding"
+                for who has the fewest calls in flight.
+            retries: how a call is repeated; ``NO_RETRIES`` for not at all.
+            hedging: after how long a call is sent a second time; None for never.
+            headers: sent with every call: Triton's key of a restricted protocol, a proxy's
+                bearer token (Triton itself checks none); or a function that returns them,
+                for those that expire.  No message, log or repr of the client shows a value.
+            tls: how the servers are trusted; None talks in the clear.
+
+        Raises:
+            BadRequest: an argument is no such thing.
+        """
+        self._timeout_s = Deadline.after(timeout_s).timeout_s
+        listed = (addresses,) if isinstance(addresses, str) else addresses
+        try:
+            endpoints = Endpoints(tuple(listed), balance)
+        except TypeError as error:
+            raise BadRequest(
+                f"address: expected HOST:PORT, or several, found {addresses!r:.40}"
+            ) from error
+        self._line = Line(endpoints, retries, Latencies(hedging) if hedging else None)
+        self._metadata = _metadata_of(headers)
+        self._closed = False
+        self._process = os.getpid()
+        self._channels = self._make_channels(tls)
+
+    def _make_channels(self, tls: Tls | None) -> Channels:
+        raise NotImplementedError
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """``HOST:PORT`` of each server."""
+        return tuple(self._line.endpoints.addresses)
+
+    def __repr__(self) -> str:
+        addresses = ", ".join(map(repr, self.addresses))
+        return f"{type(self).__name__}({addresses}, timeout_s={self._timeout_s:g})"
+
+    def _begin(self, call: Call[Any]) -> Deadline:
+        """Start the clock of a call."""
+        if self._closed:
+            raise self._use_after_close()
+        if self._process != os.getpid():  # this is a child that was forked off
+            self._line.renew_names()
+            self._process = os.getpid()
+        seconds = self._timeout_s if call.timeout_s is None else call.timeout_s
+        return Deadline.after(seconds)
+
+    def _failed(self, send: Send, error: Any) -> Outcome:
+        """What a ``grpc.RpcError`` means."""
+        meaning = translate(
+            error.code().name,
+            error.details() or "",
+            address=send.endpoint.address,
+            model=send.model,
+            rows=send.rows,
+            timeout_s=send.budget_s,
+        )
+        meaning.__cause__ = error
+        return Outcome(send, b"", meaning)
+
+    def _use_after_close(self) -> ClientClosed:
+        addresses = ", ".join(self.addresses)
+        return ClientClosed(
+            f"{addresses}: this client is closed.  Make a new one, or call it inside its "
+            "'with' block.",
+            address=addresses,
+        )
+
+
+def _metadata_of(headers: Headers | None) -> Callable[[], tuple[tuple[str, str], ...]]:
+    """Turn headers into gRPC's metadata, checked once where they do not change.
+
+    Raises:
+        BadRequest: a name or a value that gRPC would not send.
+    """
+    if callable(headers):
+        return lambda: _checked(headers())
+    checked = _checked(headers or {})
+    return lambda: checked
+
+
+def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    if not isinstance(headers, Mapping):
+        raise BadRequest(f"headers: expected a mapping, found {type(headers).__name__}")
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
+            raise BadRequest(
+                "headers: expected names of a-z, 0-9, '_', '.' and '-' in lower case, "
+                f"found {name!r:.40}"
+            )
+        if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
+            raise BadRequest(  # the value may be a secret
+                f"headers: {name}: expected printable ASCII, found something else"
+            )
+    return tuple(headers.items())

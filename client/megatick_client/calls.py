@@ -1,0 +1,505 @@
+"""What a client can be asked: each call's arguments, rules and result, written once.
+
+``Client`` and ``AsyncClient`` make methods of these functions, see
+``megatick_client.surface``.  Each reads its arguments at once and raises
+``BadRequest`` for a bad one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
+
+import numpy.typing as npt
+from tritonclient.grpc import service_pb2
+
+from megatick_client.attempts import Line, Query, answer, ask, infer, query_of
+from megatick_client.deadlines import Deadline
+from megatick_client.embeddings import (
+    Embedding,
+    Embeddings,
+    embedding_request,
+    read_embeddings,
+)
+from megatick_client.endpoints import Endpoint
+from megatick_client.errors import (
+    BadRequest,
+    ClientError,
+    DeadlineExceeded,
+    ModelNotReady,
+    ServerUnavailable,
+)
+from megatick_client.forecasts import (
+    Forecast,
+    Forecasts,
+    forecast_request,
+    read_forecasts,
+)
+from megatick_client.health import Health, ModelStatus, ServerHealth, ServerMetadata
+from megatick_client.market_views import (
+    MarketView,
+    MarketViews,
+    market_view_request,
+    read_market_views,
+)
+from megatick_client.price_windows import read_prices
+from megatick_client.requests import Reply, Request
+from megatick_client.sentiment_states import SentimentState, read_elapsed, read_states
+from megatick_client.sentiments import (
+    Sentiment,
+    Sentiments,
+    read_sentiments,
+    sentiment_request,
+)
+from megatick_client.steps import Exchange
+from megatick_client.surface import Call
+from megatick_client.texts import read_texts
+from megatick_client.wire import (
+    MODEL_METADATA,
+    MODEL_READY,
+    SERVER_LIVE,
+    SERVER_METADATA,
+    SERVER_READY,
+    flag_of,
+)
+from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS, Truncation
+from megatick_contract.admission import Priority
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    History: TypeAlias = Sequence[float] | pd.Series[Any]
+    Histories: TypeAlias = (
+        Sequence[Sequence[float]]
+        | Sequence[npt.NDArray[Any]]
+        | Mapping[str, Any]
+        | pd.DataFrame
+    )
+
+_WARM_UP_TEXT: Final = "The company left its outlook for the year as it was."
+
+
+@overload
+def score(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
+    texts: str,
+    *,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[Sentiment]: ...
+@overload
+def score(
+    texts: Iterable[str],
+    *,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[Sentiments]: ...
+def score(
+    texts: str | Iterable[str],
+    *,
+    truncation: Truncation = "head",
+    priority: Priority = "live",
+    timings: bool = False,
+    timeout_s: float | None = None,
+) -> Call[Any]:
+    """Score the sentiment of a text, or of many.
+
+    Args:
+        texts: one str; or any number in a list, array or Series.  Each is not blank
+            and at most 64 KiB of UTF-8.
+        truncation: what becomes of a text longer than the model's window: keep its
+            "head" or its "tail" (the result says ``truncated``), or "error".
+        priority: "live", or "backfill", which the server computes only while no live
+            text waits (in a server for TensorRT both are alike).
+        timings: ask for the server's time in each stage, and the digest of its model
+            (``result.reply``).
+        timeout_s: seconds for the whole call; the client's own where None.
+
+    Returns:
+        A ``Sentiment`` for one str, ``Sentiments`` in the given order for more.
+
+    Raises:
+        BadRequest: lists every bad text by its row.
+        ClientError: see the class.
+    """
+    rows = read_texts(texts)
+    request = sentiment_request(rows, truncation).in_lane(priority).timed(timings)
+    return _rows_call(
+        request,
+        lambda reply: read_sentiments(reply, rows),
+        empty=Sentiments((), rows.frame_index),
+        single=rows.single,
+        timeout_s=timeout_s,
+    )
+
+
+@overload
+def embed(  # type: ignore[overload-overlap]  # as in score
+    texts: str,
+    *,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[Embedding]: ...
+@overload
+def embed(
+    texts: Iterable[str],
+    *,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[Embeddings]: ...
+def embed(
+    texts: str | Iterable[str],
+    *,
+    truncation: Truncation = "head",
+    priority: Priority = "live",
+    timings: bool = False,
+    timeout_s: float | None = None,
+) -> Call[Any]:
+    """Turn a text, or many, into the vector that the model classifies it by.
+
+    Args:
+        texts: as ``score`` takes them.
+        truncation: as ``score`` takes it.
+        priority: as ``score`` takes it.
+        timings: as ``score`` takes it.
+        timeout_s: seconds for the whole call; the client's own where None.
+
+    Returns:
+        An ``Embedding`` for one str, ``Embeddings`` in the given order for more.
+
+    Raises:
+        BadRequest: lists every bad text by its row.
+        ModelNotReady: what is served was exported without ``--embedding``.
+        ClientError: see the class.
+    """
+    rows = read_texts(texts)
+    request = embedding_request(rows, truncation).in_lane(priority).timed(timings)
+    return _rows_call(
+        request,
+        lambda reply: read_embeddings(reply, rows),
+        empty=Embeddings((), rows.frame_index),
+        single=rows.single,
+        timeout_s=timeout_s,
+    )
+
+
+@overload
+def forecast(
+    prices: History,
+    *,
+    sentiment_state: SentimentState | None = ...,
+    elapsed_s: float = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[Forecast]: ...
+@overload
+def forecast(
+    prices: Histories,
+    *,
+    sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
+    elapsed_s: float | Sequence[float] = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[Forecasts]: ...
+@overload
+def forecast(  # numpy's types do not say how many axes an array has
+    prices: npt.NDArray[Any],
+    *,
+    sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
+    elapsed_s: float | Sequence[float] = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[Any]: ...
+def forecast(
+    prices: object,
+    *,
+    sentiment_state: SentimentState | Sequence[SentimentState] | None = None,
+    elapsed_s: float | Sequence[float] = 0.0,
+    timings: bool = False,
+    timeout_s: float | None = None,
+) -> Call[Any]:
+    """Forecast the price of a symbol, or of many.
+
+    Args:
+        prices: closes, > 0, oldest first, NaN for a missing bar: 1-D for one symbol;
+            for many, rows of closes, a mapping of symbol to closes, or a DataFrame
+            with a column a symbol.  The last 64 are read; fewer will do.
+        sentiment_state: the news so far, as ``market_view`` last returned it: one for
+            all rows, or one a row.  None: no news.
+        elapsed_s: seconds since that state, >= 0: one number, or one a row.
+        timings: as ``score`` takes it.
+        timeout_s: seconds for the whole call; the client's own where None.
+
+    Returns:
+        A ``Forecast`` for one symbol, ``Forecasts`` in the given order for more.
+
+    Raises:
+        BadRequest: lists every bad row.
+        ClientError: see the class.
+    """
+    rows = read_prices(prices)
+    count = len(rows.array)
+    request = forecast_request(
+        rows,
+        read_states(sentiment_state, rows=count),
+        read_elapsed(elapsed_s, rows=count),
+    ).timed(timings)
+    return _rows_call(
+        request,
+        lambda reply: read_forecasts(reply, rows),
+        empty=Forecasts(()),
+        single=rows.single,
+        timeout_s=timeout_s,
+    )
+
+
+@overload
+def market_view(  # type: ignore[overload-overlap]  # as in score
+    text: str,
+    prices: History | npt.NDArray[Any],
+    *,
+    sentiment_state: SentimentState | None = ...,
+    elapsed_s: float = ...,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[MarketView]: ...
+@overload
+def market_view(
+    text: Iterable[str],
+    prices: Histories | npt.NDArray[Any],
+    *,
+    sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
+    elapsed_s: float | Sequence[float] = ...,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[MarketViews]: ...
+def market_view(
+    text: str | Iterable[str],
+    prices: object,
+    *,
+    sentiment_state: SentimentState | Sequence[SentimentState] | None = None,
+    elapsed_s: float | Sequence[float] = 0.0,
+    truncation: Truncation = "head",
+    priority: Priority = "live",
+    timings: bool = False,
+    timeout_s: float | None = None,
+) -> Call[Any]:
+    """Score a text and forecast the price it is about, in one call.
+
+    Args:
+        text: as ``score`` takes it.
+        prices: as ``forecast`` takes it: one history for one text, else one a text.
+        sentiment_state: as ``forecast`` takes it; the news before this text.
+        elapsed_s: seconds from that state to this text, >= 0.
+        truncation: as ``score`` takes it.
+        priority: as ``score`` takes it.
+        timings: as ``score`` takes it.
+        timeout_s: seconds for the whole call; the client's own where None.
+
+    Returns:
+        A ``MarketView`` for one text, ``MarketViews`` in the given order for more.
+
+    Raises:
+        BadRequest: not one history a text; or lists every bad row and field.
+        ClientError: see the class.
+    """
+    texts, windows = read_texts(text), read_prices(prices)
+    count = len(texts.texts)
+    if count != len(windows.array):
+        raise BadRequest(
+            f"prices: expected one price history a text ({count} of them), found "
+            f"{len(windows.array)}.  Repeat the one that several texts are about; of "
+            "a DataFrame each column is a symbol's, so pass df['close'] for one."
+        )
+    request = (
+        market_view_request(
+            texts,
+            windows,
+            read_states(sentiment_state, rows=count),
+            read_elapsed(elapsed_s, rows=count),
+            truncation,
+        )
+        .in_lane(priority)
+        .timed(timings)
+    )
+    return _rows_call(
+        request,
+        lambda reply: read_market_views(reply, texts, windows),
+        empty=MarketViews((), texts.frame_index),
+        single=texts.single,
+        timeout_s=timeout_s,
+    )
+
+
+def health(*, timeout_s: float | None = None) -> Call[Health]:
+    """Ask every server how it is; see ``is_ready`` for a plain yes or no.
+
+    Raises:
+        ServerUnavailable: nobody answers.
+    """
+
+    def exchange(line: Line, deadline: Deadline) -> Exchange[Health]:
+        found: list[ServerHealth] = []
+        errors: list[ClientError] = []
+        for endpoint in line.endpoints.all:
+            try:
+                live = yield from _flag(endpoint, SERVER_LIVE, deadline)
+                ready = yield from _flag(endpoint, SERVER_READY, deadline)
+            except ClientError as error:
+                errors.append(error)
+                status = ServerHealth(endpoint.address, False, False, str(error))
+            else:
+                status = ServerHealth(endpoint.address, live, ready)
+            found.append(status)
+        if len(errors) == len(found):
+            raise errors[-1]
+        return Health(tuple(found))
+
+    return Call(exchange, timeout_s)
+
+
+def is_ready(*, timeout_s: float | None = None) -> Call[bool]:
+    """Whether a server answers and has loaded all its models; raises for neither."""
+
+    def exchange(line: Line, deadline: Deadline) -> Exchange[bool]:
+        for endpoint in line.endpoints.all:
+            try:
+                if (yield from _flag(endpoint, SERVER_READY, deadline)):
+                    return True
+            except (DeadlineExceeded, ServerUnavailable):
+                continue
+        return False
+
+    return Call(exchange, timeout_s)
+
+
+def models(*, timeout_s: float | None = None) -> Call[tuple[ModelStatus, ...]]:
+    """List the public models, and which of them the server whose turn it is has."""
+
+    def status(name: str, line: Line, deadline: Deadline) -> Exchange[ModelStatus]:
+        asked = service_pb2.ModelMetadataRequest(name=name).SerializeToString()
+        query = Query(MODEL_METADATA, asked, name)
+        try:
+            told = yield from answer(line, query, deadline)
+        except ModelNotReady:
+            return ModelStatus(name, ready=False, versions=())
+        versions = service_pb2.ModelMetadataResponse.FromString(told.message).versions
+        asked = service_pb2.ModelReadyRequest(name=name).SerializeToString()
+        ready = yield from ask(Query(MODEL_READY, asked, name), told.endpoint, deadline)
+        return ModelStatus(name, flag_of(ready), tuple(versions))
+
+    def exchange(line: Line, deadline: Deadline) -> Exchange[tuple[ModelStatus, ...]]:
+        found: tuple[ModelStatus, ...] = ()
+        for model in PUBLIC_MODELS + OPTIONAL_MODELS:
+            found += ((yield from status(model.name, line, deadline)),)
+        return found
+
+    return Call(exchange, timeout_s)
+
+
+def metadata(*, timeout_s: float | None = None) -> Call[tuple[ServerMetadata, ...]]:
+    """Ask every server what it is.
+
+    Raises:
+        ServerUnavailable: one does not answer; ``health`` tells which do.
+    """
+
+    def exchange(line: Line, deadline: Deadline) -> Exchange[tuple[ServerMetadata, ...]]:
+        found = []
+        for endpoint in line.endpoints.all:
+            answered = yield from ask(Query(SERVER_METADATA), endpoint, deadline)
+            told = service_pb2.ServerMetadataResponse.FromString(answered)
+            extensions = tuple(told.extensions)
+            found.append(
+                ServerMetadata(endpoint.address, told.name, told.version, extensions)
+            )
+        return tuple(found)
+
+    return Call(exchange, timeout_s)
+
+
+def warm_up(*, timeout_s: float | None = None) -> Call[Health]:
+    """Connect to every server and have each of its models answer once.
+
+    What a first call would pay for is then paid: connecting, and TLS.
+
+    Returns:
+        How the servers are; one that does not answer names its ``problem``.
+
+    Raises:
+        ServerUnavailable: nobody answers.
+    """
+    texts, prices = read_texts(_WARM_UP_TEXT), read_prices([1.0, 1.0])
+    states, elapsed = read_states(None, rows=1), read_elapsed(0.0, rows=1)
+    requests = (
+        sentiment_request(texts, "head"),
+        forecast_request(prices, states, elapsed),
+        market_view_request(texts, prices, states, elapsed, "head"),
+        embedding_request(texts, "head"),
+    )
+
+    def exchange(line: Line, deadline: Deadline) -> Exchange[Health]:
+        found = yield from health().exchange(line, deadline)
+        for server, endpoint in zip(found.servers, line.endpoints.all, strict=True):
+            for request in requests if server.live else ():
+                with suppress(ModelNotReady):  # nothing to warm
+                    yield from ask(query_of(request, line.request_id()), endpoint, deadline)
+        return found
+
+    return Call(exchange, timeout_s)
+
+
+def _flag(endpoint: Endpoint, method: str, deadline: Deadline) -> Exchange[bool]:
+    """Ask a server whether it is live, or ready."""
+    return flag_of((yield from ask(Query(method), endpoint, deadline)))
+
+
+def _rows_call(
+    request: Request,
+    read: Callable[[Reply], Sequence[Any]],
+    *,
+    empty: Sequence[Any],
+    single: bool,
+    timeout_s: float | None,
+) -> Call[Any]:
+    """Send rows, and read them as one result or several; no rows are not sent."""
+
+    def exchange(line: Line, deadline: Deadline) -> Exchange[Any]:
+        if not request.rows:
+            return empty
+        results = read((yield from _all_chunks(line, request, deadline)))
+        return results[0] if single else results
+
+    return Call(exchange, timeout_s)
+
+
+def _all_chunks(line: Line, request: Request, deadline: Deadline) -> Exchange[Reply]:
+    """Send a request's chunks one after another, within one deadline.
+
+    Refused chunks do not stop the rest: their rows are gathered, so that one error
+    names every bad row of the call.
+    """
+    replies: list[Reply] = []
+    refusals: list[tuple[int, BadRequest]] = []
+    for start, chunk in request.chunks():
+        try:
+            replies.append((yield from infer(line, chunk, deadline)))
+        except BadRequest as error:
+            if not error.rejections:
+                raise
+            refusals.append((start, error))
+    if refusals:
+        raise BadRequest.joined(refusals, rows=request.rows) from refusals[0][1]
+    return Reply.joined(replies)

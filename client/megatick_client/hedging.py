@@ -1,0 +1,80 @@
+"""A second sending of a call that takes longer than nearly all before it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from megatick_client.errors import BadRequest
+
+SAMPLES: Final = 512
+"""Of the latest answers, from which the percentile is read."""
+
+FEWEST: Final = 32
+"""Before so many answers nothing is hedged: a percentile of few says little."""
+
+
+@dataclass(frozen=True)
+class Hedging:
+    """Whether, and after how long, a call is sent a second time.
+
+    The first good answer counts, and the other call is cancelled on its server.  It costs
+    the servers up to ``1 - percentile / 100`` more calls and buys a shorter tail where one
+    server stalls while another does not.
+
+    Attributes:
+        percentile: of the latest calls' times; a call that takes longer is sent again,
+            to another server where one stands.  In [50, 100).
+        at_least_s: no call is sent again sooner, >= 0.
+
+    Raises:
+        BadRequest: an attribute is out of its range.
+    """
+
+    percentile: float = 95.0
+    at_least_s: float = 0.001
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 50 <= self.percentile < 100:
+            raise BadRequest(
+                f"hedging: percentile: expected 50 to below 100, found {self.percentile}"
+            )
+        if not 0 <= self.at_least_s < float("inf"):
+            raise BadRequest(
+                f"hedging: at_least_s: expected seconds >= 0, found {self.at_least_s}"
+            )
+
+
+@dataclass(eq=False)
+class Latencies:
+    """How long the latest calls took, by model.  Safe to share between threads."""
+
+    hedging: Hedging
+    _seen: dict[tuple[str | None, int], deque[float]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, model: str | None, rows: int, seconds: float) -> None:
+        """Count an answer that came."""
+        with self._lock:
+            seen = self._seen.setdefault(_kind(model, rows), deque(maxlen=SAMPLES))
+            seen.append(seconds)
+
+    def hedge_after_s(self, model: str | None, rows: int) -> float | None:
+        """Seconds after which a call is sent again; None while too few were seen."""
+        with self._lock:
+            seen = self._seen.get(_kind(model, rows), ())
+            if len(seen) < FEWEST:
+                return None
+            times = np.array(seen)
+        percentile = float(np.percentile(times, self.hedging.percentile))
+        return max(percentile, self.hedging.at_least_s)
+
+
+def _kind(model: str | None, rows: int) -> tuple[str | None, int]:
+    """Calls of about as many rows are alike: the same power of two."""
+    return model, rows.bit_length()

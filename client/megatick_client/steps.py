@@ -1,0 +1,95 @@
+"""What a call asks of whoever moves its bytes: send this, race these, wait.
+
+The rules of a call are generators that yield these steps and are sent their outcomes, so
+that they are written once; ``Client`` carries them out by blocking, ``AsyncClient`` by
+awaiting, and tests by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from megatick_client.endpoints import Endpoint
+from megatick_client.errors import ClientError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send a message and wait for the answer; its outcome is an ``Outcome``.
+
+    Attributes:
+        endpoint: to which server.
+        method: gRPC's path of the method.
+        message: its bytes.
+        timeout_s: seconds after which gRPC gives up and tells the server so.
+        budget_s: the whole call's, for the message of an error.
+        model: of which Triton model, or None.
+        rows: of the request, for the message of an error.
+    """
+
+    endpoint: Endpoint
+    method: str
+    message: bytes
+    timeout_s: float
+    budget_s: float
+    model: str | None = None
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Race:
+    """Send the first; after ``after_s`` without an answer the second as well.
+
+    Its outcome is that of the first good answer, and the other call is cancelled; without
+    one, that of the last to fail.
+
+    Attributes:
+        first: what is sent at once.
+        second: makes what is sent besides, once it is.
+        after_s: seconds between the two.
+    """
+
+    first: Send
+    second: Callable[[], Send]
+    after_s: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Ask a server that was ejected whether it is ready, and do not wait for its answer.
+
+    ``endpoints.probed(endpoint, ready)`` is told it.  Its outcome is None.
+    """
+
+    send: Send
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Let time pass.  Its outcome is None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a ``Send``.
+
+    Attributes:
+        send: the call that this is the outcome of.
+        answer: the reply's bytes; empty with an error.
+        error: why there is none, or None.
+    """
+
+    send: Send
+    answer: bytes
+    error: ClientError | None
+
+
+Step: TypeAlias = Send | Race | Probe | Sleep
+Exchange: TypeAlias = Generator[Step, Outcome | None, T]
+"""The rules of a call that ends in a ``T``."""
