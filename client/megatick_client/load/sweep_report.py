@@ -37,10 +37,11 @@ def write_sweep(result: Sweep, folder: Path) -> tuple[Path, ...]:
 
 def _plots(result: Sweep) -> dict[str, str]:
     axis = AXES[result.options.mode]
-    at = np.array([each.level for each in result.levels], dtype=np.float64)
+    levels = sorted(result.levels, key=lambda each: each.level)
+    at = np.array([each.level for each in levels], dtype=np.float64)
 
     def line(name: str, attribute: str) -> Line:
-        values = [getattr(each, attribute) for each in result.levels]
+        values = [getattr(each, attribute) for each in levels]
         return Line(name, at, np.array(values, dtype=np.float64))
 
     return {

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -312,6 +313,21 @@ def test_the_plots_draw_throughput_latency_and_its_parts(tmp_path: Path) -> None
     for plot, labels in zip(plots, expected, strict=True):
         said = "".join(ElementTree.fromstring(plot).itertext())
         assert all(label in said for label in (*labels, "calls in flight"))
+
+
+def test_plots_rise_with_the_level_in_whatever_order_it_was_measured(
+    tmp_path: Path,
+) -> None:
+    rising = found()
+    falling = replace(rising, levels=rising.levels[::-1])
+
+    pages = [
+        write_sweep(each, tmp_path / name)[-1].read_text()
+        for name, each in (("a", rising), ("b", falling))
+    ]
+
+    first, second = (re.findall(r"<svg.*?</svg>", page, re.S) for page in pages)
+    assert first == second
 
 
 def test_a_sweep_without_a_stable_level_says_so_instead_of_plotting(tmp_path: Path) -> None:
