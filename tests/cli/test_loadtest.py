@@ -71,7 +71,7 @@ def test_a_table_and_a_report(endpoint: Endpoint, texts: Path, tmp_path: Path) -
     rows = {
         line.split()[0]: line.split()[1:] for line in printed.splitlines() if line.strip()
     }
-    assert rows["12"] == ["1,200.0", "12.0", "24.0", "36.0", "48.0", "11.2", "13.0"]
+    assert rows["12"] == ["1,200.0", "12.0", "24.0", "36.0", "48.0", "11.2", "9.6"]
     assert rows["2"] == [*["–"] * 7, "not", "stable"]
     for name in ("loadtest.json", "loadtest.csv", "loadtest.html"):
         assert str(out / name) in printed
@@ -240,4 +240,4 @@ def test_the_real_one_sweeps_a_real_model(
         assert each["stable"]
         assert each["rows_per_s"] > 0
         assert 0 < each["p50_ms"] <= each["p90_ms"] <= each["p95_ms"] <= each["p99_ms"]
-        assert 0 < each["in_server_ms"] < 10 * each["mean_ms"]
+        assert 0 < each["in_server_ms"] < 2 * each["mean_ms"]

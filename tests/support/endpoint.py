@@ -36,8 +36,6 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         spoil: changes the outputs of a call, given its number.
         requests: every message that came.
         headers: gRPC's metadata of each.
-        asked: how often its statistics were asked for.  At the n-th time it tells of 10 n
-            calls that took 10 n² ms in all.
         address: where it listens.
     """
 
@@ -47,7 +45,6 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     spoil: Callable[[int, Arrays], None] = lambda number, outputs: None
     requests: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    asked: int = 0
     address: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stalled_until: float = 0.0
@@ -76,13 +73,7 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         return service_pb2.ModelConfigResponse()
 
     def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.asked += 1
-        success = service_pb2.StatisticDuration(
-            count=10 * self.asked, ns=10 * self.asked**2 * 1_000_000
-        )
-        found = service_pb2.InferStatistics(success=success)
-        statistics = service_pb2.ModelStatistics(inference_stats=found)
-        return service_pb2.ModelStatisticsResponse(model_stats=[statistics])
+        return service_pb2.ModelStatisticsResponse()
 
     def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ServerLiveResponse(live=True)

@@ -4,7 +4,8 @@ perf_analyzer divides a call into queue, compute and network by Triton's duratio
 steps.  A Python step that answers by response senders, as the CPU's does, has returned
 long before its answers go, and the queue of an ensemble's step is not the ensemble's: of
 calls that took 462 ms, 455 of them in the server, it told 461 ms of network.  So its
-division is left out, and Triton's own total is set beside the whole call.
+division is left out, and Triton's own total, which is in its report but not in its CSV,
+is set beside the whole call.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import base64
 import csv
 import json
 import math
+import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -52,6 +53,10 @@ _PARTS: Final = (
     "Client Recv",
 )
 """Columns that add up to a call's mean latency."""
+
+_IN_SERVER_US: Final = re.compile(
+    r"^ *Server:.*?Avg request latency: (?P<us>\d+) usec", re.M | re.S
+)
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,8 @@ class Level:
         p90_ms: likewise.
         p95_ms: likewise.
         p99_ms: likewise.
-        in_server_ms: mean, from a call's arrival in the server to its answer, by Triton's
-            statistics over the whole level, windows that were not yet stable included.
+        in_server_ms: mean, from a call's arrival in the server to its answer: Triton's
+            statistics of the same windows, which perf_analyzer reports.
     """
 
     level: float
@@ -194,10 +199,7 @@ def sweep(
     levels = []
     for level in options.levels:
         progress(level)
-        before = _answered(endpoint, model)
-        found = _measure(tool, model, endpoint, folder, options, level)
-        spent = _answered(endpoint, model) - before
-        levels.append(replace(found, in_server_ms=spent.mean_ms) if found.stable else found)
+        levels.append(_measure(tool, model, endpoint, folder, options, level))
     return Sweep(endpoint, model, tool.version, rows, options, tuple(levels))
 
 
@@ -208,57 +210,27 @@ def check_open(endpoint: str, model: str) -> None:
         PerfAnalyzerError: the server restricts its model configs or statistics.
         ClientError: it does not answer, or lacks the model.
     """
-    with _asking(endpoint, model) as server:
-        server.get_model_config(model, client_timeout=_ASKED_S)
-        server.get_inference_statistics(model, client_timeout=_ASKED_S)
-
-
-@dataclass(frozen=True)
-class _Answered:
-    """Calls that a server answered, and the nanoseconds that they spent in it."""
-
-    calls: int
-    ns: int
-
-    def __sub__(self, earlier: _Answered) -> _Answered:
-        return _Answered(self.calls - earlier.calls, self.ns - earlier.ns)
-
-    @property
-    def mean_ms(self) -> float:
-        return self.ns / self.calls / 1e6 if self.calls else math.nan
-
-
-def _answered(endpoint: str, model: str) -> _Answered:
-    """What Triton counted since it started, over the model's versions."""
-    with _asking(endpoint, model) as server:
-        found = server.get_inference_statistics(model, client_timeout=_ASKED_S)
-    each = [version.inference_stats.success for version in found.model_stats]
-    return _Answered(sum(one.count for one in each), sum(one.ns for one in each))
-
-
-@contextmanager
-def _asking(endpoint: str, model: str) -> Iterator[InferenceServerClient]:
-    """A connection whose refusals are our own errors."""
     with InferenceServerClient(endpoint) as server:
-        try:
-            yield server
-        except InferenceServerException as error:
-            failure = translate(
-                str(error.status()).removeprefix("StatusCode."),
-                error.message() or "",
-                address=endpoint,
-                model=model,
-                rows=0,
-                timeout_s=_ASKED_S,
-            )
-            if not isinstance(failure, Unauthenticated):
-                raise failure from error
-            raise PerfAnalyzerError(
-                f"{endpoint} keeps its model configs or its statistics to itself, which "
-                "perf_analyzer reads",
-                remedy="Serve with: megatick serve REPOSITORY --open model-config "
-                "--open statistics",
-            ) from error
+        for ask in (server.get_model_config, server.get_inference_statistics):
+            try:
+                ask(model, client_timeout=_ASKED_S)
+            except InferenceServerException as error:
+                failure = translate(
+                    str(error.status()).removeprefix("StatusCode."),
+                    error.message() or "",
+                    address=endpoint,
+                    model=model,
+                    rows=0,
+                    timeout_s=_ASKED_S,
+                )
+                if not isinstance(failure, Unauthenticated):
+                    raise failure from error
+                raise PerfAnalyzerError(
+                    f"{endpoint} keeps its model configs or its statistics to itself, "
+                    "which perf_analyzer reads",
+                    remedy="Serve with: megatick serve REPOSITORY --open model-config "
+                    "--open statistics",
+                ) from error
 
 
 def write_input(path: Path, calls: Sequence[Request]) -> int:
@@ -320,22 +292,29 @@ def _measure(
             remedy=f"All it said is in {log}.",
         )
     with table.open(encoding="utf-8", newline="") as file:
-        return level_of(next(csv.DictReader(file)), level)
+        return level_of(next(csv.DictReader(file)), done.stdout, level)
 
 
-def level_of(row: Mapping[str, str], level: float) -> Level:
-    """Read a line of perf_analyzer's CSV, whose times are in microseconds.
+def level_of(row: Mapping[str, str], report: str, level: float) -> Level:
+    """Read what perf_analyzer found, whose times are in microseconds.
 
-    The time in the server is not there.
+    Args:
+        row: the line of its CSV.
+        report: what it printed; the first time in it of a server is the model's that was
+            called, those of an ensemble's steps follow.
+        level: that was asked for.
 
     Raises:
-        PerfAnalyzerError: a column is not there, or holds no number.
+        PerfAnalyzerError: a column or that time is not there, or is no number.
     """
 
     def ms(*columns: str) -> float:
         return sum(float(row[column]) for column in columns) / 1e3
 
+    in_server = _IN_SERVER_US.search(report)
     try:
+        if in_server is None:
+            raise ValueError("no 'Avg request latency' of a server in its report")
         return Level(
             level,
             True,
@@ -345,10 +324,10 @@ def level_of(row: Mapping[str, str], level: float) -> Level:
             p90_ms=ms("p90 latency"),
             p95_ms=ms("p95 latency"),
             p99_ms=ms("p99 latency"),
-            in_server_ms=math.nan,
+            in_server_ms=float(in_server["us"]) / 1e3,
         )
     except (KeyError, ValueError) as error:
         raise PerfAnalyzerError(
-            f"its CSV is not what its releases 2.46 to 2.60 write: {error}",
+            f"its figures are not what its releases 2.46 to 2.60 write: {error}",
             remedy="Use one of those releases.",
         ) from error
