@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,9 @@ def test_nothing_waits_once_all_is_answered(found: Scrape) -> None:
     for lane in ("live", "backfill"):
         assert found.of("megatick_waiting_requests", **SCORER, lane=lane) == 0
         assert found.of("megatick_waiting_tokens", **SCORER, lane=lane) == 0
+
+
+def test_each_step_shows_that_it_is_alive(found: Scrape) -> None:
+    for model in ("scorer", "price_forecast"):
+        told = found.of("megatick_told_timestamp_seconds", model=model)
+        assert 0 <= time.time() - told < 60
