@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-gpu lint types check bench bench-scaling clean
+.PHONY: help setup demo serve test test-gpu lint types check bench bench-scaling prometheus clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,9 @@ bench: $(BIN)/.dev-ready  ## Measure serving: over the engine, the machine, its 
 bench-scaling: $(BIN)/.dev-ready  ## Measure how cost grows with tokens, texts and model
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	$(BIN)/python benchmarks/scaling.py $(BENCH_REPOSITORY)
+
+prometheus: $(BIN)/.dev-ready  ## Fetch Debian's Prometheus for the tests of the monitoring
+	tools/fetch_prometheus.sh $(BIN)
 
 lint: $(BIN)/.dev-ready  ## Style, and which package may import which
 	$(BIN)/ruff format --check .

@@ -31,7 +31,14 @@ class Query:
     @property
     def metrics(self) -> set[str]:
         """The names of the series that it reads."""
-        return set(_selected(promql_parser.parse(self.text)))
+        found: set[str] = set()
+
+        def visit(node: Any) -> None:
+            if isinstance(node, promql_parser.VectorSelector):
+                found.add(node.name)
+
+        promql_parser.walk(promql_parser.parse(self.text), visit)
+        return found
 
 
 def dashboard() -> dict[str, Any]:
@@ -83,12 +90,3 @@ def _filled(expression: str) -> str:
         expression = expression.replace(variable, value)
     assert "$" not in re.sub(r'"[^"]*"', "", expression), expression
     return expression
-
-
-def _selected(node: Any) -> list[str]:
-    if isinstance(node, promql_parser.VectorSelector):
-        return [node.name]
-    children = [
-        getattr(node, part, None) for part in ("expr", "lhs", "rhs", "param", "vs")
-    ] + list(getattr(node, "args", []))
-    return [name for child in children if child is not None for name in _selected(child)]
