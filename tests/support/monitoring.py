@@ -35,6 +35,7 @@ class Query:
 
         def visit(node: Any) -> None:
             if isinstance(node, promql_parser.VectorSelector):
+                assert node.name is not None, f"{self.of} reads series without a name"
                 found.add(node.name)
 
         promql_parser.walk(promql_parser.parse(self.text), visit)
