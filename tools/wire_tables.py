@@ -50,7 +50,7 @@ def _parameters() -> str:
     truncations = ", ".join(f"`{each}`" for each in TRUNCATIONS)
     lanes = ", ".join(f"`{each}`" for each in PRIORITIES)
     labels = ", ".join(LABELS)
-    return f"""A request holds 1 to {ROWS_PER_REQUEST} rows on every server, and up to 256 on a
+    return f"""A request holds 1 to {ROWS_PER_REQUEST} rows on every server, up to 256 on a
 CPU's. The class axis is {labels}. An output with an asterisk matters
 rarely: the SDK asks for it only when told to. Request parameters:
 
@@ -58,7 +58,7 @@ rarely: the SDK asks for it only when told to. Request parameters:
 |---|---|---|
 | `timeout` | int64 | microseconds that the server may let the request wait |
 | `{TRUNCATION_PARAMETER}` | string | of a text past the model's window: {truncations} |
-| `{PRIORITY_PARAMETER}` | string | who goes first: {lanes}; if absent `{DEFAULT_PRIORITY}` |
+| `{PRIORITY_PARAMETER}` | string | who goes first: {lanes}; else `{DEFAULT_PRIORITY}` |
 """
 
 
