@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS, SENTIMENT
+from megatick_server.launcher.keys import ADMIN_KEY, CALLER_KEY, GRPC_PREFIX, AccessKey
 from megatick_server.launcher.options import (
     LOOPBACK,
     SAFE_CONTAINER,
@@ -22,12 +24,14 @@ from megatick_server.launcher.options import (
     Api,
     ServeOptions,
 )
+from megatick_server.launcher.tls import ServerTls
 
 if TYPE_CHECKING:
     from megatick_server.launcher import TritonServer
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OPEN: Final = "What to open"
+_GUARD: Final = "Who may call (docs/security.md)"
 
 
 def serve(
@@ -66,6 +70,51 @@ def serve(
             "unload models; perf_analyzer needs model-config and statistics.",
             show_default="none",
             rich_help_panel=_OPEN,
+        ),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PEM",
+            help="Speak TLS on gRPC, with this certificate.",
+            show_default="in the clear",
+            rich_help_panel=_GUARD,
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PEM",
+            help="The certificate's private key, unencrypted.",
+            rich_help_panel=_GUARD,
+        ),
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PEM",
+            help="Mutual TLS: let in only callers whose certificate this authority signed.",
+            rich_help_panel=_GUARD,
+        ),
+    ] = None,
+    caller_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Want the secret that this file holds with every call of inference and "
+            f"metadata, as the gRPC header {GRPC_PREFIX}{CALLER_KEY}.",
+            show_default="no key",
+            rich_help_panel=_GUARD,
+        ),
+    ] = None,
+    admin_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Let in whoever sends the secret that this file holds, as "
+            f"{GRPC_PREFIX}{ADMIN_KEY}, to what --open does not open to all.",
+            show_default="let in nobody",
+            rich_help_panel=_GUARD,
         ),
     ] = None,
     cpus: Annotated[
@@ -120,6 +169,9 @@ def serve(
             metrics_port=None if no_metrics else metrics_port,
             metrics_address=metrics_address,
             opened=frozenset(opened or ()),
+            tls=ServerTls.of(tls_certificate, tls_key, tls_client_ca),
+            caller_key=_key("caller key", caller_key_file),
+            admin_key=_key("admin key", admin_key_file),
             ready_timeout_s=ready_timeout,
             stop_timeout_s=stop_timeout,
             log_verbose=log_verbose,
@@ -132,6 +184,10 @@ def serve(
     log = _LogLines(everything=verbose)
     server = TritonServer(repository, options, on_log=log)
     run_until_signalled(server, Console(), log)
+
+
+def _key(option: str, file: Path | None) -> AccessKey | None:
+    return None if file is None else AccessKey.read(file, option=option)
 
 
 def warn_of_exposures(options: ServeOptions, console: Console) -> None:
@@ -242,8 +298,8 @@ def _panel(server: TritonServer) -> Panel:
         rows.add_row("metrics", f"http://{endpoints.metrics}/metrics")
     if SENTIMENT.name in models:
         rows.add_row()
-        rows.add_row("Python", "from megatick_client import Client")
-        rows.add_row("", f'Client("{endpoints.grpc}").score(["Profit rose 20 %"])')
+        for label, line in zip_longest(["Python"], _example(server), fillvalue=""):
+            rows.add_row(label, line)
     return Panel(
         rows,
         title=f"Serving {server.repository.path}",
@@ -252,6 +308,24 @@ def _panel(server: TritonServer) -> Panel:
         subtitle_align="left",
         expand=False,
     )
+
+
+def _example(server: TritonServer) -> Iterator[str]:
+    """Lines of Python that score a headline; a reader fills the dots in."""
+    options, address = server.options, f'"{server.endpoints.grpc}"'
+    guards = []
+    if options.tls is not None:
+        files = "ca=…, certificate=…, key=…" if options.tls.client_ca else "ca=…"
+        guards.append(f"tls=Tls({files})")
+    if options.caller_key is not None:
+        guards.append(f'headers={{"{GRPC_PREFIX}{CALLER_KEY}": "…"}}')
+    yield f"from megatick_client import Client{', Tls' if options.tls else ''}"
+    if guards:
+        yield "Client("
+        yield from (f"    {argument}," for argument in (address, *guards))
+        yield ').score(["Profit rose 20 %"])'
+    else:
+        yield f'Client({address}).score(["Profit rose 20 %"])'
 
 
 def _curl(server: TritonServer) -> str | None:
@@ -263,4 +337,5 @@ def _curl(server: TritonServer) -> str | None:
         '{"inputs":[{"name":"TEXT","datatype":"BYTES","shape":[1,1],'
         '"data":["Profit rose 20 %"]}]}'
     )
-    return f"curl http://{http}/v2/models/{SENTIMENT.name}/infer -d '{body}'"
+    header = f"-H '{CALLER_KEY}: …' " if server.options.caller_key is not None else ""
+    return f"curl {header}http://{http}/v2/models/{SENTIMENT.name}/infer -d '{body}'"

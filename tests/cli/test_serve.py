@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -242,6 +243,68 @@ def test_a_name_for_an_address_is_bad_usage(repository: Path) -> None:
 
     assert result.exit_code == 2
     assert "an IPv4 address such as 127.0.0.1, found 'localhost'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param(
+            ["--tls-certificate", "absent.pem"], "TLS key: expected a file", id="half"
+        ),
+        pytest.param(
+            ["--tls-certificate", "absent.pem", "--tls-key", "absent.key"],
+            "TLS certificate: expected a readable PEM file, found 'absent.pem: No such",
+            id="absent",
+        ),
+        pytest.param(
+            ["--admin-key-file", "absent"],
+            "admin key: expected a file with a key, found 'absent: No such",
+            id="no-key",
+        ),
+    ],
+)
+def test_a_guard_that_cannot_be_had_is_bad_usage(
+    repository: Path, options: list[str], said: str
+) -> None:
+    result = CliRunner().invoke(
+        app, ["serve", str(repository), *options], env={"COLUMNS": "160"}
+    )
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.triton
+def test_a_server_with_tls_is_served_and_its_keys_are_not_printed(
+    repository: Path, tmp_path: Path
+) -> None:
+    """It shows how to call it, which it does of ``sentiment`` alone."""
+    (repository / "identity").rename(repository / "sentiment")
+    config = repository / "sentiment" / "config.pbtxt"
+    config.write_text(config.read_text().replace("identity", "sentiment"))
+    pair = Authority(tmp_path / "authority").issue("localhost")
+    (tmp_path / "key").write_text("0123456789abcdef\n")
+
+    process = start(
+        repository,
+        *(*FREE_PORTS, "--verbose", "--tls-certificate", str(pair.certificate)),
+        *("--tls-key", str(pair.key), "--caller-key-file", str(tmp_path / "key")),
+    )
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    assert process.stdout is not None
+    shown = ""
+    while "stops it" not in shown and process.poll() is None:
+        shown += process.stdout.readline()
+    watchdog.cancel()
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=30)
+
+    assert "from megatick_client import Client, Tls" in shown
+    assert "tls=Tls(ca=…)" in shown
+    assert 'headers={"triton-grpc-protocol-megatick-caller-key": "…"},' in shown
+    assert "Started GRPCInferenceService" in stderr
+    assert "0123456789abcdef" not in shown + stdout + stderr
 
 
 def test_the_folder_above_a_repository_is_told_from_it(repository: Path) -> None:

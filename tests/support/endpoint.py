@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2, service_pb2_grpc
-from tritonclient.utils import deserialize_bytes_tensor
+from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_DATATYPES = {"float32": "FP32", "int32": "INT32", "bool": "BOOL"}
+_DATATYPES = {"float32": "FP32", "int32": "INT32", "bool": "BOOL", "object": "BYTES"}
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         refuse: calls with these numbers are refused as by a full queue.
         spoil: changes the outputs of a call, given its number.
         requests: every message that came.
+        headers: gRPC's metadata of each.
         address: where it listens.
     """
 
@@ -43,6 +44,7 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     refuse: range = range(0)
     spoil: Callable[[int, Arrays], None] = lambda number, outputs: None
     requests: list[Any] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     address: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stalled_until: float = 0.0
@@ -51,20 +53,35 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         with self._lock:
             number = len(self.requests)
             self.requests.append(request)
+            self.headers.append(dict(context.invocation_metadata()))
             if number == self.stall_at:
                 self._stalled_until = time.monotonic() + self.stall_s
         time.sleep(max(0.0, self._stalled_until - time.monotonic()))
         if number in self.refuse:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
-        outputs = answers_to(texts_of(request))
+        outputs = self.answers(texts_of(request), context)
         self.spoil(number, outputs)
         response = service_pb2.ModelInferResponse(model_name=request.model_name)
         for output in request.outputs:
             array = outputs[output.name]
             datatype = _DATATYPES[array.dtype.name]
             response.outputs.add(name=output.name, datatype=datatype, shape=array.shape)
-            response.raw_output_contents.append(array.tobytes())
+            raw = serialize_byte_tensor(array).item() if datatype == "BYTES" else array
+            response.raw_output_contents.append(bytes(raw))
         return response
+
+    def answers(self, texts: list[str], context: Any) -> Arrays:
+        """What it says of texts; a fault of another kind may end the call here."""
+        return answers_to(texts)
+
+    def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ServerReadyResponse(ready=True)
+
+
+EndpointT = TypeVar("EndpointT", bound=Endpoint)
 
 
 def texts_of(request: Any) -> list[str]:
@@ -83,15 +100,16 @@ def answers_to(texts: list[str]) -> Arrays:
         "SCORE": probabilities[:, 2:] - probabilities[:, :1],
         "TOKENS": np.array([[len(text.split())] for text in texts], np.int32),
         "TRUNCATED": np.zeros((len(texts), 1), np.bool_),
+        "MODEL_DIGEST": np.full((len(texts), 1), b"d1" * 32, object),
     }
 
 
 @contextmanager
-def serve(endpoint: Endpoint, *, threads: int = 400) -> Iterator[Endpoint]:
-    """Listen on a free port of loopback; calls beyond ``threads`` wait for a thread."""
+def serve(endpoint: EndpointT, *, threads: int = 400, port: int = 0) -> Iterator[EndpointT]:
+    """Listen on loopback, on a free port for 0; calls beyond ``threads`` wait for one."""
     server = grpc.server(ThreadPoolExecutor(threads))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(endpoint, server)
-    endpoint.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    endpoint.address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
     server.start()
     try:
         yield endpoint

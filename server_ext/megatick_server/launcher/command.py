@@ -9,7 +9,9 @@ from typing import Final
 
 from megatick_server.launcher.endpoints import Endpoints
 from megatick_server.launcher.installation import Installation
+from megatick_server.launcher.keys import ADMIN_KEY, CALLER_KEY
 from megatick_server.launcher.options import Api, ServeOptions
+from megatick_server.launcher.tls import ServerTls
 
 CLOSED_HEADER: Final = "Closed-See-megatick-serve---help"
 """Triton names the header it wants in its refusal, so the name says what to do.
@@ -61,6 +63,8 @@ def triton_command(
 
 def _grpc(endpoint: str, options: ServeOptions) -> Iterator[str]:
     yield from _listen("grpc", endpoint)
+    if options.tls is not None:
+        yield from _tls(options.tls)
     yield from _restrict("--grpc-restricted-protocol", options)
 
 
@@ -86,18 +90,34 @@ def _listen(service: str, endpoint: str) -> Iterator[str]:
     yield f"--{service}-port={port}"
 
 
-def _restrict(flag: str, options: ServeOptions) -> Iterator[str]:
-    """Ask for a header that nobody knows, and that nobody could send.
+def _tls(tls: ServerTls) -> Iterator[str]:
+    # Triton runs in a directory of its own.
+    yield "--grpc-use-ssl=true"
+    yield f"--grpc-server-cert={tls.certificate.absolute()}"
+    yield f"--grpc-server-key={tls.key.absolute()}"
+    if tls.client_ca is not None:
+        yield "--grpc-use-ssl-mutual=true"
+        yield f"--grpc-root-cert={tls.client_ca.absolute()}"
 
-    A command line is no place for a secret, any local user can read it.  So its value
-    holds a line feed, which no HTTP header can (tried), beside CLOSED_HEADER's capital.
+
+def _restrict(flag: str, options: ServeOptions) -> Iterator[str]:
+    """Ask for the keys; without an admin's, for a header that nobody could send.
+
+    A command line is no place for a secret, any local user can read it, and Triton takes
+    its keys nowhere else.  So the closed header's value holds a line feed, which no HTTP
+    header can (tried), beside CLOSED_HEADER's capital.
     """
+    if options.caller_key is not None:
+        yield f"{flag}=inference,metadata:{CALLER_KEY}={options.caller_key.value}"
     if options.restricted:
-        key = f"{secrets.token_hex(16)}\n{secrets.token_hex(16)}"
-        yield f"{flag}={','.join(options.restricted)}:{CLOSED_HEADER}={key}"
+        if options.admin_key is not None:
+            key = f"{ADMIN_KEY}={options.admin_key.value}"
+        else:
+            key = f"{CLOSED_HEADER}={secrets.token_hex(16)}\n{secrets.token_hex(16)}"
+        yield f"{flag}={','.join(options.restricted)}:{key}"
 
 
 def _model_control(options: ServeOptions) -> Iterator[str]:
-    if Api.MODEL_REPOSITORY in options.opened:
+    if Api.MODEL_REPOSITORY in options.opened or options.admin_key is not None:
         yield "--model-control-mode=explicit"
         yield "--load-model=*"

@@ -9,6 +9,8 @@ from typing import Final
 
 from megatick_server.environment import CACHED_TEXTS_VARIABLE
 from megatick_server.errors import OptionsError
+from megatick_server.launcher.keys import AccessKey
+from megatick_server.launcher.tls import ServerTls
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -70,6 +72,10 @@ class ServeOptions:
         metrics_address: IPv4 address on which metrics listen.
         opened: APIs that are not restricted, beyond health, metadata and inference.
             ``MODEL_REPOSITORY`` also lets callers load and unload models.
+        tls: of gRPC; None talks in the clear.  Triton's HTTP has none.
+        caller_key: what callers of inference and metadata must send; None asks for none.
+            Health is open without.
+        admin_key: what opens the APIs that are restricted; None keeps them closed to all.
         ready_timeout_s: how long loading may take, in seconds, > 0 and at most a day.
         stop_timeout_s: how long a stop waits for requests in flight before the process
             is killed, in seconds, ≥ 0 and at most a day.
@@ -85,6 +91,9 @@ class ServeOptions:
     metrics_port: int | None = 8002
     metrics_address: str = LOOPBACK
     opened: frozenset[Api] = frozenset()
+    tls: ServerTls | None = None
+    caller_key: AccessKey | None = None
+    admin_key: AccessKey | None = None
     ready_timeout_s: float = 120.0
     stop_timeout_s: float = 10.0
     log_verbose: int = 0
@@ -95,7 +104,8 @@ class ServeOptions:
         """Refuse what Triton would misread.
 
         Raises:
-            OptionsError: an option is out of its range, or two ports are equal.
+            OptionsError: an option is out of its range, two ports are equal, two keys are,
+                or HTTP should be open beside TLS.
         """
         for option, address in (
             ("address", self.address),
@@ -123,6 +133,16 @@ class ServeOptions:
                     option, expected=f"another port than the {seen[port]}", found=port
                 )
             seen[port] = option
+        if self.tls is not None and self.http_port is not None:
+            raise OptionsError(
+                "HTTP port",
+                expected="none beside a TLS certificate, since Triton's HTTP has no TLS",
+                found=self.http_port,
+            )
+        if self.caller_key is not None and self.caller_key == self.admin_key:
+            raise OptionsError(
+                "admin key", expected="another than the caller key", found="the same"
+            )
         if not 0 < self.ready_timeout_s <= DAY_S:
             raise OptionsError(
                 "ready timeout",
@@ -148,17 +168,17 @@ class ServeOptions:
 
     @property
     def restricted(self) -> tuple[Api, ...]:
-        """The APIs that nobody can call."""
+        """The APIs that nobody can call, or holders of the admin key alone."""
         return tuple(api for api in Api if api not in self.opened)
 
     @property
     def exposures(self) -> tuple[str, ...]:
         """What these options open beyond the defaults, and the risk of each."""
         found: list[str] = []
-        if not ipaddress.IPv4Address(self.address).is_loopback:
+        if not ipaddress.IPv4Address(self.address).is_loopback and self._unguarded:
             found.append(
                 f"address {self.address}: whoever reaches this machine can call the "
-                "server, unauthenticated and in the clear"
+                f"server, {self._unguarded}"
             )
         if (
             self.metrics_port is not None
@@ -174,4 +194,18 @@ class ServeOptions:
                 "(CVE-2025-23310, CVE-2025-23311)"
             )
         found += [f"{api}: {RISKS[api]}" for api in Api if api in self.opened]
+        if self.admin_key is not None:
+            found.append(
+                f"admin key: {RISKS[Api.MODEL_REPOSITORY]}, if he holds the key; Triton "
+                "takes it on its command line, which every user of this machine can read"
+            )
         return tuple(found)
+
+    @property
+    def _unguarded(self) -> str:
+        """In what way calls from elsewhere are; empty where they are guarded."""
+        known = self.caller_key or (self.tls and self.tls.client_ca)
+        ways = [] if known else ["unauthenticated"]
+        if self.tls is None:
+            ways.append("in the clear")
+        return " and ".join(ways)

@@ -16,28 +16,38 @@ Source: KServe's grpc_predict_v2.proto.
 _TIMEOUT_S: Final = 2.0
 
 
-def is_ready(endpoints: Endpoints) -> bool:
+def is_ready(endpoints: Endpoints, *, tls: bool = False) -> bool:
     """Ask the server once.
+
+    Args:
+        endpoints: where it listens.
+        tls: gRPC wants TLS, perhaps with a certificate that is not ours to have.  Then it
+            only has to accept a connection: Triton listens once its models are loaded.
 
     Returns:
         True if it answers that all its models are ready, and HTTP and metrics accept
         connections where they are open (Triton opens gRPC first, and them some 50 ms
         later).  False if not, or not within 2 s.
     """
-    import grpc  # type: ignore[import-untyped]  # 0.1 s that --help need not pay
-
-    # A proxy in the environment is not for a server that we have just started.
-    no_proxy = (("grpc.enable_http_proxy", 0),)
-    with grpc.insecure_channel(_reachable(endpoints.grpc), options=no_proxy) as channel:
-        try:
-            if channel.unary_unary(_READY)(b"", timeout=_TIMEOUT_S) != _YES:
-                return False
-        except grpc.RpcError:
-            return False
+    if not (_accepts(endpoints.grpc) if tls else _says_ready(endpoints.grpc)):
+        return False
     return all(
         endpoint is None or _accepts(endpoint)
         for endpoint in (endpoints.http, endpoints.metrics)
     )
+
+
+def _says_ready(endpoint: str) -> bool:
+    import grpc  # type: ignore[import-untyped]  # 0.1 s that --help need not pay
+
+    # A proxy in the environment is not for a server that we have just started.
+    no_proxy = (("grpc.enable_http_proxy", 0),)
+    with grpc.insecure_channel(_reachable(endpoint), options=no_proxy) as channel:
+        try:
+            answer: bytes = channel.unary_unary(_READY)(b"", timeout=_TIMEOUT_S)
+        except grpc.RpcError:
+            return False
+    return answer == _YES
 
 
 def _accepts(endpoint: str) -> bool:

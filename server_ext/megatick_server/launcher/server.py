@@ -186,7 +186,8 @@ class TritonServer:
         """
         deadline = time.monotonic() + self.options.ready_timeout_s
         # Only once our own log says so: another server may have taken the port.
-        while not (self._listens.is_set() and is_ready(self.endpoints)):
+        tls = self.options.tls is not None
+        while not (self._listens.is_set() and is_ready(self.endpoints, tls=tls)):
             if not self.running or diagnosis.hangs(self.log):
                 self.stop()
                 raise self._why_not_ready()

@@ -1,0 +1,236 @@
+"""What only a client that runs can show: forks, loops, cancellation, closing, races."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from endpoint import Endpoint, serve
+
+from megatick_client import AsyncClient, Client, ClientClosed, Hedging
+from megatick_client.hedging import FEWEST
+
+if TYPE_CHECKING:
+    from tests.client.conftest import MakeClient
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with serve(Endpoint(), threads=64) as endpoint:
+        yield endpoint
+
+
+def test_both_clients_have_the_same_calls_and_words() -> None:
+    calls = [name for name in vars(Client) if not name.startswith("_")]
+
+    assert "score" in calls
+    for name in calls:
+        theirs = getattr(AsyncClient, name)
+        assert theirs.__doc__ == getattr(Client, name).__doc__, name
+
+
+def test_a_repr_shows_no_header(make_client: MakeClient) -> None:
+    with make_client("h:1", headers={"authorization": "Bearer 5ecret"}) as client:
+        assert "5ecret" not in f"{client!r} {client}"
+        assert "h:1" in repr(client)
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"Authorization": "x"}, "in lower case, found 'Authorization'"),
+        ({"authorization": "5ecret\n"}, "authorization: expected printable ASCII"),
+        (["authorization"], "expected a mapping, found list"),
+    ],
+)
+def test_headers_that_grpc_would_not_send(headers: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        Client("h:1", headers=headers)
+
+    assert "5ecret" not in str(refused.value)
+
+
+def test_headers_are_asked_for_before_every_sending(
+    make_client: MakeClient, endpoint: Endpoint
+) -> None:
+    tokens = iter(["one", "two"])
+
+    with make_client(
+        endpoint.address, headers=lambda: {"authorization": next(tokens)}
+    ) as client:
+        client.score("a")
+        client.score("b")
+
+    assert [each["authorization"] for each in endpoint.headers] == ["one", "two"]
+
+
+def test_a_forked_child_makes_its_own_connection(endpoint: Endpoint) -> None:
+    with Client(endpoint.address) as client:
+        ours = client.score("+").reply.request_id
+        context = multiprocessing.get_context("fork")
+        answers = context.SimpleQueue()
+
+        def child() -> None:
+            scored = client.score("++")
+            answers.put((scored.score, scored.reply.request_id))
+
+        process = context.Process(target=child)
+        process.start()
+        process.join(20)
+        assert process.exitcode == 0
+        score, theirs = answers.get()
+
+        assert score == pytest.approx(0.4)
+        assert theirs.split("-")[0] != ours.split("-")[0]
+        assert client.score("+").score == 0.25
+
+
+def test_one_async_client_in_one_loop_after_another(endpoint: Endpoint) -> None:
+    client = AsyncClient(endpoint.address)
+
+    async def score() -> float:
+        return (await client.score("+")).score
+
+    assert [asyncio.run(score()) for _ in range(3)] == [0.25] * 3
+
+
+def test_many_tasks_share_a_client(endpoint: Endpoint) -> None:
+    """Task i sends i plus signs, and gets its own i / (3 + i) back."""
+
+    async def scores() -> list[float]:
+        async with AsyncClient(endpoint.address, timeout_s=30) as client:
+            found = await asyncio.gather(*(client.score("+" * i) for i in range(1, 500)))
+        return [each.score for each in found]
+
+    assert asyncio.run(scores()) == pytest.approx([i / (3 + i) for i in range(1, 500)])
+
+
+def test_closing_ends_what_is_in_flight(make_client: MakeClient) -> None:
+    with (
+        serve(Endpoint(stall_at=0, stall_s=1.0)) as endpoint,
+        make_client(endpoint.address) as client,
+    ):
+        closer = threading.Timer(0.2, client.close)
+        closer.start()
+        with pytest.raises(ClientClosed):
+            client.score("a")
+        closer.join()
+
+
+def test_a_cancelled_task_cancels_its_call() -> None:
+    """The endpoint sees the call end, long before its own second is over."""
+    ended = threading.Event()
+
+    class Watching(Endpoint):
+        def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+            context.add_callback(ended.set)
+            return super().ModelInfer(request, context)
+
+    async def cancel(address: str) -> None:
+        async with AsyncClient(address, timeout_s=30) as client:
+            task = asyncio.create_task(client.score("a"))
+            await asyncio.sleep(0.2)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(ended.wait, 0.5)
+
+    with serve(Watching(stall_at=0, stall_s=1.0)) as endpoint:
+        asyncio.run(cancel(endpoint.address))
+
+
+def test_a_hedge_wins_over_a_server_that_stalls(make_client: MakeClient) -> None:
+    """Each server stalls at its 41st call, when the client knows how long one takes."""
+    slow = Endpoint(stall_at=FEWEST // 2 + 25, stall_s=2.0)
+    with (
+        serve(slow) as first,
+        serve(Endpoint()) as second,
+        make_client(
+            [first.address, second.address], hedging=Hedging(at_least_s=0.02)
+        ) as client,
+    ):
+        begin_s = time.monotonic()
+        replies = [client.score("+").reply for _ in range(FEWEST + 60)]
+
+        assert time.monotonic() - begin_s < 2.0
+        assert len(slow.requests) > FEWEST // 2 + 25  # it did stall
+        assert max(reply.attempts for reply in replies) == 2
+
+
+def test_a_server_that_goes_costs_no_call(make_client: MakeClient) -> None:
+    with serve(Endpoint()) as stays:
+        with serve(Endpoint()) as goes:
+            client = make_client([goes.address, stays.address], timeout_s=20)
+            client.__enter__()
+            first = {client.score("+").reply.address for _ in range(4)}
+            pool = ThreadPoolExecutor(16)
+            running = pool.map(lambda _: client.score("+").score, range(800))
+        try:
+            assert first == {goes.address, stays.address}
+            assert list(running) == [0.25] * 800
+            assert client.score("+").reply.address == stays.address
+        finally:
+            pool.shutdown()
+            client.__exit__(None, None, None)
+
+
+def test_a_server_that_comes_back_gets_calls_again(make_client: MakeClient) -> None:
+    with serve(Endpoint()) as stays:
+        with serve(Endpoint()) as goes:
+            port = int(goes.address.rpartition(":")[2])
+        with make_client([goes.address, stays.address], timeout_s=20) as client:
+            assert {client.score("+").reply.address for _ in range(4)} == {stays.address}
+            with serve(Endpoint(), port=port):
+                deadline = time.monotonic() + 10
+                seen = set()
+                while goes.address not in seen and time.monotonic() < deadline:
+                    seen.add(client.score("+").reply.address)
+                    time.sleep(0.05)
+                assert goes.address in seen
+
+
+def test_health_of_several_names_the_one_that_is_gone(make_client: MakeClient) -> None:
+    with serve(Endpoint()) as stays:
+        with serve(Endpoint()) as goes:
+            pass
+        with make_client([stays.address, goes.address]) as client:
+            health = client.health()
+
+            assert (health.live, health.ready) == (True, True)
+            up, down = health.servers
+            assert (up.address, up.problem) == (stays.address, "")
+            assert not down.live
+            assert "no server answers" in down.problem
+
+
+@pytest.mark.triton
+def test_where_a_result_comes_from(client: Client) -> None:
+    several = client.score(["a"] * 40)
+
+    (address,) = client.addresses
+    ids = [row.reply.request_id for row in several]
+    assert len(set(ids[:32])) == len(set(ids[32:])) == 1
+    assert ids[0] != ids[32]
+    reply = several[0].reply
+    assert (reply.address, reply.model, reply.model_version) == (address, "sentiment", "1")
+    assert 0 < reply.elapsed_s < 5
+    assert (reply.attempts, dict(reply.stages_s), reply.model_digest) == (1, {}, "")
+
+
+@pytest.mark.triton
+def test_metadata_is_the_servers(client: Client) -> None:
+    (server,) = client.metadata()
+
+    assert (server.name, server.version) == ("triton", "2.51.0")
+    assert "model_repository" in server.extensions
+
+
+@pytest.mark.triton
+def test_warm_up_has_every_model_answer(client: Client) -> None:
+    assert client.warm_up().ready
