@@ -29,7 +29,9 @@ def check_sources(sources: Sequence[Source], settings: BatchSettings) -> None:
                     f"{', '.join(map(repr, names))}.  Name the column of the texts.",
                 )
             for name in names:
-                if name in settings.results:
+                # Of JSON lines each row has names of its own; the first one tells.
+                mine = source.kind != "jsonl" or block.table[name][0].is_valid
+                if mine and name in settings.results:
                     raise SourceError(source.path, _taken(name))
 
 
