@@ -21,6 +21,8 @@ import numpy.typing as npt
 from megatick_contract.models import Model
 from megatick_contract.tensors import NUMPY_DTYPES
 from megatick_server.errors import OutputUnavailable, RequestDropped, RequestRefused
+from megatick_server.meters import Meters
+from megatick_server.metrics import FAILURES, REJECTIONS, REQUESTS
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Step(Protocol):
     """What computes one Triton model."""
 
     model: Model
+    meters: Meters
 
     def __call__(
         self, requests: Sequence[StepRequest]
@@ -66,6 +69,7 @@ class DeferredStep(Protocol):
     """What computes one Triton model, and answers each request when it can."""
 
     model: Model
+    meters: Meters
 
     def accept(self, request: StepRequest, reply: Reply) -> None:
         """Take a request on; what is raised here is its answer."""
@@ -84,16 +88,17 @@ def accept(step: DeferredStep, triton_requests: Sequence[Any], pb_utils: Any) ->
     for triton_request in triton_requests:
         sender = triton_request.get_response_sender()
         request = _read(step.model, triton_request, pb_utils, sender.is_cancelled)
+        if isinstance(request, Exception):
+            sender.send(_refuse(step, request, pb_utils), flags=final)
+            continue
 
         def reply(
-            answer: Arrays | Exception, request: Any = request, sender: Any = sender
+            answer: Arrays | Exception,
+            request: StepRequest = request,
+            sender: Any = sender,
         ) -> None:
-            response = _write(step.model, request, answer, pb_utils)
-            sender.send(response, flags=final)
+            sender.send(_respond(step, request, answer, pb_utils), flags=final)
 
-        if isinstance(request, Exception):
-            reply(request)
-            continue
         try:
             step.accept(request, reply)
         except (RequestRefused, RequestDropped) as error:
@@ -118,9 +123,9 @@ def execute(step: Step, triton_requests: Sequence[Any], pb_utils: Any) -> list[A
     readable = [each for each in requests if isinstance(each, StepRequest)]
     answers = iter(_answer(step, readable))
     return [
-        _write(step.model, each, next(answers), pb_utils)
+        _respond(step, each, next(answers), pb_utils)
         if isinstance(each, StepRequest)
-        else _error(step.model, each, pb_utils)
+        else _refuse(step, each, pb_utils)
         for each in requests
     ]
 
@@ -167,16 +172,22 @@ def _read_whole(
     )
 
 
-def _write(
-    model: Model, request: StepRequest, answer: Arrays | Exception, pb_utils: Any
+def _respond(
+    step: Step | DeferredStep,
+    request: StepRequest,
+    answer: Arrays | Exception,
+    pb_utils: Any,
 ) -> Any:
+    """Make a response of an answer, and count it."""
     if isinstance(answer, Exception):
-        return _error(model, answer, pb_utils)
+        return _refuse(step, answer, pb_utils)
+    model = step.model
     missing = sorted(request.wanted - answer.keys())
     if missing:
         absent = [each.name for each in model.inputs if each.name not in request.inputs]
-        refusal = OutputUnavailable(missing, absent_inputs=absent)
-        return _error(model, refusal, pb_utils)
+        unavailable = OutputUnavailable(missing, absent_inputs=absent)
+        return _refuse(step, unavailable, pb_utils)
+    step.meters.add(REQUESTS)
     return pb_utils.InferenceResponse(
         output_tensors=[
             pb_utils.Tensor(
@@ -189,15 +200,19 @@ def _write(
     )
 
 
-def _error(model: Model, error: Exception, pb_utils: Any) -> Any:
-    """A response that blames the caller for what was refused, and us for the rest."""
+def _refuse(step: Step | DeferredStep, error: Exception, pb_utils: Any) -> Any:
+    """Blame the caller for what was refused, and us for the rest; count it."""
+    step.meters.add(REQUESTS)
     if isinstance(error, RequestRefused | OutputUnavailable):
+        step.meters.add(REJECTIONS, label="invalid")
         told = pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
     elif isinstance(error, RequestDropped):
+        step.meters.add(REJECTIONS, label=error.cause)
         told = pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
     else:
+        step.meters.add(FAILURES)
         told = pb_utils.TritonError(
-            f"{model.name} failed: {type(error).__name__}: {error}",
+            f"{step.model.name} failed: {type(error).__name__}: {error}",
             pb_utils.TritonError.INTERNAL,
         )
     return pb_utils.InferenceResponse(output_tensors=[], error=told)

@@ -30,6 +30,7 @@ class PackedEngine:
 
     Attributes:
         outputs: names of what it gives: ``logits``, and ``embedding`` where exported.
+        padding_tokens: tokens of no row that it has run, so far.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class PackedEngine:
         except RuntimeError as error:
             raise ArtefactError(path, f"OpenVINO cannot compile it: {error}") from error
         self._request = compiled.create_infer_request()
+        self.padding_tokens = 0
         self.outputs = frozenset(name for port in compiled.outputs for name in port.names)
 
     def run(
@@ -86,6 +88,8 @@ class PackedEngine:
             Of each, float32, shape (len(rows), classes) or (len(rows), hidden), in the
             rows' order.
         """
+        feed = packed_feed(rows)
         # Shared: they are views of OpenVINO's memory, until the next run.
-        answer = self._request.infer(packed_feed(rows), share_outputs=True)
+        answer = self._request.infer(feed, share_outputs=True)
+        self.padding_tokens += len(feed["input_ids"]) - sum(map(len, rows))
         return {name: answer[name].copy() for name in self.outputs.intersection(wanted)}

@@ -7,12 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from megatick_contract.admission import Priority
+from megatick_contract.admission import PRIORITIES, Priority
+from megatick_server.meters import Meters
+from megatick_server.metrics import (
+    ATTENTION_PADDING_TOKENS,
+    BATCH_ROWS,
+    BATCH_SECONDS,
+    BATCH_TOKENS,
+    WAITING_REQUESTS,
+    WAITING_TOKENS,
+)
 from megatick_server.row_queue import Float32Array, Job, Limits, RowQueue, Turn
 
 _LOG = logging.getLogger(__name__)
@@ -38,17 +48,30 @@ class EngineLoop:
     for an answer to be written.
     """
 
-    def __init__(self, engine: RowEngine, limits: Limits, *, tokens_per_s: float) -> None:
+    def __init__(
+        self,
+        engine: RowEngine,
+        limits: Limits,
+        *,
+        tokens_per_s: float,
+        meters: Meters,
+    ) -> None:
         """Start the thread.
 
         Args:
             engine: runs them, on this thread alone.
             limits: how much at once.
             tokens_per_s: a first estimate of its speed, > 0.
+            meters: count the runs, and what waits for one.
         """
         self._engine = engine
         self._queue = RowQueue(limits)
         self._tokens_per_s = tokens_per_s
+        self._meters = meters
+        meters.mention(BATCH_SECONDS, BATCH_TOKENS, BATCH_ROWS, ATTENTION_PADDING_TOKENS)
+        for lane in PRIORITIES:
+            meters.watch(WAITING_REQUESTS, partial(self._waiting_requests, lane), lane)
+            meters.watch(WAITING_TOKENS, partial(self._waiting_tokens, lane), lane)
         self._changed = threading.Condition()
         self._closing = False
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="finish")
@@ -71,6 +94,14 @@ class EngineLoop:
         with self._changed:
             self._queue.add(job, time.monotonic())
             self._changed.notify()
+
+    def _waiting_requests(self, lane: Priority) -> int:
+        with self._changed:
+            return self._queue.waiting(lane)[0]
+
+    def _waiting_tokens(self, lane: Priority) -> int:
+        with self._changed:
+            return self._queue.waiting(lane)[1]
 
     def close(self) -> None:
         """Finish what waits, then end the threads."""
@@ -105,8 +136,10 @@ class EngineLoop:
             self._run_apart(turn, error)
             return
         elapsed_s = time.perf_counter() - started_s
-        newest = sum(map(len, rows)) / elapsed_s
+        lengths = [len(row) for row in rows]
+        newest = sum(lengths) / elapsed_s
         self._tokens_per_s += _NEWEST * (newest - self._tokens_per_s)
+        self._count_run(lengths, elapsed_s)
         first = 0
         for job, of_job in turn.run:
             part = slice(first, first + len(of_job))
@@ -115,6 +148,14 @@ class EngineLoop:
             job.take(of_job, {name: every[part] for name, every in outputs.items()})
             if job.done:
                 self._finish(job, job.results)
+
+    def _count_run(self, lengths: Sequence[int], elapsed_s: float) -> None:
+        tokens = sum(lengths)
+        self._meters.observe(BATCH_SECONDS, elapsed_s)
+        self._meters.observe(BATCH_TOKENS, float(tokens))
+        self._meters.observe(BATCH_ROWS, float(len(lengths)))
+        in_attention = len(lengths) * max(lengths)
+        self._meters.add(ATTENTION_PADDING_TOKENS, in_attention - tokens)
 
     def _run_apart(self, turn: Turn, error: Exception) -> None:
         """One job may have broken the run: each runs alone, and only that one fails."""

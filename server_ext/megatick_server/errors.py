@@ -21,9 +21,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 from megatick_contract import MegatickError, Rejection
+from megatick_contract.admission import QUEUE_FULL, TIMEOUT_EXPIRED
 from megatick_contract.rejections import describe
+
+DropCause = Literal["queue_full", "too_late", "expired", "cancelled"]
+"""Why a request was not computed: too many wait; those ahead of it would take longer than
+its timeout; its timeout passed while it waited; its caller has given up."""
+
+_TRITONS_WORDS: Final[dict[DropCause, str]] = {
+    "queue_full": QUEUE_FULL,
+    "too_late": QUEUE_FULL,
+    "expired": TIMEOUT_EXPIRED,
+    "cancelled": TIMEOUT_EXPIRED,
+}
 
 
 class ServerError(MegatickError):
@@ -66,12 +79,12 @@ class RequestDropped(ServerError):
     """A request was turned away before it was computed: it may be sent again.
 
     Attributes:
-        reason: ``QUEUE_FULL`` or ``TIMEOUT_EXPIRED``, with which the message begins.
+        cause: why; the message begins with Triton's words for it.
     """
 
-    def __init__(self, reason: str, problem: str) -> None:
-        super().__init__(f"{reason}: {problem}")
-        self.reason = reason
+    def __init__(self, cause: DropCause, problem: str) -> None:
+        super().__init__(f"{_TRITONS_WORDS[cause]}: {problem}")
+        self.cause = cause
 
 
 class LaunchError(ServerError):

@@ -17,6 +17,10 @@ class RowCache:
 
     A row is known by its tokens, so texts that the tokenizer does not tell apart are one,
     and whatever a request holds beside its texts does not matter.
+
+    Attributes:
+        hits: rows that were known.
+        misses: rows that were not, of a cache that keeps any.
     """
 
     def __init__(self, rows: int) -> None:
@@ -28,6 +32,7 @@ class RowCache:
         self._most = rows
         self._rows: OrderedDict[bytes, dict[str, Float32Array]] = OrderedDict()
         self._lock = threading.Lock()
+        self.hits = self.misses = 0
 
     def get(
         self, row: npt.NDArray[np.int32], wanted: Collection[str]
@@ -47,7 +52,9 @@ class RowCache:
         with self._lock:
             found = self._rows.get(key)
             if found is None or not found.keys() >= set(wanted):
+                self.misses += 1
                 return None
+            self.hits += 1
             self._rows.move_to_end(key)
             return found
 

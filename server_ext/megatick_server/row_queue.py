@@ -15,12 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from megatick_contract.admission import (
-    PRIORITIES,
-    QUEUE_FULL,
-    TIMEOUT_EXPIRED,
-    Priority,
-)
+from megatick_contract.admission import PRIORITIES, Priority
 from megatick_contract.packing import plan_batches
 from megatick_server.errors import RequestDropped
 
@@ -42,6 +37,7 @@ class Job:
         expires_s: the moment after which nobody waits for it, in the queue's clock.
         cancelled: whether the caller has given up.
         submitted_s: when it was added.
+        waited_s: how long it had waited elsewhere by then.
         started_s: when its first row ran, NaN before.
         engine_s: how long the runs took that its rows were in.
     """
@@ -53,6 +49,7 @@ class Job:
     expires_s: float = np.inf
     cancelled: Callable[[], bool] = lambda: False
     submitted_s: float = np.nan
+    waited_s: float = 0.0
     started_s: float = np.nan
     engine_s: float = 0.0
     _waiting: list[int] = field(init=False)
@@ -71,9 +68,9 @@ class Job:
 
     @property
     def queue_s(self) -> float:
-        """How long it waited for its first run; 0 for one that needed none."""
+        """How long it waited for its first run, or for being found to need none."""
         ran = not np.isnan(self.started_s)
-        return self.started_s - self.submitted_s if ran else 0.0
+        return self.waited_s + (self.started_s - self.submitted_s if ran else 0.0)
 
     @property
     def waiting_tokens(self) -> int:
@@ -157,6 +154,10 @@ class RowQueue:
     def __len__(self) -> int:
         return sum(map(len, self._lanes.values()))
 
+    def waiting(self, priority: Priority) -> tuple[int, int]:
+        """Count a lane's requests, and their tokens that are in no run yet."""
+        return len(self._lanes[priority]), self._tokens[priority]
+
     def tokens_ahead(self, priority: Priority) -> int:
         """Count the tokens that would run before a new row of this lane."""
         return self._tokens["live"] + (
@@ -175,11 +176,11 @@ class RowQueue:
             RequestDropped: the queue is full, or too long for that deadline.
         """
         if len(self) >= self._limits.max_jobs:
-            raise RequestDropped(QUEUE_FULL, f"{len(self)} requests wait already")
+            raise RequestDropped("queue_full", f"{len(self)} requests wait already")
         wait_s = self.tokens_ahead(priority) / tokens_per_s
         if wait_s > timeout_s:
             raise RequestDropped(
-                QUEUE_FULL,
+                "too_late",
                 f"an answer would take about {wait_s:.1f} s, longer than the request's "
                 f"timeout of {timeout_s:.1f} s",
             )
@@ -253,7 +254,7 @@ def _not_worth_it(job: Job, now_s: float) -> RequestDropped | None:
     """Say why a job is not worth computing any more, if so."""
     if job.expires_s <= now_s:
         waited_s = now_s - job.submitted_s
-        return RequestDropped(TIMEOUT_EXPIRED, f"it waited {waited_s:.2f} s for its turn")
+        return RequestDropped("expired", f"it waited {waited_s:.2f} s for its turn")
     if job.cancelled():
-        return RequestDropped(TIMEOUT_EXPIRED, "its caller has cancelled it")
+        return RequestDropped("cancelled", "its caller has cancelled it")
     return None

@@ -16,6 +16,7 @@ from megatick_contract.rejections import Rejection
 from megatick_contract.tensors import Tensor
 from megatick_server.adapter import Arrays, Reply, StepRequest, accept, execute
 from megatick_server.errors import RequestDropped, RequestRefused
+from megatick_server.meters import Meters
 
 MODEL = Model(
     "halve",
@@ -31,6 +32,7 @@ class Halve:
 
     def __init__(self) -> None:
         self.batches: list[int] = []
+        self.meters = Meters(MODEL.name)
 
     def __call__(self, requests: Sequence[StepRequest]) -> list[Arrays | RequestRefused]:
         self.batches.append(len(requests))
@@ -207,11 +209,12 @@ class Later:
 
     def __init__(self) -> None:
         self.kept: list[tuple[StepRequest, Reply]] = []
+        self.meters = Meters(MODEL.name)
 
     def accept(self, request: StepRequest, reply: Reply) -> None:
         x = float(request.inputs["X"][0, 0])
         if x < 0:
-            raise RequestDropped("Exceeds maximum queue size", "9 requests wait already")
+            raise RequestDropped("queue_full", "9 requests wait already")
         if x == 13:
             raise ZeroDivisionError("thirteen")
         self.kept.append((request, reply))
@@ -264,6 +267,38 @@ def test_what_a_deferred_step_turns_away_is_answered_alone(
     assert kept.responses == []
     assert len(step.kept) == 1
     assert "thirteen" in caplog.text
+
+
+def counted(meters: Meters) -> dict[str, float]:
+    """What is not zero, by the metric's name and its label."""
+    return {
+        " ".join([each.name, *(value for name, value in each.labels if name != "model")]): n
+        for each, n in meters.totals().items()
+        if n
+    }
+
+
+def test_each_request_is_counted_once_with_what_became_of_it() -> None:
+    now, later = Halve(), Later()
+    good, invalid, broken = request(2.0), request(-1.0), request(13.0)
+    no_such_output = request(2.0, wanted=["BOTH", "NONE"])
+    unreadable = request(2.0, custom={"broken": True})
+
+    execute(now, [good, invalid, broken, no_such_output, unreadable], PB_UTILS)
+    accept(later, [request(2.0), request(-1.0), request(13.0), unreadable], PB_UTILS)
+    assert counted(later.meters)["megatick_requests_total"] == 3
+    later.kept[0][1]({"HALF": np.ones((1, 1))})
+
+    assert counted(now.meters) == {
+        "megatick_requests_total": 5,
+        "megatick_rejections_total invalid": 2,
+        "megatick_failures_total": 2,
+    }
+    assert counted(later.meters) == {
+        "megatick_requests_total": 4,
+        "megatick_rejections_total queue_full": 1,
+        "megatick_failures_total": 2,
+    }
 
 
 def test_a_deferred_answer_without_an_output_is_refused() -> None:

@@ -14,6 +14,7 @@ import pytest
 from megatick_contract.admission import Priority
 from megatick_server.engine_loop import EngineLoop
 from megatick_server.errors import RequestDropped
+from megatick_server.meters import Meters
 from megatick_server.row_queue import Job, Limits
 
 WAIT_S = 30.0
@@ -48,8 +49,13 @@ def engine() -> Sums:
 
 
 @pytest.fixture
-def loop(engine: Sums) -> Iterator[EngineLoop]:
-    loop = EngineLoop(engine, Limits(100, 100), tokens_per_s=1000.0)
+def meters() -> Meters:
+    return Meters("sums")
+
+
+@pytest.fixture
+def loop(engine: Sums, meters: Meters) -> Iterator[EngineLoop]:
+    loop = EngineLoop(engine, Limits(100, 100), tokens_per_s=1000.0, meters=meters)
     yield loop
     for _ in range(100):
         engine.may_run.release()
@@ -148,3 +154,52 @@ def test_closing_finishes_what_waits(loop: EngineLoop, engine: Sums) -> None:
     loop.close()
 
     assert [each.sums() for each in asked] == [[1], [2], [3]]
+
+
+def test_runs_and_what_waits_are_counted(
+    loop: EngineLoop, engine: Sums, meters: Meters
+) -> None:
+    def told(name: str) -> dict[str, float]:
+        return {
+            " ".join(value for _, value in each.labels[1:]): total
+            for each, total in meters.totals().items()
+            if each.name == f"megatick_{name}"
+        }
+
+    first, second, third = Asked(3), Asked(4, 5), Asked(6, priority="backfill")
+    loop.submit(first.job)
+    assert engine.running.acquire(timeout=WAIT_S)
+    loop.submit(second.job)
+    loop.submit(third.job)
+    assert told("waiting_requests") == {"live": 1, "backfill": 1}
+    assert told("waiting_tokens") == {"live": 4, "backfill": 2}  # 2 a row
+    for _ in range(3):
+        engine.may_run.release()
+    third.sums()
+
+    assert told("waiting_tokens") == {"live": 0, "backfill": 0}
+    # Runs of 1, 2 and 1 rows, all of 2 tokens: nothing is padded.
+    assert told("batch_rows_count") == {"": 3}
+    assert told("batch_rows_sum") == {"": 4}
+    assert told("batch_tokens_sum") == {"": 8}
+    assert told("batch_tokens_bucket")["2"] == 2
+    assert told("batch_seconds_count") == {"": 3}
+    assert told("attention_padding_tokens_total") == {"": 0}
+
+
+def test_attention_pads_a_run_to_its_longest_row(
+    loop: EngineLoop, engine: Sums, meters: Meters
+) -> None:
+    answered: SimpleQueue[Any] = SimpleQueue()
+    rows = [np.ones(length, np.int32) for length in (3, 4, 5)]
+    wanted = frozenset({"logits"})
+    loop.submit(Job(rows, wanted, "live", lambda _, got: answered.put(got)))
+    engine.may_run.release()
+    answered.get(timeout=WAIT_S)
+
+    (padding,) = [
+        total
+        for each, total in meters.totals().items()
+        if each.name == "megatick_attention_padding_tokens_total"
+    ]
+    assert padding == 3 * 5 - (3 + 4 + 5)

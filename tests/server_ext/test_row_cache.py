@@ -28,6 +28,7 @@ def test_a_row_is_known_by_its_tokens() -> None:
 
     assert value_of(cache, 1, 2) == 3.0
     assert value_of(cache, 2, 1) is None
+    assert (cache.hits, cache.misses) == (1, 1)
 
 
 def test_the_least_recently_used_row_goes_first() -> None:
@@ -56,3 +57,4 @@ def test_a_cache_of_no_rows_keeps_none() -> None:
     cache.put(row(1), logits(1.0))
 
     assert value_of(cache, 1) is None
+    assert (cache.hits, cache.misses) == (0, 0), "nothing is looked up"

@@ -30,6 +30,8 @@ from megatick_contract.text import (
 )
 from megatick_server.adapter import Arrays, StepRequest
 from megatick_server.errors import RequestRefused
+from megatick_server.meters import Meters
+from megatick_server.metrics import STAGE_SECONDS, TRUNCATED_TEXTS
 from megatick_server.settings import ModelFolder, PreprocessSettings
 from megatick_server.tokenization import TextTokenizer, TokenizedText
 from megatick_server.validation import check_prices, check_state, decode_texts
@@ -40,8 +42,13 @@ class Preprocess:
 
     model = PREPROCESS
 
-    def __init__(self, tokenizer: TextTokenizer, *, longest: int | None = None) -> None:
+    def __init__(
+        self, tokenizer: TextTokenizer, *, meters: Meters, longest: int | None = None
+    ) -> None:
         """Prepare texts with a tokenizer; ``longest`` is the settings'."""
+        self.meters = meters
+        meters.mention(TRUNCATED_TEXTS)
+        meters.observe(STAGE_SECONDS, (), "preprocess")
         self._tokenizer = tokenizer
         self._longest = longest
 
@@ -53,7 +60,8 @@ class Preprocess:
         tokenizer = TextTokenizer(
             folder.path / TOKENIZER_FILE, max_tokens=settings.max_tokens
         )
-        return cls(tokenizer, longest=settings.longest)
+        meters = Meters(cls.model.name)
+        return cls(tokenizer, meters=meters, longest=settings.longest)
 
     def __call__(
         self, requests: Sequence[StepRequest]
@@ -61,10 +69,13 @@ class Preprocess:
         """Tokenize each request's texts, or refuse it with all that is wrong."""
         started = time.perf_counter()
         answers = [self._prepare(request) for request in requests]
-        elapsed_us = (time.perf_counter() - started) * 1e6
+        elapsed_s = time.perf_counter() - started
         for answer in answers:
             if not isinstance(answer, RequestRefused):
-                answer[PREPROCESS_US.name] = np.full((1, 1), elapsed_us)
+                answer[PREPROCESS_US.name] = np.full((1, 1), elapsed_s * 1e6)
+                self.meters.observe(STAGE_SECONDS, elapsed_s, "preprocess")
+                truncated = int(answer[TRUNCATED.name].sum())
+                self.meters.add(TRUNCATED_TEXTS, truncated)
         return answers
 
     def _prepare(self, request: StepRequest) -> Arrays | RequestRefused:

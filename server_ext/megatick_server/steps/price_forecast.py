@@ -28,6 +28,8 @@ from megatick_contract.steps import EARLIER_US, PRICE_FORECAST_STEP
 from megatick_server.adapter import Arrays, StepRequest
 from megatick_server.errors import RequestRefused
 from megatick_server.forecast import Forecaster, load_forecaster
+from megatick_server.meters import Meters
+from megatick_server.metrics import STAGE_SECONDS
 from megatick_server.settings import ModelFolder
 from megatick_server.validation import check_prices, check_state
 
@@ -37,7 +39,11 @@ class PriceForecast:
 
     model = PRICE_FORECAST_STEP
 
-    def __init__(self, forecaster: Forecaster, *, model_digest: str) -> None:
+    def __init__(
+        self, forecaster: Forecaster, *, model_digest: str, meters: Meters
+    ) -> None:
+        self.meters = meters
+        meters.observe(STAGE_SECONDS, (), "price_forecast")
         self._forecaster = forecaster
         self._about: dict[str, Any] = {
             HORIZONS.name: forecaster.horizons_bars,
@@ -56,6 +62,7 @@ class PriceForecast:
         return cls(
             load_forecaster(folder.path / FORECASTER_FILE),
             model_digest=folder.model_digest(),
+            meters=Meters(cls.model.name),
         )
 
     def __call__(
@@ -82,7 +89,9 @@ class PriceForecast:
         for name in request.wanted & self._about.keys():
             values = np.array(self._about[name])
             answer[name] = np.broadcast_to(values, (rows, len(values)))
-        elapsed_us = np.full((rows, 1), (time.perf_counter() - started) * 1e6)
+        took_s = time.perf_counter() - started
+        self.meters.observe(STAGE_SECONDS, took_s, "price_forecast")
+        took_us = np.full((rows, 1), took_s * 1e6)
         earlier = request.inputs.get(EARLIER_US.name, np.empty((rows, 0)))
-        answer[STAGE_US.name] = np.hstack((earlier, elapsed_us))
+        answer[STAGE_US.name] = np.hstack((earlier, took_us))
         return answer

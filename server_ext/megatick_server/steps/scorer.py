@@ -18,7 +18,6 @@ import numpy.typing as npt
 from megatick_contract.admission import (
     PRIORITIES,
     PRIORITY_PARAMETER,
-    QUEUE_FULL,
     Priority,
 )
 from megatick_contract.models import STAGE_US, STAGES
@@ -50,6 +49,14 @@ from megatick_server.engine_loop import EngineLoop
 from megatick_server.environment import cached_texts
 from megatick_server.errors import RequestDropped, RequestRefused
 from megatick_server.forecast import load_forecaster
+from megatick_server.meters import Meters
+from megatick_server.metrics import (
+    CACHE_HITS,
+    CACHE_MISSES,
+    PADDING_TOKENS,
+    REQUEST_SECONDS,
+    STAGE_SECONDS,
+)
 from megatick_server.row_cache import RowCache
 from megatick_server.row_queue import MAX_JOBS, Float32Array, Job, Limits
 from megatick_server.settings import ModelFolder, ScorerSettings
@@ -74,7 +81,14 @@ class Scorer:
         scores: SentimentScores,
         forecast: PriceForecast,
         cache: RowCache,
+        meters: Meters,
     ) -> None:
+        self.meters = meters
+        meters.mention(REQUEST_SECONDS)
+        for stage in ("queue", "language_model"):
+            meters.observe(STAGE_SECONDS, (), stage)
+        meters.watch(CACHE_HITS, lambda: cache.hits)
+        meters.watch(CACHE_MISSES, lambda: cache.misses)
         self._preprocess = preprocess
         self._loop = loop
         self._scores = scores
@@ -98,14 +112,17 @@ class Scorer:
         tokenizer = TextTokenizer(
             folder.path / TOKENIZER_FILE, max_tokens=settings.max_tokens
         )
+        forecaster = load_forecaster(folder.path / FORECASTER_FILE)
+        meters = Meters(cls.model.name)
+        meters.watch(PADDING_TOKENS, lambda: engine.padding_tokens)
+        speed = _warm_up(engine)
         return cls(
-            Preprocess(tokenizer),
-            EngineLoop(engine, limits, tokens_per_s=_warm_up(engine)),
-            SentimentScores(settings, model_digest=digest),
-            PriceForecast(
-                load_forecaster(folder.path / FORECASTER_FILE), model_digest=digest
-            ),
+            Preprocess(tokenizer, meters=meters),
+            EngineLoop(engine, limits, tokens_per_s=speed, meters=meters),
+            SentimentScores(settings, model_digest=digest, meters=meters),
+            PriceForecast(forecaster, model_digest=digest, meters=meters),
             RowCache(cached_texts()),
+            meters,
         )
 
     def accept(self, request: StepRequest, reply: Reply) -> None:
@@ -125,7 +142,7 @@ class Scorer:
             self._take(request, reply, priority, arrived_s)
             return
         if not self._room.acquire(blocking=False):
-            raise RequestDropped(QUEUE_FULL, f"{MAX_JOBS} requests wait already")
+            raise RequestDropped("queue_full", f"{MAX_JOBS} requests wait already")
         self._backfill.submit(self._take_backfill, request, reply, arrived_s)
 
     def close(self) -> None:
@@ -144,6 +161,7 @@ class Scorer:
     def _take(
         self, request: StepRequest, reply: Reply, priority: Priority, arrived_s: float
     ) -> None:
+        waited_s = time.monotonic() - arrived_s
         (prepared,) = self._preprocess([request])
         if isinstance(prepared, RequestRefused):
             raise prepared
@@ -156,9 +174,10 @@ class Scorer:
                 else (LOGITS.name,)
             ),
             priority=priority,
-            finish=self._finish(request, prepared, reply),
+            finish=self._finish(request, prepared, reply, arrived_s),
             expires_s=arrived_s + request.timeout_s,
             cancelled=request.cancelled,
+            waited_s=waited_s,
         )
         for row, ids in enumerate(job.rows):
             if (known := self._cache.get(ids, job.wanted)) is not None:
@@ -169,7 +188,7 @@ class Scorer:
             self._loop.submit(job)
 
     def _finish(
-        self, request: StepRequest, prepared: Arrays, reply: Reply
+        self, request: StepRequest, prepared: Arrays, reply: Reply, arrived_s: float
     ) -> Callable[[Job, dict[str, Float32Array] | Exception], None]:
         def finish(job: Job, outcome: dict[str, Float32Array] | Exception) -> None:
             if isinstance(outcome, Exception):
@@ -181,6 +200,9 @@ class Scorer:
                 reply(self._answer(request, prepared, job))
             except Exception as error:  # noqa: BLE001 the caller must hear of it
                 reply(error)
+                return
+            elapsed_s = time.monotonic() - arrived_s
+            self.meters.observe(REQUEST_SECONDS, elapsed_s, job.priority)
 
         return finish
 
@@ -195,6 +217,8 @@ class Scorer:
         stages_us = answer[STAGE_US.name]
         stages_us[:, _QUEUE] = job.queue_s * 1e6
         stages_us[:, _LANGUAGE_MODEL] = job.engine_s * 1e6
+        self.meters.observe(STAGE_SECONDS, job.queue_s, "queue")
+        self.meters.observe(STAGE_SECONDS, job.engine_s, "language_model")
         answer |= {name: prepared[name] for name in (TOKENS.name, TRUNCATED.name)}
         if PRICES.name in request.inputs and STATE.name in prepared:
             window = {

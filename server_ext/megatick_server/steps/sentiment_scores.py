@@ -24,10 +24,18 @@ from megatick_contract.steps import (
     SENTIMENT_SCORES,
     STATE,
 )
-from megatick_contract.text import EMBEDDING, PROBABILITIES, SCORE
+from megatick_contract.text import EMBEDDING, LABELS, PROBABILITIES, SCORE
 from megatick_server.adapter import Arrays, StepRequest
 from megatick_server.errors import RequestRefused
-from megatick_server.sentiment import add_score, class_probabilities, decay, polarity
+from megatick_server.meters import Meters
+from megatick_server.metrics import ANSWERS, SCORES, STAGE_SECONDS
+from megatick_server.sentiment import (
+    Float32Array,
+    add_score,
+    class_probabilities,
+    decay,
+    polarity,
+)
 from megatick_server.settings import ModelFolder, SentimentSettings
 
 
@@ -36,7 +44,12 @@ class SentimentScores:
 
     model = SENTIMENT_SCORES
 
-    def __init__(self, settings: SentimentSettings, *, model_digest: str) -> None:
+    def __init__(
+        self, settings: SentimentSettings, *, model_digest: str, meters: Meters
+    ) -> None:
+        self.meters = meters
+        meters.mention(ANSWERS, SCORES)
+        meters.observe(STAGE_SECONDS, (), "sentiment_scores")
         self._settings = settings
         self._model_digest = model_digest.encode()
 
@@ -44,7 +57,11 @@ class SentimentScores:
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Read the step's settings."""
         folder = ModelFolder.of(triton_args)
-        return cls(folder.settings(SentimentSettings), model_digest=folder.model_digest())
+        return cls(
+            folder.settings(SentimentSettings),
+            model_digest=folder.model_digest(),
+            meters=Meters(cls.model.name),
+        )
 
     def __call__(
         self, requests: Sequence[StepRequest]
@@ -74,8 +91,18 @@ class SentimentScores:
             answer[NEXT_ELAPSED_S.name] = np.zeros((rows, 1))
         if POOLED.name in inputs:
             answer[EMBEDDING.name] = inputs[POOLED.name][0]
+        if request.wanted & {PROBABILITIES.name, SCORE.name}:
+            self._count(probabilities, score)
         untold = np.full((1, 2), np.nan)  # the queue and the language model
-        elapsed_us = np.full((1, 1), (time.perf_counter() - started) * 1e6)
+        elapsed_s = time.perf_counter() - started
+        self.meters.observe(STAGE_SECONDS, elapsed_s, "sentiment_scores")
+        elapsed_us = np.full((1, 1), elapsed_s * 1e6)
         stages_us = np.hstack((inputs[PREPROCESS_US.name], untold, elapsed_us))
         answer[STAGE_US.name] = np.repeat(stages_us, rows, axis=0)
         return answer
+
+    def _count(self, probabilities: Float32Array, score: Float32Array) -> None:
+        self.meters.observe(SCORES, score)
+        counts = np.bincount(probabilities.argmax(axis=1), minlength=len(LABELS))
+        for label, texts in zip(LABELS, counts.tolist(), strict=True):
+            self.meters.add(ANSWERS, texts, label)

@@ -5,6 +5,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from megatick_server.adapter import accept
+from megatick_server.publisher import Publisher
 from megatick_server.steps.scorer import Scorer
 
 
@@ -14,6 +15,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load what the step needs from its version folder."""
         self._step = Scorer.load(args)
+        self._publisher = Publisher(self._step.meters, pb_utils)
 
     def execute(self, requests: list[Any]) -> None:
         """Take the requests on; each is answered when it is done."""
@@ -22,3 +24,4 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Answer what waits, and end."""
         self._step.close()
+        self._publisher.close()

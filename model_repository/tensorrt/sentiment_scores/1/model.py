@@ -5,6 +5,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from megatick_server.adapter import execute
+from megatick_server.publisher import Publisher
 from megatick_server.steps.sentiment_scores import SentimentScores
 
 
@@ -14,7 +15,12 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load what the step needs from its version folder."""
         self._step = SentimentScores.load(args)
+        self._publisher = Publisher(self._step.meters, pb_utils)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request, in order."""
         return execute(self._step, requests, pb_utils)
+
+    def finalize(self) -> None:
+        """Tell the last metrics, and end."""
+        self._publisher.close()
