@@ -27,7 +27,7 @@ from megatick_client import Client
 from megatick_export import read_checkpoint, reference_network
 from megatick_export.options import cpu_has_bf16
 from megatick_export.parity import (
-    Rows,
+    Engine,
     compare,
     onnxruntime_engine,
     openvino_engine,
@@ -41,7 +41,6 @@ from megatick_server.tokenization import TextTokenizer
 from megatick_training.labelled_text import read_labelled_texts
 
 Float32Array = npt.NDArray[np.float32]
-Engine = Callable[[Rows], Float32Array]
 
 _CHUNK = 50
 
@@ -83,7 +82,7 @@ def main(
     logits = {"reference network (torch fp32)": reference}
     for name, load in engines.items():
         with console.status(name):
-            logits[name] = run_in_batches(load(), tokens, max_batch_tokens=4096)
+            logits[name] = run_in_batches(load(), tokens, max_batch_tokens=4096).logits
     probabilities = {name: class_probabilities(each) for name, each in logits.items()}
     served = f"served ({receipt['precision']})"
     options = ServeOptions(grpc_port=0, metrics_port=None)

@@ -187,6 +187,8 @@ def trials_table(receipt: Receipt) -> Table:
     table.add_column("flips", justify="right")
     table.add_column("mean Δ score", justify="right")
     table.add_column("accuracy", justify="right")
+    if receipt.embedding:
+        table.add_column("smallest cosine", justify="right")
     table.add_column("texts/s", justify="right")
     table.add_column("MB", justify="right")
     table.add_column("verdict")
@@ -195,11 +197,13 @@ def trials_table(receipt: Receipt) -> Table:
         kept = [f"kept in float32: {', '.join(trial.float32)}"] if trial.float32 else []
         if trial.layers_16_bit:
             kept.append(f"{len(trial.layers_16_bit)} layers kept in 16 bits")
+        embedding = [] if trial.embedding is None else [f"{trial.embedding.min_cosine:.6f}"]
         table.add_row(
             trial.precision,
             str(errors.label_flips),
             f"{errors.score_error:.1e}",
             "–" if errors.accuracy is None else f"{errors.accuracy:.3f}",
+            *embedding,
             "–" if trial.texts_per_s is None else f"{trial.texts_per_s:.0f}",
             f"{trial.graph_bytes / 1e6:.1f}",
             "; ".join([trial.verdict, *kept]),

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from megatick_export.verification import Answers, Drift, Exported
+    import numpy as np
+    import numpy.typing as npt
 
-_TIMEOUT_S = 120.0
-_ALONE = 8
+    from megatick_client import Client, Sentiment
+    from megatick_export.evidence import EmbeddingProbe
+    from megatick_export.verification import Answers, Drift, EmbeddingAnswers, Exported
+
+    Asked = Answers | EmbeddingAnswers
+
+_TIMEOUT_S: Final = 120.0
+_ALONE: Final = 8
+_TOGETHER: Final = "served, many texts a request"
+_APART: Final = f"served, {_ALONE} texts alone"
 
 
 def verify(
@@ -32,8 +42,9 @@ def verify(
 ) -> None:
     """Hash a repository's files again, and ask the served model what it answered at export.
 
-    The answers are those of the float32 reference to invented headlines; they may differ
-    by twice what the chosen precision was measured to change there.
+    The answers are those of the float32 reference to invented headlines, and its embeddings
+    where there are some; they may differ by twice what the chosen precision was measured to
+    change there.
     A repository that has changed is not run: its files may be anyone's.
 
     Exit status: 0 all as exported; 1 something differs, or could not be verified; 2 bad
@@ -49,7 +60,7 @@ def verify(
     with console.status("hashing …"):
         drifts = changed_files(exported)
     runs_here = not drifts and exported.target != "tensorrt"
-    answers: list[Answers] = []
+    answers: list[Asked] = []
     if url is not None or runs_here:
         with console.status("asking the model …"):
             answers = _ask(exported, url)
@@ -64,14 +75,14 @@ def verify(
         )
 
 
-def _ask(exported: Exported, url: str | None) -> list[Answers]:
+def _ask(exported: Exported, url: str | None) -> list[Asked]:
     """Ask a running server, or one that is started for it; a bare graph is run."""
     if url is not None:
         return _ask_at(url, exported)
     if exported.target == "onnx":
         from megatick_export.verification import ask_graph
 
-        return [ask_graph(exported)]
+        return ask_graph(exported)
     from megatick_server.launcher import ServeOptions, TritonServer
 
     options = ServeOptions(grpc_port=0, metrics_port=None)
@@ -79,37 +90,62 @@ def _ask(exported: Exported, url: str | None) -> list[Answers]:
         return _ask_at(server.endpoints.grpc, exported)
 
 
-def _ask_at(address: str, exported: Exported) -> list[Answers]:
+def _ask_at(address: str, exported: Exported) -> list[Asked]:
     """Send the probe in full requests, and some of its texts alone."""
-    import numpy as np
-
     from megatick_client import Client
     from megatick_export.errors import RepositoryError
-    from megatick_export.verification import compare_answers
 
-    texts = exported.probe.texts
-    with Client(address, timeout_s=_TIMEOUT_S) as client:
-        together = list(client.score(list(texts)))
-        alone = [client.score(text) for text in texts[:_ALONE]]
-    digest = _served_digest(address, texts[0])
+    probe = exported.probe
+    digest = _served_digest(address, probe.texts[0])
     if digest != exported.model_digest:
         raise RepositoryError(
             exported.path,
             f"the server at {address} serves another model: expected the digest "
             f"{exported.model_digest}, found {digest}",
         )
-    rows = [
-        [each.negative, each.neutral, each.positive]
-        for each in (result.probabilities for result in together)
-    ]
-    found = np.array(rows, np.float32)
-    mixed = found.copy()
-    for row, result in enumerate(alone):
-        each = result.probabilities
-        mixed[row] = (each.negative, each.neutral, each.positive)
+    with Client(address, timeout_s=_TIMEOUT_S) as client:
+        asked: list[Asked] = [*_ask_scores(client, exported)]
+        if probe.embedding is not None:
+            asked += _ask_embeddings(client, probe.texts, probe.embedding)
+    return asked
+
+
+def _ask_scores(client: Client, exported: Exported) -> list[Answers]:
+    import numpy as np
+
+    from megatick_export.verification import compare_answers
+
+    texts = exported.probe.texts
+    together = _probabilities(client.score(list(texts)))
+    alone = _probabilities(client.score(text) for text in texts[:_ALONE])
+    mixed = np.concatenate([alone, together[len(alone) :]])
     return [
-        compare_answers("served, many texts a request", found, exported),
-        compare_answers(f"served, {len(alone)} texts alone", mixed, exported),
+        compare_answers(_TOGETHER, together, exported),
+        compare_answers(_APART, mixed, exported),
+    ]
+
+
+def _probabilities(scored: Iterable[Sentiment]) -> npt.NDArray[np.float32]:
+    """In class order, (texts, classes)."""
+    import numpy as np
+
+    rows = [each.probabilities for each in scored]
+    return np.array([[p.negative, p.neutral, p.positive] for p in rows], np.float32)
+
+
+def _ask_embeddings(
+    client: Client, texts: Sequence[str], probe: EmbeddingProbe
+) -> list[EmbeddingAnswers]:
+    import numpy as np
+
+    from megatick_export.verification import compare_embeddings
+
+    together = client.embed(list(texts[: len(probe.values)])).values
+    alone = np.stack([client.embed(text).values for text in texts[:_ALONE]])
+    mixed = np.concatenate([alone, together[len(alone) :]])
+    return [
+        compare_embeddings(_TOGETHER, together, probe),
+        compare_embeddings(_APART, mixed, probe),
     ]
 
 
@@ -133,12 +169,17 @@ def _served_digest(address: str, text: str) -> str:
 
 
 def _report(
-    console: Console, drifts: tuple[Drift, ...], answers: list[Answers], *, as_json: bool
+    console: Console, drifts: tuple[Drift, ...], asked: list[Asked], *, as_json: bool
 ) -> None:
+    from megatick_export.verification import Answers, EmbeddingAnswers
+
+    answers = [each for each in asked if isinstance(each, Answers)]
+    embeddings = [each for each in asked if isinstance(each, EmbeddingAnswers)]
     if as_json:
         document = {
             "files": [asdict(each) for each in drifts],
             "answers": [{**asdict(each), "good": each.good} for each in answers],
+            "embeddings": [{**asdict(each), "good": each.good} for each in embeddings],
         }
         print(json.dumps(document, indent=2))  # noqa: T201 rich would wrap it
         return
@@ -151,9 +192,13 @@ def _report(
     if not answers:
         console.print("  its answers were not asked for", style="dim")
         return
-    table = Table(show_header=True)
-    for column in ("asked", "texts", "max |Δ p|", "allowed", "labels that flip", ""):
-        table.add_column(column, justify="left" if column in ("asked", "") else "right")
+    console.print(_answers_table(answers))
+    if embeddings:
+        console.print(_embeddings_table(embeddings))
+
+
+def _answers_table(answers: list[Answers]) -> Table:
+    table = _table("Probabilities", "labels that flip")
     for answer in answers:
         table.add_row(
             answer.asked,
@@ -161,6 +206,31 @@ def _report(
             f"{answer.max_probability_error:.1e}",
             f"{answer.tolerance:.1e}",
             str(answer.label_flips),
-            "[green]✓[/]" if answer.good else "[red]✗ drifted[/]",
+            _mark(good=answer.good),
         )
-    console.print(table)
+    return table
+
+
+def _embeddings_table(embeddings: list[EmbeddingAnswers]) -> Table:
+    table = _table("Embeddings", "smallest cosine")
+    for answer in embeddings:
+        table.add_row(
+            answer.asked,
+            str(answer.texts),
+            f"{answer.max_abs_diff:.1e}",
+            f"{answer.tolerance:.1e}",
+            f"{answer.min_cosine:.6f}",
+            _mark(good=answer.good),
+        )
+    return table
+
+
+def _table(title: str, figure: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in ("asked", "texts", "max |Δ|", "allowed", figure, ""):
+        table.add_column(column, justify="left" if column in ("asked", "") else "right")
+    return table
+
+
+def _mark(*, good: bool) -> str:
+    return "[green]✓[/]" if good else "[red]✗ drifted[/]"

@@ -6,6 +6,7 @@ loop or a changed certificate leaves the old ones alone and makes others.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -14,7 +15,10 @@ from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]
 
+from megatick_client.errors import BadRequest
 from megatick_client.tls import Tls
+
+_LOG: Final = logging.getLogger(__name__)
 
 CHANNEL: Final = (
     # gRPC's own limit on a reply is 4 MB.  The server's answers are not to be guarded
@@ -74,18 +78,16 @@ class Channels:
         self._channels: dict[str, Opened] = {}
         self._methods: Mapping[tuple[str, str], Any] = {}
         self._stamp: tuple[int, ...] = ()
+        self._refused: tuple[int, ...] = ()
         self._stamped_s = 0.0
         self._credentials: grpc.ChannelCredentials | None = None
         if tls is not None:
-            self._credentials = tls.credentials()
+            # In this order: what is written in between is read again.
             self._stamp, self._stamped_s = tls.stamp(), time.monotonic()
+            self._credentials = tls.credentials()
 
     def method(self, address: str, path: str) -> Any:
-        """Return gRPC's callable of a method that takes bytes and returns bytes.
-
-        Raises:
-            BadRequest: a certificate's file changed, and can no longer be read.
-        """
+        """Return gRPC's callable of a method that takes bytes and returns bytes."""
         where = (os.getpid(), self._place(), self._current_stamp())
         if where != self._made_for:
             self._begin_anew(where)
@@ -110,10 +112,18 @@ class Channels:
             if now - self._stamped_s >= STAMP_EVERY_S:
                 self._stamped_s = now
                 stamp = self._tls.stamp()
-                if stamp != self._stamp and -1 not in stamp:
-                    self._credentials = self._tls.credentials()
-                    self._stamp = stamp
+                if stamp not in (self._stamp, self._refused) and -1 not in stamp:
+                    self._read_anew(self._tls, stamp)
         return self._stamp
+
+    def _read_anew(self, tls: Tls, stamp: tuple[int, ...]) -> None:
+        try:
+            self._credentials = tls.credentials()
+            self._stamp = stamp
+        except BadRequest as error:
+            # Half of a pair may be written; the next change is read again.
+            self._refused = stamp
+            _LOG.warning("%s.  Its former content is used until that is mended.", error)
 
     def _begin_anew(self, where: object) -> None:
         """Calls in flight keep the channels that they are on."""

@@ -1,9 +1,9 @@
-"""From a gRPC status to an error: one table by status, two by message.
+"""From a gRPC status to an error: one table by status, three by message.
 
-Triton answers UNAVAILABLE for several unlike things, and gRPC itself answers
-RESOURCE_EXHAUSTED for what is too large, which is no queue.  So there, and only there, the
-message decides.  The messages are those of Triton 2.51 and gRPC's core; a test provokes
-each of them.
+Triton answers UNAVAILABLE for several unlike things, gRPC itself for every handshake that
+failed, and RESOURCE_EXHAUSTED for what is too large, which is no queue.  So there, and only
+there, the message decides.  The messages are those of Triton 2.51 and gRPC's core; a test
+provokes each of them.
 """
 
 from __future__ import annotations
@@ -85,6 +85,38 @@ _NOT_TRITON: Final = Meaning(
     "Check that the address is the gRPC port of a Megatick server.",
 )
 
+_UNTRUSTED: Final = Meaning(
+    ServerUnavailable,
+    "no authority that this client trusts signed the server's certificate",
+    "Pass the certificate of the authority that did as Tls(ca=…).",
+)
+_EXPIRED: Final = Meaning(
+    ServerUnavailable,
+    "the server's certificate has expired",
+    "Renew it and restart the server; if it has not, this machine's clock is wrong.",
+)
+_NOT_YET: Final = Meaning(
+    ServerUnavailable,
+    "the server's certificate is not valid yet",
+    "Compare its dates with this machine's clock.",
+)
+_OTHER_NAME: Final = Meaning(
+    ServerUnavailable,
+    "the server's certificate is for another name",
+    "Call it by a name that its certificate holds, or pass one as Tls(server_name=…).",
+)
+_NO_TLS: Final = Meaning(
+    ServerUnavailable,
+    "the server speaks no TLS",
+    "Start it with a certificate, or leave tls= out to talk in the clear.",
+)
+_HUNG_UP: Final = Meaning(
+    ServerUnavailable,
+    "the server closed the connection before the call",
+    "If it speaks TLS, pass tls=Tls(ca=…); if it wants a certificate of its callers, pass "
+    "certificate= and key= as well, signed by an authority of its choice and not expired.",
+)
+
 BY_STATUS: Final = MappingProxyType(
     {
         "OK": _FAILED,  # an error with this status contradicts itself
@@ -121,6 +153,25 @@ TRITON_UNAVAILABLE: Final = MappingProxyType(
 """What Triton's own UNAVAILABLE messages mean, by a part that each always holds (an
 ensemble puts its name in front, a model name may follow)."""
 
+NOT_CONNECTED: Final = "failed to connect to all addresses"
+"""How gRPC begins when it had no connection.  Source: ``pick_first.cc`` of its core."""
+
+GRPC_HANDSHAKE: Final = MappingProxyType(
+    {
+        "CERTIFICATE_VERIFY_FAILED: certificate has expired": _EXPIRED,
+        "CERTIFICATE_VERIFY_FAILED: certificate is not yet valid": _NOT_YET,
+        "CERTIFICATE_VERIFY_FAILED": _UNTRUSTED,
+        "Hostname Verification Check failed": _OTHER_NAME,
+        "WRONG_VERSION_NUMBER": _NO_TLS,
+        "Socket closed": _HUNG_UP,
+    }
+)
+"""What it goes on with where a handshake failed, by a part of each; the first one counts.
+
+A call that had a connection and lost it ends with "Socket closed", too, and no more.  In
+TLS 1.3 a client hears of a refused certificate only by the end of the connection.
+"""
+
 GRPC_EXHAUSTED: Final = MappingProxyType(
     {
         "metadata size exceeds": _LONG_REFUSAL,
@@ -132,6 +183,7 @@ GRPC_EXHAUSTED: Final = MappingProxyType(
 Source: gRPC core, ``hpack_parser.cc`` and ``message_size_filter.cc``.
 """
 
+_NONE: Final[MappingProxyType[str, Meaning]] = MappingProxyType({})
 _BY_MESSAGE: Final = MappingProxyType(
     {"UNAVAILABLE": TRITON_UNAVAILABLE, "RESOURCE_EXHAUSTED": GRPC_EXHAUSTED}
 )
@@ -144,7 +196,9 @@ def meaning_of(status: str, detail: str) -> Meaning:
         status: name of the gRPC status, such as ``"UNAVAILABLE"``.
         detail: the message that came with it.
     """
-    for part, meaning in _BY_MESSAGE.get(status, {}).items():
+    not_connected = status == "UNAVAILABLE" and detail.startswith(NOT_CONNECTED)
+    table = GRPC_HANDSHAKE if not_connected else _BY_MESSAGE.get(status, _NONE)
+    for part, meaning in table.items():
         if part in detail:
             return meaning
     return BY_STATUS[status]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from megatick_client.errors import BadRequest
 @dataclass(frozen=True)
 class Tls:
     """Files in PEM format; a client notices when one changes, and connects anew.
+
+    Replace certificate and key in any order: until both fit, the former ones are used.
 
     Attributes:
         ca: certificates of the authorities that are trusted; None for those that gRPC
@@ -45,13 +48,14 @@ class Tls:
         """Read the files.
 
         Raises:
-            BadRequest: one cannot be read, or is not PEM.
+            BadRequest: one cannot be read, is not what it should be, or the key is not the
+                certificate's.
         """
-        return grpc.ssl_channel_credentials(
-            root_certificates=_read("ca", self.ca, holds="CERTIFICATE"),
-            private_key=_read("key", self.key, holds="PRIVATE KEY"),
-            certificate_chain=_read("certificate", self.certificate, holds="CERTIFICATE"),
-        )
+        ca = _read("ca", self.ca, holds="CERTIFICATE")
+        key = _read("key", self.key, holds="PRIVATE KEY")
+        certificate = _read("certificate", self.certificate, holds="CERTIFICATE")
+        _check(self.ca, self.certificate, self.key)
+        return grpc.ssl_channel_credentials(ca, key, certificate)
 
     def stamp(self) -> tuple[int, ...]:
         """Tell the files' versions apart: when each was last written, in nanoseconds.
@@ -64,6 +68,32 @@ class Tls:
             for file in (self.ca, self.certificate, self.key)
             if file is not None
         )
+
+
+def _check(
+    ca: Path | str | None, certificate: Path | str | None, key: Path | str | None
+) -> None:
+    """Ask OpenSSL what it makes of the files; gRPC would never connect, nor say why."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca is not None:
+        try:
+            context.load_verify_locations(ca)
+        except OSError as error:
+            raise BadRequest(
+                f"tls: ca: expected certificates, found something else in {os.fspath(ca)}"
+            ) from error
+    if certificate is None or key is None:
+        return
+    try:
+        # For a key with a password it would ask the terminal.
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except OSError as error:
+        another = getattr(error, "reason", None) == "KEY_VALUES_MISMATCH"
+        found = "another's" if another else "something else, or one with a password,"
+        raise BadRequest(
+            f"tls: key: expected the private key of {os.fspath(certificate)}, found "
+            f"{found} in {os.fspath(key)}"
+        ) from error
 
 
 def _written_ns(file: Path | str) -> int:

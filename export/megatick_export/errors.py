@@ -95,7 +95,7 @@ class ParityError(ExportError):
 
     def __init__(self, engine: str, *, expected: str, found: str) -> None:
         super().__init__(
-            f"{engine}: expected logits {expected} of the reference network's, found "
+            f"{engine}: expected {expected} of the reference network's, found "
             f"{found}; nothing was written.  This is a fault of the export: please report "
             "it with the output of `megatick inspect`."
         )

@@ -77,6 +77,24 @@ class Errors:
     calibration_error: float | None
 
 
+@dataclass(frozen=True)
+class EmbeddingErrors:
+    """What a lower precision does to the embeddings.
+
+    Attributes:
+        min_cosine: smallest cosine between a text's embedding and the reference's, in
+            [-1, 1]; NaN if one is not finite.
+        mean_cosine: their mean.
+        max_abs_diff: largest absolute difference of a number; NaN if one is NaN.
+        max_abs: largest absolute number of the reference, which that is to be read by.
+    """
+
+    min_cosine: float
+    mean_cosine: float
+    max_abs_diff: float
+    max_abs: float
+
+
 def evaluation_texts(
     path: Path | None, labels: Sequence[str], *, invented: int = INVENTED_TEXTS
 ) -> EvaluationTexts:
@@ -139,6 +157,21 @@ def measure(
         texts=len(reference),
         accuracy=None if right is None else float(right.mean()),
         calibration_error=None if right is None else calibration_error(found, right),
+    )
+
+
+def measure_embeddings(found: Float32Array, reference: Float32Array) -> EmbeddingErrors:
+    """Compare embeddings, both (texts, hidden), with the reference's."""
+    exact, expected = found.astype(np.float64), reference.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # an overflow shows in the figures
+        lengths = np.linalg.norm(exact, axis=-1) * np.linalg.norm(expected, axis=-1)
+        cosines = (exact * expected).sum(-1) / lengths
+        moved = np.abs(exact - expected)
+    return EmbeddingErrors(
+        min_cosine=float(cosines.min()),
+        mean_cosine=float(cosines.mean()),
+        max_abs_diff=float(moved.max()),
+        max_abs=float(np.abs(expected).max()),
     )
 
 

@@ -11,13 +11,16 @@ from typing import Any, Final
 import numpy as np
 
 from megatick_export.engine import BatchLimits, gpu_compiler
-from megatick_export.evaluation import EvaluationTexts, probabilities
+from megatick_export.evaluation import (
+    EvaluationTexts,
+    probabilities,
+)
 from megatick_export.headlines import headlines
 from megatick_export.options import ExportOptions
 from megatick_export.parity import (
     Comparison,
     Engine,
-    Logits,
+    Outputs,
     Rows,
     openvino_engine,
     prove,
@@ -36,7 +39,26 @@ from megatick_export.subject import Subject
 from megatick_export.to_onnx import write_onnx
 
 PROBED_TEXTS: Final = 64
+EMBEDDED_TEXTS: Final = 16
+"""Of the probed, those whose embeddings are kept: thousands of numbers each."""
+
 _WATCHED_TEXTS: Final = 32
+_LEAST_TOLERANCE: Final = 1e-4
+"""What float32 may differ by on another machine, relative to the largest value."""
+
+
+@dataclass(frozen=True)
+class EmbeddingProbe:
+    """The embeddings that a server of this repository must give, within its precision.
+
+    Attributes:
+        values: the float32 reference's, a row a text, of the first ``EMBEDDED_TEXTS``.
+        tolerance: largest absolute difference of a number that the chosen precision was
+            measured to cause on the probe's texts, doubled as for probabilities.
+    """
+
+    values: tuple[tuple[float, ...], ...]
+    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -48,15 +70,24 @@ class Probe:
         probabilities: the float32 reference's answers, a row of classes a text.
         tolerance: largest absolute difference of a probability that the chosen precision
             was measured to cause on these texts, doubled, for other batches and machines.
+        embedding: the same of embeddings; None where the graph gives none.
     """
 
     texts: tuple[str, ...]
     probabilities: tuple[tuple[float, ...], ...]
     tolerance: float
+    embedding: EmbeddingProbe | None = None
 
     def to_json(self) -> str:
         """Write it as JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"
+
+    def tolerances(self) -> dict[str, float]:
+        """What the receipt says of them, by what they are for."""
+        allowed = {"probability": self.tolerance}
+        if self.embedding is not None:
+            allowed["embedding"] = self.embedding.tolerance
+        return allowed
 
 
 @dataclass(frozen=True)
@@ -172,14 +203,27 @@ def _gpu_compiler(
     return gpu_compiler(BatchLimits(subject.max_tokens), [len(row) for row in rows])
 
 
-def _probe(texts: Sequence[str], reference: Logits, answers: Logits) -> Probe:
+def _probe(texts: Sequence[str], reference: Outputs, answers: Outputs) -> Probe:
     """Record answers to invented headlines; a user's own texts stay where they are."""
-    expected, found = probabilities(reference), probabilities(answers)
+    expected, found = probabilities(reference.logits), probabilities(answers.logits)
     moved = float(np.abs(found - expected).max())
     return Probe(
         texts=tuple(texts),
         probabilities=tuple(map(tuple, expected.tolist())),
-        tolerance=max(2 * moved, 1e-4),
+        tolerance=max(2 * moved, _LEAST_TOLERANCE),
+        embedding=_embedding_probe(reference, answers),
+    )
+
+
+def _embedding_probe(reference: Outputs, answers: Outputs) -> EmbeddingProbe | None:
+    errors = answers.embedding_errors(reference)
+    if reference.embeddings is None or errors is None:
+        return None
+    kept = reference.embeddings[:EMBEDDED_TEXTS]
+    return EmbeddingProbe(
+        # As text, a float32 has fewer digits than as the float64 that equals it.
+        values=tuple(tuple(float(str(each)) for each in row) for row in kept),
+        tolerance=max(2 * errors.max_abs_diff, _LEAST_TOLERANCE * errors.max_abs),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,14 +14,61 @@ import openvino
 import torch
 
 from megatick_contract.packing import packed_feed, plan_batches
+from megatick_contract.steps import LOGITS, POOLED
 from megatick_export.errors import ParityError
+from megatick_export.evaluation import EmbeddingErrors, measure_embeddings
 from megatick_export.network import Network
 from megatick_export.packed import PackedClassifier
 
 Rows = Sequence[npt.NDArray[np.int32]]
 Logits = npt.NDArray[np.float32]
-Engine = Callable[[Rows], Logits]
-"""Runs one packed batch: rows of tokens to logits, (rows, classes)."""
+Embeddings = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What an engine answers to some rows.
+
+    Attributes:
+        logits: float32, shape (rows, classes).
+        embeddings: float32, shape (rows, hidden); None where the graph does not give them.
+    """
+
+    logits: Logits
+    embeddings: Embeddings | None = None
+
+    @classmethod
+    def named(cls, found: Mapping[str, npt.ArrayLike]) -> Outputs:
+        """Copy them from a graph's outputs, by their names there."""
+        embeddings = found.get(POOLED.name)
+        return cls(
+            np.array(found[LOGITS.name], np.float32),
+            None if embeddings is None else np.array(embeddings, np.float32),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outputs]) -> Outputs:
+        """Put the rows of several batches behind each other."""
+        embeddings = [each.embeddings for each in parts if each.embeddings is not None]
+        return cls(
+            np.concatenate([each.logits for each in parts]),
+            np.concatenate(embeddings) if embeddings else None,
+        )
+
+    def embedding_errors(self, reference: Outputs) -> EmbeddingErrors | None:
+        """Compare the embeddings with another's of the same rows; None if one has none."""
+        if self.embeddings is None or reference.embeddings is None:
+            return None
+        return measure_embeddings(self.embeddings, reference.embeddings)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Outputs:
+        """The rows with these numbers, in their order."""
+        embeddings = None if self.embeddings is None else self.embeddings[rows]
+        return Outputs(self.logits[rows], embeddings)
+
+
+Engine = Callable[[Rows], Outputs]
+"""Runs one packed batch of rows of tokens."""
 
 SEED: Final = 0
 ROWS: Final = 64
@@ -29,8 +76,9 @@ MEAN_TOKENS: Final = 25
 """Financial headlines are short: about 25 tokens, 5 to 120."""
 
 FP32_TOLERANCE: Final = 1e-3
-"""Largest absolute difference of a logit that float32 rounding may explain.  A wrong
-GELU is 3e-3 apart, a wrong QKV order more than 1."""
+"""Largest absolute difference of a logit that float32 rounding may explain; of an
+embedding's number, relative to the largest.  A wrong GELU is 3e-3 apart in the logits, a
+wrong QKV order more than 1."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +90,14 @@ class Comparison:
         max_abs_diff: largest absolute difference of a class's logit; NaN if one is NaN.
         label_flips: rows whose most probable class differs.
         rows: rows compared.
+        embedding: of the embeddings; None where the graph gives none.
     """
 
     engine: str
     max_abs_diff: float
     label_flips: int
     rows: int
+    embedding: EmbeddingErrors | None = None
 
 
 def check(comparison: Comparison) -> Comparison:
@@ -62,10 +112,20 @@ def check(comparison: Comparison) -> Comparison:
     if not comparison.max_abs_diff <= FP32_TOLERANCE:
         raise ParityError(
             comparison.engine,
-            expected=f"within {FP32_TOLERANCE:.0e}",
+            expected=f"logits within {FP32_TOLERANCE:.0e}",
             found=f"a difference of {comparison.max_abs_diff:.2e}, and "
             f"{comparison.label_flips} of {comparison.rows} labels flipped",
         )
+    embedding = comparison.embedding
+    if embedding is not None:
+        allowed = FP32_TOLERANCE * embedding.max_abs
+        if not embedding.max_abs_diff <= allowed:
+            raise ParityError(
+                comparison.engine,
+                expected=f"embeddings within {allowed:.1e}",
+                found=f"a difference of {embedding.max_abs_diff:.2e}, and a cosine of "
+                f"{embedding.min_cosine:.6f}",
+            )
     return comparison
 
 
@@ -83,36 +143,42 @@ def ragged_rows(*, vocab_size: int, max_tokens: int) -> list[npt.NDArray[np.int3
     return [random.integers(0, vocab_size, n).astype(np.int32) for n in lengths]
 
 
-def reference_logits(
+def reference_outputs(
     network: Network, rows: Rows, *, prefix_ids: Sequence[int] = ()
-) -> Logits:
+) -> Outputs:
     """Run the reference network row by row, without padding or packing.
 
     Args:
         network: with a classification head.
         rows: int32 tokens of each row.
         prefix_ids: tokens that stand before every row.
-
-    Returns:
-        float32, shape (rows, classes).
     """
     prefix = torch.tensor(prefix_ids, dtype=torch.int64)
+    place = 0 if network.architecture.pooling == "first" else -1
     with torch.inference_mode():
-        logits = [
-            network(torch.cat((prefix, torch.from_numpy(row).long()))[None]) for row in rows
-        ]
-    return torch.cat(logits).numpy()
+        tokens = (torch.cat((prefix, torch.from_numpy(row).long())) for row in rows)
+        pooled = [network.encode(each[None])[:, place] for each in tokens]
+        logits = [network.classify(each) for each in pooled]
+    return Outputs(torch.cat(logits).numpy(), torch.cat(pooled).numpy())
+
+
+def reference_logits(
+    network: Network, rows: Rows, *, prefix_ids: Sequence[int] = ()
+) -> Logits:
+    """The logits of ``reference_outputs``, shape (rows, classes)."""
+    return reference_outputs(network, rows, prefix_ids=prefix_ids).logits
 
 
 def torch_engine(classifier: PackedClassifier) -> Engine:
     """Run a packed classifier in torch, in whatever precision it is."""
 
-    def run(rows: Rows) -> Logits:
+    def run(rows: Rows) -> Outputs:
         feed = [torch.from_numpy(array) for array in packed_feed(rows).values()]
         with torch.inference_mode():
             answer = classifier(*feed)
-        logits: Logits = (answer[0] if classifier.embedding else answer).numpy()
-        return logits
+        named = (LOGITS.name, POOLED.name) if classifier.embedding else (LOGITS.name,)
+        outputs = answer if classifier.embedding else (answer,)
+        return Outputs.named(dict(zip(named, outputs, strict=True)))
 
     return run
 
@@ -133,9 +199,11 @@ def onnxruntime_engine(path: Path) -> Engine:
     """Run the packed graph in onnxruntime, on the CPU."""
     session = onnxruntime_session(path)
 
-    def run(rows: Rows) -> Logits:
-        (logits,) = session.run(["logits"], packed_feed(rows))
-        return np.asarray(logits, np.float32)
+    names = [output.name for output in session.get_outputs()]
+
+    def run(rows: Rows) -> Outputs:
+        found = session.run(names, packed_feed(rows))
+        return Outputs.named(dict(zip(names, found, strict=True)))
 
     return run
 
@@ -165,19 +233,20 @@ def openvino_engine(
         options |= {"INFERENCE_NUM_THREADS": str(threads)}
     compiled = openvino.Core().compile_model(str(path), "CPU", options)
 
-    def run(rows: Rows) -> Logits:
-        return np.array(compiled(packed_feed(rows))["logits"], np.float32)
+    names = [output.any_name for output in compiled.outputs]
+
+    def run(rows: Rows) -> Outputs:
+        found = compiled(packed_feed(rows))
+        return Outputs.named({name: found[name] for name in names})
 
     return run
 
 
-def run_in_batches(engine: Engine, rows: Rows, *, max_batch_tokens: int) -> Logits:
-    """Run any number of rows as the server would cut them: (rows, classes)."""
+def run_in_batches(engine: Engine, rows: Rows, *, max_batch_tokens: int) -> Outputs:
+    """Run any number of rows as the server would cut them."""
     plan = plan_batches([len(row) for row in rows], max_batch_tokens=max_batch_tokens)
-    together = np.concatenate([engine([rows[row] for row in batch]) for batch in plan])
-    logits = np.empty_like(together)
-    logits[np.concatenate(plan)] = together
-    return logits
+    together = Outputs.joined([engine([rows[row] for row in batch]) for batch in plan])
+    return together.take(np.argsort(np.concatenate(plan)))
 
 
 def compare(engine: str, found: Logits, reference: Logits) -> Comparison:
@@ -208,11 +277,15 @@ def prove(
         ParityError: a runtime's answer is not the reference network's.
     """
     rows = ragged_rows(vocab_size=network.architecture.vocab_size, max_tokens=max_tokens)
-    reference = reference_logits(network, rows, prefix_ids=prefix_ids)
+    reference = reference_outputs(network, rows, prefix_ids=prefix_ids)
     engines: dict[str, Callable[[Path], Engine]] = {
         "onnxruntime fp32": onnxruntime_engine,
         "openvino fp32": openvino_engine,
     }
-    return tuple(
-        check(compare(name, load(graph)(rows), reference)) for name, load in engines.items()
-    )
+    comparisons = []
+    for name, load in engines.items():
+        found = load(graph)(rows)
+        comparison = compare(name, found.logits, reference.logits)
+        embedding = found.embedding_errors(reference)
+        comparisons.append(check(replace(comparison, embedding=embedding)))
+    return tuple(comparisons)

@@ -78,6 +78,8 @@ class Receipt:
         flip_budget: share of labels that a precision may change.
         score_budget: mean change of the score that it may cause.
         trials: every precision that was tried, the rejected as well.
+        tolerances: how far a server's answers to the probe may be from float32's, by what
+            they are: ``probability``, and ``embedding`` where there is one.
         layer_errors: relative error of the residual stream after each layer, of the
             chosen graph against the reference network; None where nothing here runs it.
         files: SHA-256 of each file of the repository, by path relative to it; this one,
@@ -105,6 +107,7 @@ class Receipt:
     flip_budget: float
     score_budget: float
     trials: tuple[Trial, ...]
+    tolerances: Mapping[str, float]
     layer_errors: tuple[float, ...] | None
     files: Mapping[str, str]
     versions: Mapping[str, str]

@@ -127,6 +127,7 @@ def export_repository(
             flip_budget=options.flip_budget,
             score_budget=options.score_budget,
             trials=evidence.choice.trials,
+            tolerances=evidence.probe.tolerances(),
             layer_errors=evidence.layer_errors,
             files=files,
             versions=versions(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -24,8 +24,8 @@ from megatick_contract.repository import (
 )
 from megatick_contract.steps import LANGUAGE_MODEL, TELL_THE_DIGEST
 from megatick_export.errors import RepositoryError
-from megatick_export.evaluation import probabilities
-from megatick_export.evidence import Probe
+from megatick_export.evaluation import measure_embeddings, probabilities
+from megatick_export.evidence import EmbeddingProbe, Probe
 from megatick_export.hashes import model_digest, sha256
 from megatick_export.parity import onnxruntime_engine
 from megatick_export.tokenizer import tokenized
@@ -108,6 +108,30 @@ class Answers:
         return self.max_probability_error <= self.tolerance
 
 
+@dataclass(frozen=True)
+class EmbeddingAnswers:
+    """Embeddings of the probe's texts, beside what they should be.
+
+    Attributes:
+        asked: what was asked.
+        texts: how many.
+        min_cosine: smallest cosine between an embedding and the reference's.
+        max_abs_diff: largest absolute difference of a number.
+        tolerance: the largest that is allowed.
+    """
+
+    asked: str
+    texts: int
+    min_cosine: float
+    max_abs_diff: float
+    tolerance: float
+
+    @property
+    def good(self) -> bool:
+        """Whether they are the exported model's; NaN is not."""
+        return self.max_abs_diff <= self.tolerance
+
+
 def read_exported(path: Path) -> Exported:
     """Read a repository's receipt and probe.
 
@@ -116,10 +140,13 @@ def read_exported(path: Path) -> Exported:
     """
     receipt, probe = (_json(path / name) for name in (RECEIPT_FILE, PROBE_FILE))
     try:
-        answers = tuple(tuple(map(float, row)) for row in probe["probabilities"])
         texts = tuple(map(str, probe["texts"]))
+        answers = _table(probe["probabilities"])
         if len(texts) != len(answers):
             raise ValueError(f"{len(texts)} texts and {len(answers)} answers")
+        embedding = None
+        if (held := probe["embedding"]) is not None:
+            embedding = EmbeddingProbe(_table(held["values"]), float(held["tolerance"]))
         return Exported(
             path=path,
             files=dict(receipt["files"]),
@@ -127,7 +154,7 @@ def read_exported(path: Path) -> Exported:
             target=str(receipt["target"]),
             precision=str(receipt["precision"]),
             max_tokens=int(receipt["max_tokens"]),
-            probe=Probe(texts, answers, float(probe["tolerance"])),
+            probe=Probe(texts, answers, float(probe["tolerance"]), embedding),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RepositoryError(
@@ -181,22 +208,49 @@ def compare_answers(asked: str, found: Float32Array, exported: Exported) -> Answ
     )
 
 
-def ask_graph(exported: Exported) -> Answers:
+def compare_embeddings(
+    asked: str, found: Float32Array, probe: EmbeddingProbe
+) -> EmbeddingAnswers:
+    """Hold embeddings, (texts, hidden), against the probe's."""
+    errors = measure_embeddings(found, np.array(probe.values, np.float32))
+    return EmbeddingAnswers(
+        asked=asked,
+        texts=len(probe.values),
+        min_cosine=errors.min_cosine,
+        max_abs_diff=errors.max_abs_diff,
+        tolerance=probe.tolerance,
+    )
+
+
+def ask_graph(exported: Exported) -> list[Answers | EmbeddingAnswers]:
     """Run a bare graph's probe in onnxruntime, with the tokenizer that lies beside it.
 
     Raises:
-        RepositoryError: onnxruntime cannot run the graph on a CPU.
+        RepositoryError: onnxruntime cannot run the graph on a CPU, or it gives no embedding
+            where the probe has some.
     """
     tokenizer = Tokenizer.from_file(str(exported.path / TOKENIZER_FILE))
     rows = tokenized(tokenizer, exported.probe.texts, max_tokens=exported.max_tokens)
     try:
-        logits = onnxruntime_engine(exported.path / GRAPH_FILE)(rows)
+        found = onnxruntime_engine(exported.path / GRAPH_FILE)(rows)
     except Exception as error:  # its classes derive from Exception alone
         raise RepositoryError(
             exported.path / GRAPH_FILE,
             f"onnxruntime cannot run this {exported.precision} graph on a CPU: {error}",
         ) from error
-    return compare_answers("onnxruntime", probabilities(logits), exported)
+    answers: list[Answers | EmbeddingAnswers] = [
+        compare_answers("onnxruntime", probabilities(found.logits), exported)
+    ]
+    probe = exported.probe.embedding
+    if probe is not None:
+        if found.embeddings is None:
+            raise RepositoryError(
+                exported.path / GRAPH_FILE,
+                f"gives no embedding, and {PROBE_FILE} has some: export it again",
+            )
+        embedded = found.embeddings[: len(probe.values)]
+        answers.append(compare_embeddings("onnxruntime", embedded, probe))
+    return answers
 
 
 def _not_hashed(exported: Exported) -> frozenset[str]:
@@ -226,6 +280,10 @@ def _digests(exported: Exported) -> list[Drift]:
         if found != expected:
             drifts.append(Drift(name, "changed", expected, found))
     return drifts
+
+
+def _table(rows: Iterable[Iterable[Any]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(float, row)) for row in rows)
 
 
 def _json(path: Path) -> dict[str, Any]:

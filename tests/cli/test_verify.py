@@ -9,13 +9,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from exported import Exported
+import torch
+from exported import Exported, export_tiny
+from tiny import WINDOW, byte_tokenizer, write_tiny
 from typer.testing import CliRunner, Result
 
 from megatick_cli.app import app
+from megatick_export import (
+    ExportOptions,
+    export_repository,
+    read_checkpoint,
+    reference_network,
+)
 from megatick_export.errors import RepositoryError
-from megatick_export.evidence import PROBED_TEXTS
+from megatick_export.evidence import EMBEDDED_TEXTS, PROBED_TEXTS
 from megatick_server.launcher import ServeOptions, TritonServer
 
 GRAPH = "scorer/1/model.onnx"
@@ -62,9 +71,14 @@ def report(repository: Path, *arguments: str) -> tuple[int, Any]:
 
 
 def expect_other_answers(repository: Path) -> None:
-    """Have the probe expect the classes in another order, and hash it anew."""
+    """Have the probe expect the classes in another order."""
     probe = json.loads((repository / "probe.json").read_text())
     probe["probabilities"] = [row[1:] + row[:1] for row in probe["probabilities"]]
+    replace_probe(repository, probe)
+
+
+def replace_probe(repository: Path, probe: Any) -> None:
+    """Write another probe, and hash it anew."""
     (repository / "probe.json").write_text(json.dumps(probe))
     receipt = json.loads((repository / "receipt.json").read_text())
     content = (repository / "probe.json").read_bytes()
@@ -246,3 +260,94 @@ def test_what_was_exported_is_started_and_answers_as_it_did(repository: Path) ->
     assert (status, told["files"]) == (0, [])
     assert [each["texts"] for each in told["answers"]] == [PROBED_TEXTS] * 2
     assert max(each["max_probability_error"] for each in told["answers"]) < 1e-4
+
+
+# --- a repository with the embedding, in a precision that changes it ---------------------
+
+
+@pytest.fixture(scope="module")
+def embedder(folder: Path) -> Exported:
+    checkpoint, out = write_tiny(folder / "checkpoint"), folder / "embedder"
+    options = ExportOptions(precision="int8", embedding=True, flip_budget=1, score_budget=2)
+    return Exported(checkpoint, out, export_repository(checkpoint, out, options=options))
+
+
+def test_the_probe_holds_the_reference_networks_embeddings(embedder: Exported) -> None:
+    probe = json.loads((embedder.out / "probe.json").read_text())
+    network = reference_network(read_checkpoint(embedder.checkpoint))
+    tokenizer = byte_tokenizer()
+
+    expected = [
+        network.encode(torch.tensor([tokenizer.encode(text).ids[:WINDOW]]))[0, -1].numpy()
+        for text in probe["texts"][:EMBEDDED_TEXTS]
+    ]
+
+    np.testing.assert_allclose(probe["embedding"]["values"], expected, atol=1e-4)
+
+
+@pytest.mark.triton
+def test_a_served_embedding_is_held_to_the_receipts_tolerance(embedder: Exported) -> None:
+    status, told = report(embedder.out)
+
+    assert (status, told["files"]) == (0, [])
+    assert all(each["good"] for each in told["answers"])
+    allowed = json.loads((embedder.out / "receipt.json").read_text())["tolerances"]
+    assert [each["asked"] for each in told["embeddings"]] == [
+        "served, many texts a request",
+        "served, 8 texts alone",
+    ]
+    for each in told["embeddings"]:
+        assert (each["texts"], each["good"]) == (EMBEDDED_TEXTS, True)
+        assert each["tolerance"] == allowed["embedding"]
+        # It is what INT8 changes, of which these texts have a good part.
+        assert 0.1 * allowed["embedding"] < each["max_abs_diff"] <= allowed["embedding"]
+        assert 0.9 < each["min_cosine"] < 0.99999
+
+
+@pytest.mark.triton
+def test_a_served_embedding_that_differs_is_told(
+    embedder: Exported, tmp_path: Path
+) -> None:
+    """One number of one text, by twice what is allowed beyond what INT8 changes."""
+    copy = tmp_path / "copy"
+    shutil.copytree(embedder.out, copy)
+    probe = json.loads((copy / "probe.json").read_text())
+    probe["embedding"]["values"][-1][5] += 2 * probe["embedding"]["tolerance"]
+    replace_probe(copy, probe)
+
+    result = verify(copy)
+
+    assert result.exit_code == 1
+    assert "every file is as exported" in result.stdout
+    scores, embeddings = result.stdout.split("Embeddings")
+    assert scores.count("✓") == 3  # the files, and both ways of asking
+    assert embeddings.count("drifted") == 2
+
+
+def test_a_bare_graphs_embedding_is_held_too(folder: Path, tmp_path: Path) -> None:
+    bare = export_tiny(folder / "bare", target="onnx", embedding=True).out
+
+    status, told = report(bare)
+    (embeddings,) = told["embeddings"]
+    assert (status, embeddings["good"], embeddings["texts"]) == (0, True, EMBEDDED_TEXTS)
+
+    probe = json.loads((bare / "probe.json").read_text())
+    probe["embedding"]["values"].reverse()
+    shutil.copytree(bare, tmp_path / "other")
+    replace_probe(tmp_path / "other", probe)
+
+    status, told = report(tmp_path / "other")
+    (embeddings,) = told["embeddings"]
+    assert (status, embeddings["good"]) == (1, False)
+    assert [each["good"] for each in told["answers"]] == [True]
+
+
+def test_a_graph_without_the_embedding_of_its_probe_is_told(bare_copy: Path) -> None:
+    probe = json.loads((bare_copy / "probe.json").read_text())
+    replace_probe(bare_copy, probe | {"embedding": {"values": [[1.0]], "tolerance": 1}})
+
+    result = verify(bare_copy)
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, RepositoryError)
+    assert "gives no embedding" in str(result.exception)

@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import Waiting
 
 from megatick_client import AsyncClient, Client
 from megatick_server.launcher import ServeOptions, TritonServer
-from megatick_server.launcher.options import Api
 
 STAND_IN = Path(__file__).parent / "stand_in"
 StartTriton = Callable[..., TritonServer]
@@ -23,14 +23,17 @@ collect_ignore = ["stand_in"]  # only Triton's Python can import what is there
 
 @pytest.fixture(scope="session")
 def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTriton]:
-    """``start_triton(*models, opened=...)`` serves those stand-in models, or all."""
+    """``start_triton(*models, opened=…, …)`` serves those stand-in models, or all.
+
+    The rest are options of the server's own, such as ``tls``.
+    """
     with ExitStack() as servers:
 
-        def start(*models: str, opened: frozenset[Api] = frozenset()) -> TritonServer:
+        def start(*models: str, **options: Any) -> TritonServer:
             repository = tmp_path_factory.mktemp("stand_in")
             lay_out(repository, models)
-            options = ServeOptions(grpc_port=0, metrics_port=None, opened=opened)
-            return servers.enter_context(TritonServer(repository, options))
+            served = ServeOptions(grpc_port=0, metrics_port=None, **options)
+            return servers.enter_context(TritonServer(repository, served))
 
         yield start
 

@@ -20,6 +20,7 @@ from megatick_export.evaluation import (
     calibration_error,
     evaluation_texts,
     measure,
+    measure_embeddings,
 )
 
 TEXTS = ("Profit, up", "Sales fell", "New chair")
@@ -187,3 +188,27 @@ def test_calibration_error_by_hand(
     found = calibration_error(predicted, np.array(right))
 
     assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_embeddings_are_compared_by_angle_and_by_number() -> None:
+    reference = np.array([[3, 4], [-10, 0]], np.float32)
+    found = np.array([[4, 3], [-5, 0]], np.float32)
+
+    errors = measure_embeddings(found, reference)
+
+    # (3 * 4 + 4 * 3) / (5 * 5) = 24 / 25, and 1 where only the length differs.
+    assert errors.min_cosine == pytest.approx(0.96)
+    assert errors.mean_cosine == pytest.approx(0.98)
+    assert (errors.max_abs_diff, errors.max_abs) == (5.0, 10.0)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_an_embedding_that_is_no_number_shows_in_every_figure(broken: float) -> None:
+    reference = np.array([[3, 4], [1, 0]], np.float32)
+    found = reference.copy()
+    found[0, 1] = broken
+
+    errors = measure_embeddings(found, reference)
+
+    assert np.isnan([errors.min_cosine, errors.mean_cosine]).all()
+    assert not np.isfinite(errors.max_abs_diff)

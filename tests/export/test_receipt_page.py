@@ -12,7 +12,7 @@ import pytest
 from tiny import LLAMA
 
 from megatick_export import Receipt
-from megatick_export.evaluation import Errors
+from megatick_export.evaluation import EmbeddingErrors, Errors
 from megatick_export.heads import Prompt
 from megatick_export.parity import Comparison
 from megatick_export.precision.trials import Trial
@@ -58,6 +58,7 @@ RECEIPT = Receipt(
     flip_budget=0.002,
     score_budget=0.01,
     trials=(replace(FP32, chosen=True), FP8),
+    tolerances={"probability": 0.0123},
     layer_errors=(0.0, 0.25),
     files={"model.onnx": "4" * 64},
     versions={"python": "3.11", "torch": "2.13.0"},
@@ -141,6 +142,30 @@ def test_its_figures_are_the_receipts(tmp_path: Path) -> None:
         assert words in text
     for letter in "d1234":
         assert letter * 64 in text
+
+
+def test_the_embeddings_figures_are_the_receipts(tmp_path: Path) -> None:
+    trials = (
+        replace(FP32, embedding=EmbeddingErrors(0.999999, 1.0, 1.5e-5, 12.25)),
+        replace(FP8, embedding=EmbeddingErrors(0.875432, 0.987654, 0.321, 12.25)),
+    )
+    proven = replace(RECEIPT.parity[0], embedding=EmbeddingErrors(1.0, 1.0, 4.7e-6, 12.25))
+    receipt = replace(
+        RECEIPT,
+        embedding=True,
+        trials=trials,
+        parity=(proven,),
+        tolerances={"probability": 0.0123, "embedding": 0.0642},
+    )
+
+    text = read(receipt, tmp_path).text
+
+    for figure in ("0.999999", "0.875432", "0.987654", "3.2e-01", "4.7e-06", "12.2"):
+        assert figure in text
+    assert "1.2e-02 in a probability and 6.4e-02 in an embedding's number" in text
+    without = read(RECEIPT, tmp_path).text
+    assert "1.2e-02 in a probability" in without
+    assert "mbedding" not in without.split("What it is")[0]
 
 
 def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:

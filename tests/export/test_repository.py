@@ -32,7 +32,7 @@ from megatick_export.errors import (
     TokenizerError,
 )
 from megatick_export.parity import (
-    Logits,
+    Outputs,
     onnxruntime_engine,
     ragged_rows,
     reference_logits,
@@ -136,7 +136,7 @@ def test_a_head_in_another_order_is_put_into_the_contracts(
     export_repository(checkpoint, tmp_path / "out", options=options)
     rows = ragged_rows(vocab_size=256, max_tokens=WINDOW)
 
-    served = onnxruntime_engine(tmp_path / "out/scorer/1/model.onnx")(rows)
+    served = onnxruntime_engine(tmp_path / "out/scorer/1/model.onnx")(rows).logits
 
     own = reference_logits(reference_network(read_checkpoint(checkpoint)), rows)
     np.testing.assert_allclose(served, own[:, [1, 2, 0]], atol=2e-5)
@@ -279,12 +279,12 @@ def test_a_graph_that_is_not_the_model_is_refused(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which engines are held to it, and how closely, is in ``test_parity.py``."""
-    real = parity.reference_logits
+    real = parity.reference_outputs
 
-    def other(*given: Any, **options: Any) -> Logits:
-        return real(*given, **options) + np.float32(0.01)
+    def other(*given: Any, **options: Any) -> Outputs:
+        return Outputs(real(*given, **options).logits + np.float32(0.01))
 
-    monkeypatch.setattr(parity, "reference_logits", other)
+    monkeypatch.setattr(parity, "reference_outputs", other)
 
     with pytest.raises(ParityError, match="onnxruntime fp32: expected logits within 1e-03"):
         export_repository(checkpoint, tmp_path / "out", options=FP32)

@@ -29,6 +29,7 @@ PROBE = {
     "texts": ["up", "down"],
     "probabilities": [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]],
     "tolerance": 0.01,
+    "embedding": None,
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tiny import BERT, GPT2, LLAMA, random_weights
 
 from megatick_contract import LABELS
@@ -37,7 +36,7 @@ def workbench(network: Network, folder: Path, **changes: Any) -> Workbench:
         "target": "onnx",
         "texts": EvaluationTexts(("",) * len(ROWS), None, "random tokens", None),
         "rows": ROWS,
-        "reference": np.array(torch_engine(PackedClassifier(network))(ROWS)),
+        "reference": torch_engine(PackedClassifier(network))(ROWS),
         "graph_fp32": folder / "fp32.onnx",
         "folder": folder,
         "embedding": False,

@@ -27,17 +27,21 @@ class Authority:
         folder.mkdir(exist_ok=True)
         self._authority.cert_pem.write_to_path(str(self.ca))
 
-    def issue(self, *names: str, file: str = "server", expired: bool = False) -> Pair:
+    def issue(
+        self,
+        *names: str,
+        file: str = "server",
+        expired: bool = False,
+        early: bool = False,
+    ) -> Pair:
         """Sign a certificate for these hosts, over the files of that name if any.
 
-        One that is expired was good until yesterday.
+        One that is expired was good until yesterday; one that is early will be tomorrow.
         """
-        yesterday = datetime.now(UTC) - timedelta(days=1)
-        signed = self._authority.issue_cert(
-            *names,
-            not_before=yesterday - timedelta(days=1) if expired else None,
-            not_after=yesterday if expired else None,
-        )
+        now, day = datetime.now(UTC), timedelta(days=1)
+        begin = now + day if early else now - 3 * day
+        end = now - day if expired else now + 3 * day
+        signed = self._authority.issue_cert(*names, not_before=begin, not_after=end)
         pair = Pair(self._folder / f"{file}.pem", self._folder / f"{file}.key")
         signed.cert_chain_pems[0].write_to_path(str(pair.certificate))
         signed.private_key_pem.write_to_path(str(pair.key))

@@ -89,7 +89,7 @@ class FrozenFeatures:
                     self._engine,
                     rows[start : start + _CHUNK_TEXTS],
                     max_batch_tokens=_BATCH_TOKENS,
-                )
+                ).logits
                 for start in track(
                     starts, description=f"features of {name}", transient=True
                 )

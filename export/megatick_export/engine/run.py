@@ -17,13 +17,13 @@ import numpy.typing as npt
 import torch
 
 from megatick_contract.packing import packed_feed
-from megatick_contract.steps import LOGITS, LONGEST
+from megatick_contract.steps import LONGEST
 from megatick_export.engine.compile import compile_graph
 from megatick_export.engine.gpu import find_gpu
 from megatick_export.engine.library import Library, load_library, messages_of
 from megatick_export.engine.profiles import MAX_SEQLEN, BatchLimits, Profile
 from megatick_export.errors import EngineError
-from megatick_export.parity import Engine, Logits, Rows
+from megatick_export.parity import Engine, Outputs, Rows
 
 _DEVICE: Final = "cuda:0"
 """The first GPU, for which ``compile_graph`` compiles."""
@@ -117,10 +117,10 @@ def plan_engine(run: PlanRunner, limits: BatchLimits) -> Engine:
         the batch that the profile is fastest at.
     """
 
-    def engine(rows: Rows) -> Logits:
+    def engine(rows: Rows) -> Outputs:
         cuts = range(0, len(rows), limits.max_batch)
-        runs = (_feed(rows[cut : cut + limits.max_batch], limits) for cut in cuts)
-        return np.concatenate([run(feed)[LOGITS.name] for feed in runs])
+        feeds = (_feed(rows[cut : cut + limits.max_batch], limits) for cut in cuts)
+        return Outputs.joined([Outputs.named(run(feed)) for feed in feeds])
 
     return engine
 

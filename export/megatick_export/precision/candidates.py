@@ -19,7 +19,7 @@ from megatick_export.options import Precision, Target
 from megatick_export.packed import PackedClassifier
 from megatick_export.parity import (
     Engine,
-    Logits,
+    Outputs,
     Rows,
     onnxruntime_engine,
     openvino_engine,
@@ -61,7 +61,7 @@ class Candidate:
         float32: parts of the network that were kept in float32.
         layers_16_bit: layers that were left in a higher precision.
         refused: why it is none, whatever is measured; None if it is one.
-        logits: its answers to the evaluation texts, where they are known already.
+        outputs: its answers to the evaluation texts, where they are known already.
     """
 
     graph: Path
@@ -71,7 +71,7 @@ class Candidate:
     float32: tuple[str, ...] = ()
     layers_16_bit: tuple[int, ...] = ()
     refused: str | None = None
-    logits: Logits | None = None
+    outputs: Outputs | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Workbench:
         target: what will run the graph.
         texts: to measure on.
         rows: their tokens.
-        reference: logits of the float32 graph for them.
+        reference: what the float32 graph answers to them.
         graph_fp32: the float32 graph, proven to be the reference network.
         folder: where graphs are written.
         embedding: the graphs answer with the pooled hidden state as well.
@@ -101,7 +101,7 @@ class Workbench:
     target: Target
     texts: EvaluationTexts
     rows: Rows
-    reference: Logits
+    reference: Outputs
     graph_fp32: Path
     folder: Path
     embedding: bool
@@ -148,7 +148,7 @@ class Workbench:
         if self.target == "cpu":
             engine = openvino_engine(self.graph_fp32)  # which gave the reference
             return Candidate(
-                self.graph_fp32, engine, "openvino fp32", timed=True, logits=self.reference
+                self.graph_fp32, engine, "openvino fp32", timed=True, outputs=self.reference
             )
         engine = onnxruntime_engine(self.graph_fp32)
         timed = self.target != "tensorrt"
@@ -223,7 +223,7 @@ class Workbench:
 
     @cached_property
     def _screen(self) -> Screen:
-        return Screen(self.rows, self.reference, self.budgets, self.max_batch_tokens)
+        return Screen(self.rows, self.reference.logits, self.budgets, self.max_batch_tokens)
 
     @cached_property
     def _largest_inputs(self) -> dict[str, float]:

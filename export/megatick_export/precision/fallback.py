@@ -15,7 +15,14 @@ import numpy as np
 
 from megatick_export.evaluation import Errors, measure
 from megatick_export.packed import PackedClassifier
-from megatick_export.parity import Engine, Logits, Rows, run_in_batches, torch_engine
+from megatick_export.parity import (
+    Engine,
+    Logits,
+    Outputs,
+    Rows,
+    run_in_batches,
+    torch_engine,
+)
 from megatick_export.precision.budgets import Budgets
 from megatick_export.precision.emulation import WideAccumulation
 from megatick_export.precision.lowering import PARTS, Part
@@ -59,14 +66,14 @@ class Screen:
             emulated_engine(classifier),
             self.rows[:texts],
             max_batch_tokens=self.max_batch_tokens,
-        )
+        ).logits
 
 
 def emulated_engine(classifier: PackedClassifier) -> Engine:
     """Run a lowered classifier in torch as a GPU would."""
     run = torch_engine(classifier)
 
-    def engine(rows: Rows) -> Logits:
+    def engine(rows: Rows) -> Outputs:
         with WideAccumulation():  # type: ignore[no-untyped-call]
             return run(rows)
 

@@ -11,7 +11,11 @@ from typing import Final
 
 from megatick_contract.packing import plan_batches
 from megatick_export.errors import BudgetError
-from megatick_export.evaluation import Errors, measure
+from megatick_export.evaluation import (
+    EmbeddingErrors,
+    Errors,
+    measure,
+)
 from megatick_export.options import Precision
 from megatick_export.parity import Engine, Rows, run_in_batches
 from megatick_export.precision.candidates import Candidate, Workbench
@@ -29,6 +33,7 @@ class Trial:
         float32: parts of the network that were kept in float32.
         layers_16_bit: numbers of layers that FP8 or INT8 left in a higher precision.
         errors: against the float32 graph, on the evaluation texts.
+        embedding: the same of the embeddings; None where the graph gives none.
         texts_per_s: on this machine, timed in turn with the others; None where this
             machine cannot run what will be served.
         graph_bytes: size of the graph, weights included.
@@ -44,6 +49,7 @@ class Trial:
     texts_per_s: float | None
     graph_bytes: int
     rejected: str | None
+    embedding: EmbeddingErrors | None = None
     chosen: bool = False
 
     @property
@@ -89,18 +95,17 @@ def choose(
     for precision in precisions:
         progress(f"trying {precision}")
         candidate = bench.candidate(precision)
-        logits = candidate.logits
-        if logits is None:
-            logits = run_in_batches(
-                candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
-            )
-        errors = measure(logits, bench.reference, bench.texts.classes)
+        found = candidate.outputs or run_in_batches(
+            candidate.engine, bench.rows, max_batch_tokens=bench.max_batch_tokens
+        )
+        errors = measure(found.logits, bench.reference.logits, bench.texts.classes)
         trial = Trial(
             precision=precision,
             engine=candidate.engine_name,
             float32=candidate.float32,
             layers_16_bit=candidate.layers_16_bit,
             errors=errors,
+            embedding=found.embedding_errors(bench.reference),
             texts_per_s=None,
             graph_bytes=_size(candidate.graph),
             rejected=candidate.refused or bench.budgets.exceeded(errors),

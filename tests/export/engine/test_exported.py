@@ -20,7 +20,7 @@ from megatick_export.engine import BatchLimits, check_repository
 from megatick_export.engine.folder import EngineFolder
 from megatick_export.engine.profiles import Range
 from megatick_export.errors import EngineError
-from megatick_export.parity import Engine, Logits, Rows, onnxruntime_engine
+from megatick_export.parity import Engine, Outputs, Rows, onnxruntime_engine
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_auto_builds_a_plan_of_each_precision_and_exports_the_fastest(
                 raise EngineError(f"this GPU has no {graph.stem}")
             run = onnxruntime_engine(graph)
 
-            def engine(rows: Rows) -> Logits:
+            def engine(rows: Rows) -> Outputs:
                 time.sleep(0.2 if graph.stem == "fp32" else 0)
                 return run(rows)
 

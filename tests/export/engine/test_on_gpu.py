@@ -101,7 +101,7 @@ def test_a_plan_answers_as_the_reference_network(
 ) -> None:
     repository, record = build(precision, False)
 
-    found = plan_engine(load(library, repository), BatchLimits(WINDOW))(ROWS)
+    found = plan_engine(load(library, repository), BatchLimits(WINDOW))(ROWS).logits
 
     network = reference_network(read_checkpoint(checkpoint))
     expected = reference_logits(network, ROWS)
@@ -118,9 +118,9 @@ def test_an_fp8_plan_answers_as_its_graph(
     repository, record = build("fp8", everything)
     limits = EngineFolder.of(repository).limits
 
-    found = plan_engine(load(library, repository), limits)(ROWS)
+    found = plan_engine(load(library, repository), limits)(ROWS).logits
 
-    graph = onnxruntime_engine(repository / "language_model/1/model.onnx")(ROWS)
+    graph = onnxruntime_engine(repository / "language_model/1/model.onnx")(ROWS).logits
     exact = reference_logits(reference_network(read_checkpoint(checkpoint)), ROWS)
     rounding = np.abs(graph - exact)
     assert rounding.max() > 0.02, "FP8 that changes nothing would prove nothing"

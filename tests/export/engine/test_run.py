@@ -135,7 +135,7 @@ def test_the_stand_in_has_no_method_that_the_library_lacks() -> None:
 def test_rows_are_run_a_full_batch_at_a_time(stand_in: tuple[Library, Engine]) -> None:
     library, engine = stand_in
 
-    logits = plan_engine(PlanRunner(library, b"plan"), LIMITS)(rows(1, 4, 2))
+    logits = plan_engine(PlanRunner(library, b"plan"), LIMITS)(rows(1, 4, 2)).logits
 
     # 1, 1 + 2 + 3 + 4 and 1 + 2, each times 1, 2 and 3.
     assert logits.tolist() == [[1, 2, 3], [10, 20, 30], [3, 6, 9]]

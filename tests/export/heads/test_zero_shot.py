@@ -158,7 +158,7 @@ def test_logits_are_the_next_words_probabilities_over_the_content_free(
     blank = [exported.next_word(text) for text in ("N/A", "[MASK]", "")]
     content_free = np.mean([each / each.sum() for each in blank], axis=0)
 
-    logits = engine([exported.tokens(text) for text in TEXTS])
+    logits = engine([exported.tokens(text) for text in TEXTS]).logits
 
     own = np.array([exported.next_word(text) for text in TEXTS])
     expected = centred(np.log(own / content_free))
@@ -178,7 +178,7 @@ def test_the_cached_prefix_is_the_prefix(
     rows = [random.integers(0, VOCABULARY, n).astype(np.int32) for n in lengths]
     prefix = exported.classifier.prefix_ids
 
-    logits = engine(rows)
+    logits = engine(rows).logits
 
     reference = reference_logits(exported.classifier.network, rows, prefix_ids=prefix)
     np.testing.assert_allclose(logits, reference, atol=1e-4)

@@ -12,12 +12,22 @@ import numpy as np
 import pytest
 from bench import ROWS, tiny_network, workbench
 
+from megatick_contract.packing import packed_feed
 from megatick_export.errors import BudgetError, EngineError
 from megatick_export.options import Precision
-from megatick_export.parity import Engine, Logits, Rows
+from megatick_export.packed import PackedClassifier
+from megatick_export.parity import (
+    Engine,
+    Logits,
+    Outputs,
+    Rows,
+    onnxruntime_session,
+    torch_engine,
+)
 from megatick_export.precision.budgets import Budgets
 from megatick_export.precision.candidates import Candidate, Workbench
 from megatick_export.precision.trials import Choice, choose
+from megatick_export.to_onnx import write_onnx
 
 CERTAIN = np.tile(np.array([0, 0, 4], np.float32), (len(ROWS), 1))
 """The reference: every row is of the last class."""
@@ -27,9 +37,9 @@ def engine(answer: Logits, *, takes_s: float = 0.0) -> Engine:
     """Give a row of ``answer`` for each row, by the row's own tokens."""
     places = {row.tobytes(): place for place, row in enumerate(ROWS)}
 
-    def run(rows: Rows) -> Logits:
+    def run(rows: Rows) -> Outputs:
         time.sleep(takes_s)
-        return answer[[places[row.tobytes()] for row in rows]]
+        return Outputs(answer[[places[row.tobytes()] for row in rows]])
 
     return run
 
@@ -62,7 +72,7 @@ def try_out(tmp_path: Path) -> Any:
                 timed=takes_s is not None,
             )
         changes = {
-            "reference": CERTAIN,
+            "reference": Outputs(CERTAIN),
             "budgets": Budgets(flips=0.05, score=0.01),
             "made": made,
         }
@@ -106,7 +116,7 @@ def test_the_fastest_within_the_budgets_is_taken(try_out: Any) -> None:
 
     assert choice.precision == "fp16"
     assert choice.graph.name == "fp16.onnx"
-    np.testing.assert_array_equal(choice.engine(ROWS), CERTAIN + 0.01)
+    np.testing.assert_array_equal(choice.engine(ROWS).logits, CERTAIN + 0.01)
     trials = {trial.precision: trial for trial in choice.trials}
     assert list(trials) == ["fp32", "fp16", "int8", "fp8", "bf16"]
     assert [trial.chosen for trial in choice.trials] == [False, True, False, False, False]
@@ -140,13 +150,13 @@ def test_on_a_gpu_the_plans_are_measured_and_timed(tmp_path: Path) -> None:
         on_cpu = engine(CERTAIN, takes_s=0.02)  # within budget, and not what is served
         made[name] = Candidate(graph, on_cpu, f"onnxruntime {name}", timed=False)
     given = vars(workbench(tiny_network("llama"), tmp_path))
-    changes = {"reference": CERTAIN, "made": made, "compiled": compiled}
+    changes = {"reference": Outputs(CERTAIN), "made": made, "compiled": compiled}
     bench = GraphBench(**(given | changes))
 
     choice = choose(bench, names, progress=lambda stage: None)
 
     assert choice.precision == "fp16"
-    np.testing.assert_array_equal(choice.engine(ROWS), CERTAIN + 0.01)
+    np.testing.assert_array_equal(choice.engine(ROWS).logits, CERTAIN + 0.01)
     trials = {trial.precision: trial for trial in choice.trials}
     assert trials["fp16"].engine == "tensorrt 10.9 fp16"
     assert (trials["fp16"].texts_per_s or 0) > 2 * (trials["fp32"].texts_per_s or 0)
@@ -196,3 +206,43 @@ def test_where_nothing_is_within_them_every_reason_is_told(try_out: Any) -> None
 
 def test_a_precision_asked_for_alone_needs_no_speed(try_out: Any) -> None:
     assert try_out(fp8=(CERTAIN, None)).precision == "fp8"
+
+
+def test_what_a_precision_does_to_the_embedding_is_told(tmp_path: Path) -> None:
+    network = tiny_network("llama")
+    classifier = PackedClassifier(network, embedding=True)
+    write_onnx(classifier, tmp_path / "fp32.onnx")
+    reference = torch_engine(classifier)(ROWS)
+    open_budgets = Budgets(flips=1, score=2)
+    bench = workbench(
+        network, tmp_path, embedding=True, reference=reference, budgets=open_budgets
+    )
+
+    choice = choose(bench, ["fp32", "fp16", "int8"], progress=lambda stage: None)
+
+    assert reference.embeddings is not None
+    diffs = []
+    for trial in choice.trials:
+        session = onnxruntime_session(tmp_path / f"{trial.precision}.onnx")
+        rows = [session.run(["embedding"], packed_feed([row]))[0][0] for row in ROWS]
+        found = np.stack(rows).astype(np.float64)
+        cosines = [
+            np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b))
+            for a, b in zip(found, reference.embeddings.astype(np.float64), strict=True)
+        ]
+        told = trial.embedding
+        assert told is not None
+        # Another batch rounds otherwise, in 16 bits by a thousandth of the numbers.
+        assert told.min_cosine == pytest.approx(min(cosines), abs=2e-4)
+        assert told.mean_cosine == pytest.approx(np.mean(cosines), abs=2e-4)
+        apart = np.abs(found - reference.embeddings).max()
+        assert told.max_abs_diff == pytest.approx(apart, abs=5e-3)
+        assert told.max_abs == np.abs(reference.embeddings).max()
+        diffs.append(told.max_abs_diff)
+    assert diffs[0] < 1e-4 < diffs[1] < diffs[2], "the rounding must show"
+
+
+def test_a_graph_without_an_embedding_has_no_figures_of_one(try_out: Any) -> None:
+    (trial,) = try_out(fp32=(CERTAIN, None)).trials
+
+    assert trial.embedding is None
