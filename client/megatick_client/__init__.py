@@ -18,6 +18,7 @@ from megatick_client.errors import (
     ClientClosed,
     ClientError,
     DeadlineExceeded,
+    LookAhead,
     ModelNotReady,
     Overloaded,
     ServerError,
@@ -32,6 +33,7 @@ from megatick_client.replies import ReplyInfo
 from megatick_client.retries import NO_RETRIES, Retries
 from megatick_client.sentiment_states import SentimentState
 from megatick_client.sentiments import Probabilities, Sentiment, Sentiments
+from megatick_client.symbol_book import BookView, SymbolBook
 from megatick_client.tls import Tls
 from megatick_contract import Rejection
 
@@ -39,6 +41,7 @@ __all__ = [
     "NO_RETRIES",
     "AsyncClient",
     "BadRequest",
+    "BookView",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -50,6 +53,7 @@ __all__ = [
     "Health",
     "Hedging",
     "Interval",
+    "LookAhead",
     "MarketView",
     "MarketViews",
     "ModelNotReady",
@@ -66,6 +70,7 @@ __all__ = [
     "ServerHealth",
     "ServerMetadata",
     "ServerUnavailable",
+    "SymbolBook",
     "Tls",
     "Unauthenticated",
 ]

@@ -10,7 +10,7 @@ import grpc  # type: ignore[import-untyped]
 from megatick_client import calls
 from megatick_client.base import BaseClient
 from megatick_client.channels import Channels
-from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step
+from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
 from megatick_client.surface import Call, awaited
 from megatick_client.tls import Tls
 from megatick_client.wire import flag_of
@@ -88,6 +88,11 @@ class AsyncClient(BaseClient):
                 self._probe(step.send)
             case Sleep():
                 await asyncio.sleep(step.seconds)
+            case Wait():
+                # Not wait_for(), which would cancel what others wait for as well.
+                await asyncio.wait(
+                    (asyncio.wrap_future(step.done),), timeout=step.timeout_s
+                )
         return None
 
     async def _send(self, send: Send) -> Outcome:

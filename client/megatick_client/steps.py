@@ -8,6 +8,7 @@ awaiting, and tests by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -76,6 +77,19 @@ class Sleep:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """Wait until something is done, but no longer than this.  Its outcome is None.
+
+    Attributes:
+        done: what another call, of any thread or event loop, will set.
+        timeout_s: seconds after which to go on without it.
+    """
+
+    done: Future[None]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of a ``Send``.
 
@@ -90,6 +104,6 @@ class Outcome:
     error: ClientError | None
 
 
-Step: TypeAlias = Send | Race | Probe | Sleep
+Step: TypeAlias = Send | Race | Probe | Sleep | Wait
 Exchange: TypeAlias = Generator[Step, Outcome | None, T]
 """The rules of a call that ends in a ``T``."""
