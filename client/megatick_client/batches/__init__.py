@@ -11,9 +11,13 @@ Needs ``pip install 'megatick[batch]'``.
 
 from megatick_client.batches.batches import Batches
 from megatick_client.batches.errors import (
+    AnotherModel,
     BatchError,
     BatchStopped,
     JobError,
+    ScoringError,
+    ScoringFailed,
+    ServersSilent,
     SettingError,
     SourceError,
 )
@@ -21,12 +25,16 @@ from megatick_client.batches.running import BatchProgress
 from megatick_client.batches.status import BatchStatus
 
 __all__ = [
+    "AnotherModel",
     "BatchError",
     "BatchProgress",
     "BatchStatus",
     "BatchStopped",
     "Batches",
     "JobError",
+    "ScoringError",
+    "ScoringFailed",
+    "ServersSilent",
     "SettingError",
     "SourceError",
 ]

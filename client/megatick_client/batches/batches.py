@@ -6,17 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from megatick_client.base import BaseClient
 from megatick_client.batches.checks import check_sources
 from megatick_client.batches.errors import JobError
 from megatick_client.batches.frames import keep_frame
 from megatick_client.batches.job import Job, JobFolder
 from megatick_client.batches.output import check_output
 from megatick_client.batches.running import Report, run
-from megatick_client.batches.settings import BatchSettings
+from megatick_client.batches.settings import BatchSettings, Engine
 from megatick_client.batches.sources import Source, find_files
 from megatick_client.batches.status import BatchStatus, status_of, statuses_in
-from megatick_client.surface import Blocking
+from megatick_client.client import Client
 from megatick_contract import Truncation
 from megatick_contract.admission import Priority
 
@@ -27,7 +26,7 @@ IN_FLIGHT_PER_SERVER = 8
 class Batches:
     """Scores files and frames of any size; ``client.batches`` is one."""
 
-    def __init__(self, client: Blocking) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     def submit(
@@ -40,6 +39,7 @@ class Batches:
         truncation: Truncation = BatchSettings.truncation,
         priority: Priority = BatchSettings.priority,
         dedupe: bool = BatchSettings.dedupe,
+        engine: Engine = BatchSettings.engine,
         in_flight: int | None = None,
         timeout_s: float = BatchSettings.timeout_s,
         patience_s: float = BatchSettings.patience_s,
@@ -61,6 +61,7 @@ class Batches:
             truncation: of a text longer than the model's window.
             priority: "backfill" lets live calls pass.
             dedupe: score equal texts once.
+            engine: "threads", or "ray" for the machines of a Ray cluster.
             in_flight: requests at a time; None for 8 a server of the client.
             timeout_s: of one request, seconds.
             patience_s: how long servers may be silent before the batch stops, seconds.
@@ -78,10 +79,12 @@ class Batches:
             truncation=truncation,
             priority=priority,
             dedupe=dedupe,
+            engine=engine,
             in_flight=self._default_in_flight() if in_flight is None else in_flight,
             timeout_s=timeout_s,
             patience_s=patience_s,
         )
+        settings.check_engine()
         output = Path(output)
         check_output(output)
         folder = JobFolder.beside(output)
@@ -151,5 +154,4 @@ class Batches:
         return status_of(output)
 
     def _default_in_flight(self) -> int:
-        servers = len(self._client.addresses) if isinstance(self._client, BaseClient) else 1
-        return IN_FLIGHT_PER_SERVER * servers
+        return IN_FLIGHT_PER_SERVER * len(self._client.addresses)

@@ -45,6 +45,11 @@ def held_to(block: Block, settings: BatchSettings) -> Block:
     if settings.column not in table.column_names:
         for place in range(block.rows):
             problems.setdefault(place, f"has no column {settings.column!r}")
+    else:
+        for place, value in enumerate(table[settings.column].to_pylist()):
+            if not isinstance(value, str):
+                found = f"{value!r:.40} ({type(value).__name__})"
+                problems.setdefault(place, f"expected a str, found {found}")
     for name in set(table.column_names) & set(settings.results):
         for place, value in enumerate(table[name].to_pylist()):
             if value is not None:

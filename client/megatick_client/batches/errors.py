@@ -1,11 +1,16 @@
 """What can keep a batch from being begun, or from being finished now.
 
 MegatickError
-└── BatchError
-    ├── SettingError           a setting is out of its range
-    ├── SourceError            an input is absent, damaged, changed, or lacks the column
-    ├── JobError               no such job, one that exists, or one that runs already
-    └── BatchStopped           it stopped before its end, and ``resume`` takes it up again
+├── BatchError
+│   ├── SettingError           a setting is out of its range
+│   ├── SourceError            an input is absent, damaged, changed, or lacks the column
+│   ├── JobError               no such job, one that exists, or one that runs already
+│   └── BatchStopped           it stopped before its end, and ``resume`` takes it up again
+└── ScoringError               what stopped it, and is the cause of ``BatchStopped``
+    ├── ServersSilent          no server gave an answer for as long as it was patient
+    ├── AnotherModel           a server has another model than the batch began with
+    ├── ScoringCancelled       it was told to stop
+    └── ScoringFailed          an actor of Ray could not go on
 
 A bad row is no error here: it is listed in the job's file of errors, and the rest goes on.
 """
@@ -66,3 +71,32 @@ class BatchStopped(BatchError):
         self.output = output
         self.rows = rows
         self.reason = reason
+
+
+class ScoringError(MegatickError):
+    """Base of what stops the scoring of a batch, beside the client's own errors."""
+
+
+class ServersSilent(ScoringError):
+    """No server gave an answer for as long as the batch was patient."""
+
+
+class ScoringCancelled(ScoringError):
+    """The scoring was told to stop while it waited."""
+
+
+class ScoringFailed(ScoringError):
+    """An actor of Ray could not go on; the message has its own words."""
+
+
+class AnotherModel(ScoringError):
+    """A server answers with another model than the one that the batch began with."""
+
+    def __init__(self, address: str, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"{address} answers with the model {found:.12}…, the batch began with "
+            f"{expected:.12}….  Serve that one again, or begin another batch."
+        )
+        self.address = address
+        self.expected = expected
+        self.found = found

@@ -7,7 +7,6 @@ begun with.  A request of 32 texts costs the server far more than it costs a thr
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,7 +41,7 @@ def score_in_order(
     blocks: Iterable[Block],
     score: Score,
     *,
-    stop: threading.Event,
+    stop: Callable[[], None],
     column: str,
     in_flight: int,
 ) -> Generator[Scored, None, None]:
@@ -51,7 +50,7 @@ def score_in_order(
     Args:
         blocks: in their order.
         score: answers at most ``ROWS_PER_REQUEST`` texts.
-        stop: is set at the end, however it comes, so that no scorer waits on.
+        stop: called at the end, however it comes, so that no scorer waits on.
         column: of the texts.
         in_flight: calls of ``score`` at a time.
 
@@ -78,7 +77,7 @@ def score_in_order(
         while waiting:
             yield _together(*waiting.popleft())
     finally:
-        stop.set()
+        stop()
         pool.shutdown(cancel_futures=True)
 
 

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from megatick_client.batches.answers import Answers
+from megatick_client.batches.blocks import Block
 from megatick_client.batches.checks import held_to
-from megatick_client.batches.errors import BatchError, BatchStopped
+from megatick_client.batches.errors import (
+    BatchError,
+    BatchStopped,
+    ScoringCancelled,
+    ScoringError,
+)
 from megatick_client.batches.job import Job, JobFolder
+from megatick_client.batches.one_model import OneModel
 from megatick_client.batches.output import write_output
 from megatick_client.batches.parts import PartWriter, parts_in
-from megatick_client.batches.pipeline import score_in_order
+from megatick_client.batches.pipeline import Score, Scored, score_in_order
 from megatick_client.batches.reading import read_blocks
+from megatick_client.batches.repeats import Repeats
 from megatick_client.batches.scoring import Scorer
 from megatick_client.batches.settings import BatchSettings
 from megatick_client.batches.status import BatchStatus, status_of
+from megatick_client.client import Client
 from megatick_client.errors import ClientError
-from megatick_client.surface import Blocking
 
 
 @dataclass(frozen=True)
@@ -44,17 +54,19 @@ class BatchProgress:
 Report: TypeAlias = Callable[[BatchProgress], None]
 
 
-def run(client: Blocking, folder: JobFolder, report: Report | None = None) -> BatchStatus:
+def run(client: Client, folder: JobFolder, report: Report | None = None) -> BatchStatus:
     """Score the rows that are left, and write the output.
 
     Raises:
         BatchStopped: something stopped it; it can be resumed.
         JobError: another process runs it.
         SourceError: an input has changed since the job began.
+        SettingError: its engine is not installed.
     """
     with folder.lock():
         job = folder.load()
         if job.end != "finished":
+            job.settings.check_engine()
             for source in job.sources:
                 source.check_unchanged()
             folder.cancel.unlink(missing_ok=True)
@@ -65,27 +77,18 @@ def run(client: Blocking, folder: JobFolder, report: Report | None = None) -> Ba
     return status_of(folder.path)
 
 
-def _score(client: Blocking, folder: JobFolder, job: Job, report: Report) -> Job:
+def _score(client: Client, folder: JobFolder, job: Job, report: Report) -> Job:
     """Score what is left, part by part; return the job with its model's digest."""
     parts = parts_in(folder.parts)
     rows = parts[-1].stop if parts else 0
     scored_rows = sum(part.scored for part in parts)
-    scorer = Scorer(client, job.settings, job.model_digest, folder.cancel.exists)
+    model = OneModel(job.model_digest)
     writer = PartWriter(folder.parts, job.settings)
-    blocks = (
-        held_to(block, job.settings) for block in read_blocks(job.sources, after=rows)
-    )
-    results = score_in_order(
-        blocks,
-        scorer,
-        stop=scorer.stop,
-        column=job.settings.column,
-        in_flight=job.settings.in_flight,
-    )
+    results = _results(client, folder, job, model, after=rows)
     try:
         for scored in results:
-            if not job.model_digest and scorer.model_digest:
-                job = replace(job, model_digest=scorer.model_digest)
+            if not job.model_digest and model.digest:
+                job = replace(job, model_digest=model.digest)
                 folder.save(job)
             writer.add(scored)
             rows = scored.block.stop
@@ -93,7 +96,9 @@ def _score(client: Blocking, folder: JobFolder, job: Job, report: Report) -> Job
             report(BatchProgress(rows, scored_rows, scored.block.read_bytes, job.size))
             if folder.cancel.exists():
                 break
-    except (BatchError, ClientError) as error:
+    except ScoringCancelled:
+        pass
+    except (BatchError, ScoringError, ClientError) as error:
         if not folder.cancel.exists():
             writer.flush()
             folder.ended(job, "stopped", str(error))
@@ -108,6 +113,49 @@ def _score(client: Blocking, folder: JobFolder, job: Job, report: Report) -> Job
         folder.ended(job, "cancelled", "it was cancelled.")
         raise BatchStopped(job.output, rows=rows, reason="it was cancelled.")
     return job
+
+
+def _results(
+    client: Client, folder: JobFolder, job: Job, model: OneModel, *, after: int
+) -> Generator[Scored, None, None]:
+    """Score what is left with the job's engine; closing it ends the calls in flight."""
+    settings = job.settings
+    blocks = (held_to(each, settings) for each in read_blocks(job.sources, after=after))
+    if settings.engine == "ray":
+        from megatick_client.batches.on_ray import score_on_ray
+
+        return score_on_ray(
+            blocks,
+            client=client,
+            sources=job.sources,
+            after=after,
+            settings=settings,
+            model=model,
+        )
+    return _in_threads(client, folder, settings, model, blocks)
+
+
+def _in_threads(
+    client: Client,
+    folder: JobFolder,
+    settings: BatchSettings,
+    model: OneModel,
+    blocks: Iterable[Block],
+) -> Generator[Scored, None, None]:
+    own = copy(client)  # the caller's own stays open when this one's calls are ended
+    scorer = Scorer(own, settings, model, folder.cancel.exists)
+
+    def stop() -> None:
+        scorer.stop.set()
+        own.close()
+
+    with ExitStack() as opened:
+        score: Score = scorer
+        if settings.dedupe:
+            score = opened.enter_context(Repeats(scorer, folder.answers))
+        yield from score_in_order(
+            blocks, score, stop=stop, column=settings.column, in_flight=settings.in_flight
+        )
 
 
 def _finish(folder: JobFolder, job: Job) -> Job:
@@ -129,7 +177,7 @@ def _finish(folder: JobFolder, job: Job) -> Job:
 def _tidy(folder: JobFolder) -> None:
     """Drop what a finished job no longer needs; ``job.json`` stays."""
     shutil.rmtree(folder.parts, ignore_errors=True)
-    for path in (folder.frame, folder.answers, folder.cancel):
+    for path in (folder.frame, folder.cancel, *folder.path.glob("answers.sqlite*")):
         path.unlink(missing_ok=True)
 
 

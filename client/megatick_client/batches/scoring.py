@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from megatick_client.attempts import infer
 from megatick_client.batches.answers import Answers
-from megatick_client.batches.errors import BatchError
+from megatick_client.batches.errors import ScoringCancelled, ServersSilent
+from megatick_client.batches.one_model import OneModel
 from megatick_client.batches.settings import BatchSettings
 from megatick_client.errors import (
     BadRequest,
@@ -41,18 +42,6 @@ _PASSING: Final = (ServerUnavailable, Overloaded, DeadlineExceeded, ModelNotRead
 _HARMLESS: Final = "The company left its outlook for the year as it was."
 
 
-class ScoringStopped(BatchError):
-    """The scoring was told to stop while it waited."""
-
-
-class ServersSilent(BatchError):
-    """No server gave an answer for as long as the batch was patient."""
-
-
-class AnotherModel(BatchError):
-    """A server answers with another model than the one that the batch began with."""
-
-
 @dataclass(eq=False)
 class Scorer:
     """Scores texts by a client's calls.  Safe to share between threads.
@@ -60,24 +49,23 @@ class Scorer:
     Attributes:
         client: makes the calls.
         settings: of the batch.
-        model_digest: what every answer must come from; empty until the first one says.
+        model: that every answer must come from.
         cancelled: asked while a server is waited for.
         stop: set it, and whoever waits for a server stops waiting.
     """
 
     client: Blocking
     settings: BatchSettings
-    model_digest: str = ""
+    model: OneModel
     cancelled: Callable[[], bool] = lambda: False
     stop: threading.Event = field(default_factory=threading.Event)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _answered_s: float = field(default_factory=time.monotonic)
 
     def __call__(self, texts: Sequence[Any]) -> Answers:
         """Score at most ``ROWS_PER_REQUEST`` texts.
 
         Raises:
-            BatchError: the batch must stop, see the classes of this module.
+            ScoringError: the batch must stop.
             ClientError: nothing can be scored so, whatever the text.
         """
         assert len(texts) <= ROWS_PER_REQUEST  # noqa: S101
@@ -134,7 +122,8 @@ class Scorer:
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             else:
                 self._answered_s = time.monotonic()
-                self._check_model(reply)
+                digests = {each.decode() for each in reply[MODEL_DIGEST][:, 0]}
+                self.model.check(digests, address=reply.about[0].address)
                 return reply
 
     def _answers_at_all(self) -> bool:
@@ -150,7 +139,7 @@ class Scorer:
 
         Raises:
             ServersSilent: for too long nothing was answered.
-            ScoringStopped: see ``stop``.
+            ScoringCancelled: see ``stop``.
         """
         silent_s = time.monotonic() - self._answered_s
         left_s = self.settings.patience_s - silent_s
@@ -162,15 +151,4 @@ class Scorer:
         until_s = time.monotonic() + seconds
         while (left_s := until_s - time.monotonic()) > 0:
             if self.stop.wait(min(left_s, _LOOK_S)) or self.cancelled():
-                raise ScoringStopped("it was told to stop.")
-
-    def _check_model(self, reply: Reply) -> None:
-        for digest in {each.decode() for each in reply[MODEL_DIGEST][:, 0]}:
-            with self._lock:
-                self.model_digest = self.model_digest or digest
-            if digest != self.model_digest:
-                raise AnotherModel(
-                    f"{reply.about[0].address} answers with the model {digest:.12}…, the "
-                    f"batch began with {self.model_digest:.12}….  Serve that one again, or "
-                    "begin another batch."
-                )
+                raise ScoringCancelled("it was told to stop.")
