@@ -74,6 +74,12 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         """What it says of texts; a fault of another kind may end the call here."""
         return answers_to(texts)
 
+    def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ModelConfigResponse()
+
+    def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ModelStatisticsResponse()
+
     def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ServerLiveResponse(live=True)
 
