@@ -29,12 +29,14 @@ class Troubled(Endpoint):
         digest: of the model that it says it serves.
         pause_s: before each answer.
         out_of_order: every call answers as if it had crashed.
+        listed: how many bad rows a refusal names.
     """
 
     seen: Counter[str] = field(default_factory=Counter)
     digest: str = "d1" * 32
     pause_s: float = 0.0
     out_of_order: bool = False
+    listed: int = 1000
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def answers(self, texts: list[str], context: Any) -> Arrays:
@@ -46,7 +48,8 @@ class Troubled(Endpoint):
         ]
         if blank:
             context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, describe(blank, rows=len(texts))
+                grpc.StatusCode.INVALID_ARGUMENT,
+                describe(blank[: self.listed], rows=len(texts)),
             )
         if self.out_of_order or "crash" in texts:
             context.abort(grpc.StatusCode.INTERNAL, "told to crash")

