@@ -121,6 +121,9 @@ TRITON_UNAVAILABLE: Final = MappingProxyType(
 """What Triton's own UNAVAILABLE messages mean, by a part that each always holds (an
 ensemble puts its name in front, a model name may follow)."""
 
+UNKNOWN_MODEL: Final = "Request for unknown model"
+"""A part of Triton's message for a model that it does not have."""
+
 GRPC_EXHAUSTED: Final = MappingProxyType(
     {
         "metadata size exceeds": _LONG_REFUSAL,
@@ -148,6 +151,19 @@ def meaning_of(status: str, detail: str) -> Meaning:
         if part in detail:
             return meaning
     return BY_STATUS[status]
+
+
+def status_of_message(detail: str) -> str:
+    """Name the status that a message of Triton's would have come with.
+
+    A stream tells what failed by its message alone.  Triton can send the status as well
+    (the header ``triton_grpc_error``), but then ends the stream, and all else on it.
+    """
+    if rejections.parse(detail):
+        return "INVALID_ARGUMENT"
+    if any(part in detail for part in TRITON_UNAVAILABLE):
+        return "UNAVAILABLE"
+    return "NOT_FOUND" if UNKNOWN_MODEL in detail else "UNKNOWN"
 
 
 def translate(
