@@ -46,6 +46,8 @@ Sender: TypeAlias = Callable[[Send], Awaitable[Outcome]]
 
 MAX_IN_FLIGHT: Final = 64
 
+_LOST: Final = frozenset({"CANCELLED", "INTERNAL", "UNKNOWN"})
+
 
 @dataclass(frozen=True)
 class StreamReply(Generic[ResultT]):
@@ -307,6 +309,10 @@ class _Connection:
     async def _hold(self) -> tuple[str, str]:
         """Hold one stream until it ends.
 
+        Triton tells on the stream what is wrong with a request.  So a stream that ends
+        well, or by a failure, was lost: ``UNAVAILABLE``, whatever gRPC makes of a
+        connection that breaks while it writes.
+
         Returns:
             Name of the gRPC status it ended with, and its message.
         """
@@ -322,7 +328,10 @@ class _Connection:
             finally:
                 answers.cancel()
         except grpc.RpcError as error:
-            return error.code().name, error.details() or ""
+            status, detail = error.code().name, error.details() or ""
+            if status in _LOST:
+                return "UNAVAILABLE", f"the stream was lost, {status}: {detail}"
+            return status, detail
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
