@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
@@ -135,7 +136,8 @@ class Stream(Generic[ItemT, ResultT]):
         self._ordered = ordered
         self._room = asyncio.Semaphore(max_in_flight)
         self._connections: dict[str, _Connection] = {}
-        self._replies: AsyncIterator[StreamReply[ResultT]] | None = None
+        self._begun = self._entered = False
+        self._replies: AsyncGenerator[StreamReply[ResultT], None] | None = None
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
@@ -144,19 +146,22 @@ class Stream(Generic[ItemT, ResultT]):
         return tuple(sorted(gaps, key=lambda gap: gap.lost_utc))
 
     def __aiter__(self) -> AsyncIterator[StreamReply[ResultT]]:
-        if self._replies is not None:
+        if self._begun:
             raise BadRequest("stream: it can be iterated once.  Ask for another one.")
-        self._replies = self._run()
-        return self._replies
+        self._begun, replies = True, self._run()
+        if self._entered:  # else nobody holds it but the loop, whose end is then its end
+            self._replies = replies
+        return replies
 
     async def __aenter__(self) -> Self:
+        self._entered = True
         return self
 
     async def __aexit__(self, *error: object) -> None:
         if self._replies is not None:
-            await self._replies.aclose()  # type: ignore[attr-defined]
+            await self._replies.aclose()
 
-    async def _run(self) -> AsyncIterator[StreamReply[ResultT]]:
+    async def _run(self) -> AsyncGenerator[StreamReply[ResultT], None]:
         running: set[asyncio.Task[StreamReply[ResultT]]] = set()
         ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
         pump = asyncio.create_task(self._pump(running, ready))
@@ -371,7 +376,7 @@ async def _taken_from(requests: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
         yield await requests.get()
 
 
-async def _each(source: Source[ItemT]) -> AsyncIterator[ItemT]:
+async def _each(source: Source[ItemT]) -> AsyncGenerator[ItemT, None]:
     if isinstance(source, AsyncIterable):
         async for item in source:
             yield item

@@ -18,6 +18,8 @@ from megatick_client import (
     ClientClosed,
     DeadlineExceeded,
     ModelNotReady,
+    Overloaded,
+    Retries,
     Sentiment,
     ServerError,
     ServerUnavailable,
@@ -157,6 +159,33 @@ def test_a_model_that_is_not_there(address_of_sentiment: str) -> None:
 
     (reply,) = asyncio.run(run())
     assert isinstance(reply.error, ModelNotReady)
+
+
+def test_a_full_queue_is_told_from_other_failures(address: str) -> None:
+    """The stand-in's ``market_view`` queues two requests."""
+
+    async def run() -> list[StreamReply[Any]]:
+        async with AsyncClient(address, retries=NO_RETRIES) as client:
+            stream = client.stream(
+                ["sleep 0.3"] * 8, lambda text: calls.market_view(text, [1.0])
+            )
+            return [reply async for reply in stream]
+
+    errors = {type(reply.error) for reply in asyncio.run(run())}
+    assert errors == {type(None), Overloaded}
+
+
+def test_a_full_queue_is_sent_to_again(address: str) -> None:
+    async def run() -> list[StreamReply[Any]]:
+        async with AsyncClient(address, retries=Retries(attempts=30)) as client:
+            stream = client.stream(
+                ["sleep 0.1"] * 6, lambda text: calls.market_view(text, [1.0])
+            )
+            return [reply async for reply in stream]
+
+    replies = asyncio.run(run())
+    assert [reply.error for reply in replies] == [None] * 6
+    assert max(reply.result.reply.attempts for reply in replies if reply.result) > 1
 
 
 def test_an_item_that_is_late_is_told_at_its_deadline(address: str) -> None:
