@@ -337,6 +337,8 @@ class _Connection:
             if status in _LOST:
                 return "UNAVAILABLE", f"the stream was lost, {status}: {detail}"
             return status, detail
+        except ValueError as error:  # an answer that is none
+            return "DATA_LOSS", str(error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import pytest
 
 from megatick_client import (
@@ -358,6 +360,46 @@ def test_leaving_cancels_on_the_server(address: str, leave: str) -> None:
             return time.monotonic() - begin_s
 
     assert asyncio.run(run()) < 1.5
+
+
+def test_leaving_ends_a_silent_source(address: str) -> None:
+    ended = []
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def run() -> None:
+        async with AsyncClient(address) as client, client.stream(source()) as replies:
+            async for _ in replies:
+                break
+
+    asyncio.run(asyncio.wait_for(run(), 5))
+    assert ended == [True]
+
+
+def test_a_server_that_answers_nonsense() -> None:
+    class Foreign(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, _: Any) -> Any:
+            return grpc.stream_stream_rpc_method_handler(lambda *_: iter([b"\xff"]))
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Foreign()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+
+    async def run() -> list[StreamReply[Sentiment]]:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            return [reply async for reply in client.stream(["a"])]
+
+    try:
+        (reply,) = asyncio.run(run())
+    finally:
+        server.stop(grace=None).wait()
+    assert isinstance(reply.error, ServerError)
+    assert "no ModelStreamInferResponse" in str(reply.error)
 
 
 def test_what_the_source_raises_comes_after_the_replies_before_it(address: str) -> None:
