@@ -280,9 +280,9 @@ class _Connection:
         while True:
             try:
                 status, detail = await self._hold()
-            except ClientClosed as error:
+            except ClientClosed as closed:
                 for waiting in self._all_waiting():
-                    waiting.outcome.set_exception(error)
+                    waiting.outcome.set_exception(closed)
                 return
             if not self._waiting:
                 return
@@ -321,7 +321,7 @@ class _Connection:
         Returns:
             Name of the gRPC status it ended with, and its message.
         """
-        self._requests = requests = asyncio.Queue()
+        requests = self._requests = asyncio.Queue[bytes]()
         for waiting in self._waiting.values():
             left_s = waiting.until_s - time.monotonic()
             requests.put_nowait(with_timeout(waiting.send.message, left_s))
