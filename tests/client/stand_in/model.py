@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from megatick_contract import HORIZONS_BARS, LEVELS
 from megatick_contract.rejections import Rejection, describe
+from megatick_contract.text import TooLong
 
 pb_utils: Any = import_module("triton_python_backend_utils")  # exists inside Triton alone
 
@@ -40,8 +41,7 @@ def check(inputs: Arrays, *, truncation: str) -> None:
         if not tokens:
             bad.append(Rejection(row, "TEXT", "is blank"))
         if tokens > WINDOW_TOKENS and truncation == "error":
-            problem = f"has {tokens} tokens, more than {WINDOW_TOKENS}"
-            bad.append(Rejection(row, "TEXT", problem))
+            bad.append(Rejection(row, "TEXT", str(TooLong(tokens, WINDOW_TOKENS))))
     for row, window in enumerate(inputs.get("PRICES", ())):
         if np.isnan(window).all():
             bad.append(Rejection(row, "PRICES", "has no price"))
