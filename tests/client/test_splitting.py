@@ -69,6 +69,13 @@ def test_no_word_is_lost_or_moved(characters: int) -> None:
     assert "".join("".join(runs).split()) == "".join(text.split())
 
 
+def test_words_of_two_paragraphs_stay_two() -> None:
+    """Given many at once, the splitter drops what is between some."""
+    text = "Acme's U.S. unit fell.\n\nShares rose! Why? " * 400
+
+    assert " ".join(split(text, 1000)).split() == text.split()
+
+
 @pytest.mark.triton
 def test_parts_are_combined_by_their_tokens(client: Client) -> None:
     """13 words, of which 7 score (1, 1, 2) / 4 and 6 score (3, 1, 1) / 5."""
@@ -140,7 +147,7 @@ def test_a_text_larger_than_a_request_may_hold(client: Client) -> None:
 
 @pytest.mark.triton
 def test_bad_texts_are_told_by_the_callers_rows(client: Client) -> None:
-    texts = ["a b c d. " * 40, "fine", " ", "long " * 9, ""]
+    texts = ["a b c d. " * 8_000, "fine", " ", "long " * 9, ""]  # 72 KB are several parts
 
     with pytest.raises(BadRequest) as refused:
         client.score(texts, truncation="split")
