@@ -34,7 +34,7 @@ from megatick_client.wire import (
     parse,
     with_timeout,
 )
-from megatick_contract import STAGES, ContractError, Tensor
+from megatick_contract import STAGES_OF, ContractError, Tensor
 from megatick_contract.models import MODEL_DIGEST, STAGE_US
 
 PROBE_S: Final = 1.0
@@ -246,6 +246,15 @@ def read_reply(request: Request, answered: Answer, *, request_id: str) -> Reply:
             tensor: _checked(tensor, found.get(tensor.name), rows=request.rows)
             for tensor in request.outputs
         }
+        about = ReplyInfo(
+            request_id,
+            address,
+            model,
+            response.model_version,
+            answered.elapsed_s,
+            answered.attempts,
+        )
+        return Reply(outputs, _about_each(about, outputs, rows=request.rows))
     except (ContractError, ValueError) as error:
         raise ServerError(
             f"{address}: {model!r} broke the contract: {error}.  Client and server are of "
@@ -254,15 +263,6 @@ def read_reply(request: Request, answered: Answer, *, request_id: str) -> Reply:
             model=model,
             detail=str(error),
         ) from error
-    about = ReplyInfo(
-        request_id,
-        address,
-        model,
-        response.model_version,
-        answered.elapsed_s,
-        answered.attempts,
-    )
-    return Reply(outputs, _about_each(about, outputs, rows=request.rows))
 
 
 def _checked(tensor: Tensor, array: Array | None, *, rows: int) -> Array:
@@ -282,16 +282,16 @@ def _about_each(
         return (about,) * rows
     digests, times = outputs[MODEL_DIGEST][:, 0], outputs[STAGE_US].tolist()
     return tuple(
-        replace(about, model_digest=digest.decode(), stages_s=_stages(times_us))
+        replace(
+            about, model_digest=digest.decode(), stages_s=_stages(about.model, times_us)
+        )
         for digest, times_us in zip(digests, times, strict=True)
     )
 
 
-def _stages(times_us: list[float]) -> dict[str, float]:
-    """Name the times; a price forecast alone has the last stage, texts the first ones."""
-    names = STAGES[-1:] if len(times_us) == 1 else STAGES
+def _stages(model: str, times_us: list[float]) -> dict[str, float]:
     return {
         name: time_us / 1e6
-        for name, time_us in zip(names, times_us, strict=False)
+        for name, time_us in zip(STAGES_OF[model], times_us, strict=True)
         if not math.isnan(time_us)
     }
