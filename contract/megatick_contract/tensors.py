@@ -51,8 +51,6 @@ class Tensor:
         Raises:
             ContractError: wrong dtype, number of axes, or length of an axis.
         """
-        expected = f"{self.datatype} [rows, {', '.join(map(str, self.shape))}]"
-        found = f"{array.dtype} {list(array.shape)}"
         fits = (
             array.dtype == NUMPY_DTYPES[self.datatype]
             and array.ndim == len(self.shape) + 1
@@ -63,4 +61,6 @@ class Tensor:
             )
         )
         if not fits:
+            expected = f"{self.datatype} [rows, {', '.join(map(str, self.shape))}]"
+            found = f"{array.dtype} {list(array.shape)}"
             raise ContractError(self.name, expected=expected, found=found)
