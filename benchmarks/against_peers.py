@@ -116,7 +116,7 @@ def main(
     model = builds / "model"
     chosen = chosen_peers(peers(model.resolve(), builds.resolve()), only)
     for peer in chosen:
-        console.print(f"installing {peer.name}")
+        console.print(f"environment of {peer.name}")
         peer.install()
     receipt = json.loads((repository / "receipt.json").read_text())
     proof = prove(
@@ -178,7 +178,12 @@ def main(
         },
         "contenders": {each: it.figures() for each, it in measured.items()},
         "requirements": {
-            each.name: each.requirements.read_text().split() for each in chosen
+            each.name: [
+                line
+                for line in each.requirements.read_text().splitlines()
+                if not line.startswith("#")
+            ]
+            for each in chosen
         },
     }
     console.print(table(figures))

@@ -145,6 +145,7 @@ def peers(model: Path, builds: Path) -> list[Peer]:
         "triton_onnxruntime": KSERVE,
         "fastapi_torch": PLAIN,
         "litserve_torch": PLAIN,
+        "mlserver_torch": KSERVE,
         "ray_serve_torch": PLAIN,
     }
     return [Peer(name, wire, model, builds) for name, wire in wires.items()]

@@ -110,6 +110,8 @@ def write_onnx(model: PaddedClassifier, path: Path) -> None:
             dynamic_shapes=(free, free),
             opset_version=_OPSET,
             dynamo=True,
+            # Its rewriting rules take minutes on 30 layers; runtimes fuse by themselves.
+            optimize=False,
         )
 
 

@@ -43,14 +43,22 @@ def one_at_a_time(seconds: float) -> Handler:
 def test_an_open_loop_counts_from_when_a_call_was_due() -> None:
     async def run() -> Calls:
         async with server(one_at_a_time(0.1)) as url:
-            return await Client(url, PLAIN, ["a"], [2]).open(np.zeros(5))
+            return await Client(url, PLAIN, ["a"], [2]).open(np.full(5, -1.0))
 
     calls = asyncio.run(run())
 
-    # All due at once, served in turn: 0.1, 0.2 ... 0.5 s.
-    expected = 0.1 * np.arange(1, 6)
-    np.testing.assert_allclose(np.sort(calls.latencies_s), expected, atol=0.09)
-    assert calls.percentile_ms(50) == pytest.approx(300, abs=90)
+    # All due a second ago, served in turn: 1.1, 1.2 ... 1.5 s at the least.
+    late = np.sort(calls.latencies_s) - (1 + 0.1 * np.arange(1, 6))
+    assert late.min() > -0.01
+    assert late.max() < 5  # a busy machine
+
+
+def test_percentiles_lie_between_the_calls() -> None:
+    calls = Calls(1.0, np.arange(101) / 1000, 0, {}, 0.0)  # 0 to 100 ms
+
+    assert calls.percentile_ms(50) == pytest.approx(50)
+    assert calls.percentile_ms(99) == pytest.approx(99)
+    assert calls.per_s == 101
 
 
 def test_a_closed_loop_keeps_just_so_many_in_flight() -> None:
@@ -72,9 +80,9 @@ def test_a_closed_loop_keeps_just_so_many_in_flight() -> None:
 
     assert most == 3
     # At most 3 calls a tenth of a second, and what ends in the warm-up is not counted.
-    assert 12 <= calls.answered <= 33
+    assert 3 <= calls.answered <= 33
     assert calls.seconds == pytest.approx(1.0)
-    assert 0 < calls.client_cpu_s < 1.0
+    assert calls.client_cpu_s > 0
 
 
 def test_labels_are_held_against_their_own_texts() -> None:
