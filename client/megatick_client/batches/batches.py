@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +98,14 @@ class Batches:
         if output.exists():
             raise JobError(folder.path, f"{output.name} is there already.  Move it away.")
         folder.parts.mkdir(parents=True, exist_ok=True)
-        if isinstance(source, str | os.PathLike):
-            files = find_files(Path(source))
-        else:
-            keep_frame(source, folder.frame)
-            files = (folder.frame,)
-        sources = tuple(map(Source.of, files))
-        check_sources(sources, settings)
-        folder.save(Job.begun(output, sources, settings))
+        try:
+            sources = self._sources(source, folder)
+            check_sources(sources, settings)
+            folder.save(Job.begun(output, sources, settings))
+        except BaseException:
+            if not folder.exists():  # nothing was begun
+                shutil.rmtree(folder.path, ignore_errors=True)
+            raise
         return run(self._client, folder, report)
 
     def resume(self, output: str | Path, *, report: Report | None = None) -> BatchStatus:
@@ -152,6 +153,16 @@ class Batches:
         if not folder.runs():
             folder.ended(job, "cancelled", "it was cancelled.")
         return status_of(output)
+
+    @staticmethod
+    def _sources(source: Any, folder: JobFolder) -> tuple[Source, ...]:
+        """Find the files of an input; a frame becomes one."""
+        if isinstance(source, str | os.PathLike):
+            files = find_files(Path(source))
+        else:
+            keep_frame(source, folder.frame)
+            files = (folder.frame,)
+        return tuple(map(Source.of, files))
 
     def _default_in_flight(self) -> int:
         return IN_FLIGHT_PER_SERVER * len(self._client.addresses)

@@ -8,7 +8,7 @@ output are the same as without Ray.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +53,7 @@ def score_on_ray(
     after: int,
     settings: BatchSettings,
     model: OneModel,
+    cancelled: Callable[[], bool],
 ) -> Generator[Scored, None, None]:
     """Score blocks on the Ray cluster that is connected, or on a local one.
 
@@ -63,6 +64,7 @@ def score_on_ray(
         after: the rows before this number are left out.
         settings: of the batch.
         model: that all answers must come from.
+        cancelled: asked by an actor that waits for a server.
 
     Raises:
         ScoringFailed: an actor could not go on.
@@ -71,7 +73,9 @@ def score_on_ray(
     begun_here = not ray.is_initialized()
     try:
         with ray.data.DataContext.current(_context()):
-            tables = _scored_tables(client, sources, after, settings, model.digest)
+            tables = _scored_tables(
+                client, sources, after, settings, model.digest, cancelled
+            )
             answers = _AnswerStream(tables, model)
             for block in blocks:
                 _, places = texts_of(block, settings.column)
@@ -101,6 +105,7 @@ def _scored_tables(
     after: int,
     settings: BatchSettings,
     model_digest: str,
+    cancelled: Callable[[], bool],
 ) -> Iterator[pa.Table]:
     actors = len(client.addresses)
     dataset = ray.data.read_datasource(
@@ -114,6 +119,7 @@ def _scored_tables(
             settings,
             -(-settings.in_flight // actors),
             model_digest,
+            cancelled,
         ),
         batch_size=None,
         batch_format="pyarrow",
@@ -160,11 +166,16 @@ class _Actor:
     """Scores tables of texts with a client of its own."""
 
     def __init__(
-        self, client: Client, settings: BatchSettings, in_flight: int, model_digest: str
+        self,
+        client: Client,
+        settings: BatchSettings,
+        in_flight: int,
+        model_digest: str,
+        cancelled: Callable[[], bool],
     ) -> None:
         self._pool = ThreadPoolExecutor(in_flight)
         self._model = OneModel(model_digest)
-        self._score = Scorer(client, settings, self._model)
+        self._score = Scorer(client, settings, self._model, cancelled)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         texts = table["text"].to_pylist()

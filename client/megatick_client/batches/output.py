@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from megatick_client.batches.columns import common_schema, fitted
 from megatick_client.batches.errors import SettingError
 from megatick_client.batches.files import whole
-from megatick_client.batches.parts import Part
+from megatick_client.batches.parts import PART_BYTES, Part
 
 ABOUT_KEY: Final = b"megatick"
 """Of a Parquet file's metadata: the job as JSON."""
@@ -75,7 +75,8 @@ def _write_parquet(
         held: list[pa.Table] = []
         for table in _tables(parts, schema):
             held.append(table)
-            if sum(map(len, held)) >= _ROW_GROUP_ROWS:
+            rows, size = sum(map(len, held)), sum(each.nbytes for each in held)
+            if rows >= _ROW_GROUP_ROWS or size >= PART_BYTES:
                 writer.write_table(pa.concat_tables(held).cast(described))
                 held.clear()
         if held:

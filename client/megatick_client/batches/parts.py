@@ -30,6 +30,9 @@ PART_ROWS: Final = 8192
 PART_S: Final = 30.0
 """A part is written at so many rows, or when it is so old: what a crash costs."""
 
+PART_BYTES: Final = 64 << 20
+"""Or at so many bytes of the input's columns: what a batch holds in memory."""
+
 _NAME: Final = re.compile(r"(\d{12})-(\d{12})\.parquet")
 
 
@@ -97,14 +100,17 @@ class PartWriter:
     settings: BatchSettings
     _held: list[Scored] = field(default_factory=list)
     _since_s: float = 0.0
+    _bytes: int = 0
 
     def add(self, scored: Scored) -> bool:
         """Take the block that follows the last one; tell whether a part was written."""
         if not self._held:
             self._since_s = time.monotonic()
         self._held.append(scored)
+        self._bytes += scored.block.table.nbytes
         rows = scored.block.stop - self._held[0].block.first
-        if rows < PART_ROWS and time.monotonic() - self._since_s < PART_S:
+        old = time.monotonic() - self._since_s >= PART_S
+        if rows < PART_ROWS and self._bytes < PART_BYTES and not old:
             return False
         self.flush()
         return True
@@ -122,6 +128,7 @@ class PartWriter:
         with whole(part.path) as path:
             pq.write_table(joined(tables), path, compression="zstd")
         self._held.clear()
+        self._bytes = 0
 
     def _good(self, scored: Scored) -> pa.Table:
         """Rows that were scored: the input's columns, then those that the batch adds."""

@@ -131,6 +131,7 @@ def _results(
             after=after,
             settings=settings,
             model=model,
+            cancelled=folder.cancel.exists,
         )
     return _in_threads(client, folder, settings, model, blocks)
 

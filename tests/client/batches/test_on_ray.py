@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ import ray
 from batch_world import errors_of, rows_of, score_of, text_of
 
 from megatick_client import Client
-from megatick_client.batches import BatchStopped, SettingError, settings
+from megatick_client.batches import Batches, BatchStopped, SettingError, settings
 
 if TYPE_CHECKING:
     from tests.client.conftest import StartTriton
@@ -88,6 +90,32 @@ def test_stopped_and_resumed(
 
     good = [n for n in range(ROWS) if n not in (1000, 2000)]
     assert [int(row["id"]) for row in rows_of(output)] == good
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_cancelled_while_an_actor_waits(
+    source: Path, tmp_path: Path, dead_address: str
+) -> None:
+    output = tmp_path / "scores.parquet"
+    ended: list[BatchStopped] = []
+
+    def submit() -> None:
+        with Client(dead_address) as client:
+            try:
+                client.batches.submit(source, output=output, engine="ray")
+            except BatchStopped as error:
+                ended.append(error)
+
+    batch = threading.Thread(target=submit)
+    batch.start()
+    while not (tmp_path / "scores.parquet.job" / "job.json").exists():
+        time.sleep(0.01)
+    time.sleep(1)
+    Batches.cancel(output)
+    batch.join(60)
+
+    assert [error.reason for error in ended] == ["it was cancelled."]
+    assert Batches.status(output).state == "cancelled"
 
 
 def test_without_ray(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

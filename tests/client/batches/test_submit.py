@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,13 @@ import pytest
 from batch_world import Row, Troubled, errors_of, rows_of, score_of, text_of
 
 from megatick_client import Client
-from megatick_client.batches import BatchProgress, JobError, SettingError, SourceError
+from megatick_client.batches import (
+    BatchProgress,
+    JobError,
+    SettingError,
+    SourceError,
+    parts,
+)
 
 # An odd number of requests, and of blocks; the last of each is not full.
 MANY = 1000
@@ -93,17 +100,27 @@ def test_files_of_a_folder_or_a_glob_in_the_order_of_their_names(
     check_scored(rows_of(tmp_path / "some.parquet"), range(10, 30))
 
 
+@dataclass
+class SpeaksArrow:
+    """A frame as polars' is one, as far as a batch can tell."""
+
+    table: pa.Table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
 def test_frames(client: Client, tmp_path: Path) -> None:
     frame = pd.DataFrame(numbered(range(40)))
     dated = frame.set_index(pd.Index([f"day {n}" for n in range(40)], name="day"))
 
     client.batches.submit(frame, output=tmp_path / "frame.parquet")
     client.batches.submit(dated, output=tmp_path / "dated.parquet")
-    client.batches.submit(
-        pa.Table.from_pylist(numbered(range(40))), output=tmp_path / "arrow.parquet"
-    )
+    arrow = pa.Table.from_pylist(numbered(range(40)))
+    client.batches.submit(arrow, output=tmp_path / "arrow.parquet")
+    client.batches.submit(SpeaksArrow(arrow), output=tmp_path / "other.parquet")
 
-    for name in ("frame", "dated", "arrow"):
+    for name in ("frame", "dated", "arrow", "other"):
         check_scored(rows_of(tmp_path / f"{name}.parquet"), range(40))
     assert rows_of(tmp_path / "dated.parquet")[3]["day"] == "day 3"
     with pytest.raises(SourceError, match="found list"):
@@ -288,7 +305,7 @@ def test_inputs_that_cannot_be_read(
         client.batches.submit(source, output=tmp_path / "scores.parquet")
 
     assert str(source) in str(caught.value)
-    assert not client.batches.list(tmp_path)
+    assert not list(tmp_path.glob("*.job"))
 
 
 def test_what_is_there_is_never_written_over(client: Client, tmp_path: Path) -> None:
@@ -303,3 +320,24 @@ def test_what_is_there_is_never_written_over(client: Client, tmp_path: Path) -> 
         client.batches.submit(source, output=tmp_path / "mine.jsonl")
     with pytest.raises(SettingError, match=r"expected a name that ends in .parquet or"):
         client.batches.submit(source, output=tmp_path / "scores.csv")
+
+
+def test_long_texts_do_not_fill_the_memory(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part is written before it holds its rows when these are long."""
+    source = written(tmp_path / "news.csv", numbered(range(MANY)))
+    monkeypatch.setattr(parts, "PART_BYTES", 5000)  # less than 256 rows have
+    sizes: list[int] = []
+    flush = parts.PartWriter.flush
+
+    def counted(writer: parts.PartWriter) -> None:
+        flush(writer)
+        sizes.append(len(list(writer.folder.glob("*.parquet"))))
+
+    monkeypatch.setattr(parts.PartWriter, "flush", counted)
+
+    client.batches.submit(source, output=tmp_path / "scores.parquet")
+
+    assert sizes[:3] == [1, 2, 3]
+    check_scored(rows_of(tmp_path / "scores.parquet"), range(MANY), ids=str)
