@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-gpu lint types check bench bench-scaling clean
+.PHONY: help setup demo serve test test-gpu lint types check bench bench-peers bench-scaling prometheus clean
 
 help:  ## List what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 setup: $(BIN)/.dev-ready  ## Install everything, tests' needs included, into .venv
 
@@ -39,6 +39,7 @@ BENCH_SERVED := --rounds 1 --window 2
 BENCH_LIMIT := --rounds 2 --rows 64
 BENCH_TAIL := --calls 100
 BENCH_OVERLOAD := --seconds 15
+BENCH_PEERS := --rounds 1 --concurrencies 32 --warm 1 --window 4 --offered 8
 endif
 
 bench: $(BIN)/.dev-ready  ## Measure serving: over the engine, the machine, its tail, overload
@@ -48,9 +49,16 @@ bench: $(BIN)/.dev-ready  ## Measure serving: over the engine, the machine, its 
 	$(BIN)/python benchmarks/tail.py $(BENCH_REPOSITORY) $(BENCH_TAIL)
 	$(BIN)/python benchmarks/overload.py $(BENCH_REPOSITORY) $(BENCH_OVERLOAD)
 
+bench-peers: $(BIN)/.dev-ready  ## Measure against what people use today (20 minutes)
+	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
+	$(BIN)/python benchmarks/against_peers.py $(BENCH_REPOSITORY) $(BENCH_PEERS)
+
 bench-scaling: $(BIN)/.dev-ready  ## Measure how cost grows with tokens, texts and model
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	$(BIN)/python benchmarks/scaling.py $(BENCH_REPOSITORY)
+
+prometheus: $(BIN)/.dev-ready  ## Fetch Debian's Prometheus for the tests of the monitoring
+	tools/fetch_prometheus.sh $(BIN)
 
 lint: $(BIN)/.dev-ready  ## Style, and which package may import which
 	$(BIN)/ruff format --check .

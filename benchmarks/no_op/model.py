@@ -1,5 +1,6 @@
 """A step that does nothing: what one hop through Triton costs by itself."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,18 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Answers every row with 0."""
+    """Answers every output of its config with zeros."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Read what the outputs are."""
+        self.outputs = [
+            (
+                output["name"],
+                output["dims"],
+                pb_utils.triton_string_to_numpy(output["data_type"]),
+            )
+            for output in json.loads(args["model_config"])["output"]
+        ]
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request, in order."""
@@ -15,5 +27,11 @@ class TritonPythonModel:
 
     def _answer(self, request: Any) -> Any:
         rows = len(pb_utils.get_input_tensor_by_name(request, "TEXT").as_numpy())
-        score = pb_utils.Tensor("SCORE", np.zeros((rows, 1), np.float32))
-        return pb_utils.InferenceResponse(output_tensors=[score])
+        wanted = request.requested_output_names()
+        return pb_utils.InferenceResponse(
+            output_tensors=[
+                pb_utils.Tensor(name, np.zeros((rows, *dims), dtype))
+                for name, dims, dtype in self.outputs
+                if name in wanted
+            ]
+        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from megatick_cli.replay import calls_of
@@ -22,6 +23,7 @@ DistributionChoice = Literal["constant", "poisson"]
 
 _WHAT = "What is asked"
 _HOW = "How it is measured"
+_COLUMNS = ("rows/s", "p50", "p90", "p95", "p99", "mean", "in server")
 
 
 def loadtest(
@@ -88,9 +90,13 @@ def loadtest(
         int, typer.Option(min=1, help="Texts a call.", rich_help_panel=_WHAT)
     ] = 1,
     distribution: Annotated[
-        DistributionChoice,
-        typer.Option(help="Of the gaps between calls, by rate.", rich_help_panel=_HOW),
-    ] = "constant",
+        DistributionChoice | None,
+        typer.Option(
+            help="Of the gaps between calls, with --request-rate.",
+            show_default="constant",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     window: Annotated[
         float,
         typer.Option(
@@ -134,12 +140,14 @@ def loadtest(
         raise typer.BadParameter("give --url of a running server, or --repository")
     if concurrency is not None and request_rate is not None:
         raise typer.BadParameter("give --concurrency or --request-rate, not both")
+    if distribution is not None and request_rate is None:
+        raise typer.BadParameter("--distribution goes with --request-rate")
     try:
         options = SweepOptions(
             mode="concurrency" if request_rate is None else "request-rate",
             levels=_levels(request_rate or concurrency or "1,2,4,8,16"),
             rows=rows,
-            distribution=distribution,
+            distribution=distribution or "constant",
             window_s=window,
             trials=trials,
             stability_percent=stability,
@@ -148,7 +156,7 @@ def loadtest(
         raise typer.BadParameter(str(error)) from error
     calls = calls_of(texts, prices, text_column=text_column, model=model, rows=1)
     with Console(stderr=True).status("finding perf_analyzer …") as status:
-        tool = find_perf_analyzer(_cache(), environment=os.environ)
+        tool = find_perf_analyzer(cache_folder(), environment=os.environ)
         status.update("starting the server …" if url is None else "asking the server …")
         with _server(url, repository) as address:
             result = sweep(
@@ -178,7 +186,7 @@ def _levels(given: str) -> tuple[float, ...]:
         ) from error
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
     """Where an environment of our own may be kept.  Source: XDG Base Directory 0.8."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
@@ -202,25 +210,25 @@ def _server(url: str | None, repository: Path | None) -> Iterator[str]:
 def _print(result: Sweep) -> None:
     from megatick_client.load.sweep_report import AXES
 
-    table = Table(
-        title=f"{result.model} at {result.endpoint}, {result.options.rows} rows a call",
-        title_justify="left",
-        caption=f"{result.perf_analyzer}; ms, from the actual send",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
+    console, rows = Console(), result.options.rows
+    console.print(
+        f"[bold]{escape(result.model)}[/] at {escape(result.endpoint)}, "
+        f"{rows} row{'s' if rows > 1 else ''} a call; ms, from the actual send",
+        highlight=False,
     )
-    for name in (AXES[result.options.mode], "rows/s", "p50", "p90", "p95", "p99", "queue"):
+    console.print(f"[dim]{escape(result.perf_analyzer)}[/]", highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in (AXES[result.options.mode], *_COLUMNS):
         table.add_column(name, justify="right")
     table.add_column("")
     for each in result.levels:
         percentiles = (each.p50_ms, each.p90_ms, each.p95_ms, each.p99_ms)
-        figures = (each.rows_per_s, *percentiles, each.server_queue_ms)
+        figures = (each.rows_per_s, *percentiles, each.mean_ms, each.in_server_ms)
         table.add_row(
             f"{each.level:g}",
             *(f"{value:,.1f}" if each.stable else "–" for value in figures),
             "" if each.stable else "[yellow]not stable[/]",
         )
-    console = Console()
     console.print(table)
     if result.best is None:
         console.print(

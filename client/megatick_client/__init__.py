@@ -18,6 +18,7 @@ from megatick_client.errors import (
     ClientClosed,
     ClientError,
     DeadlineExceeded,
+    LookAhead,
     ModelNotReady,
     Overloaded,
     ServerError,
@@ -32,6 +33,8 @@ from megatick_client.replies import ReplyInfo
 from megatick_client.retries import NO_RETRIES, Retries
 from megatick_client.sentiment_states import SentimentState
 from megatick_client.sentiments import Probabilities, Sentiment, Sentiments
+from megatick_client.streams import Gap, Stream, StreamReply
+from megatick_client.symbol_book import BookView, SymbolBook
 from megatick_client.tls import Tls
 from megatick_contract import Rejection
 
@@ -39,6 +42,7 @@ __all__ = [
     "NO_RETRIES",
     "AsyncClient",
     "BadRequest",
+    "BookView",
     "Client",
     "ClientClosed",
     "ClientError",
@@ -47,9 +51,11 @@ __all__ = [
     "Embeddings",
     "Forecast",
     "Forecasts",
+    "Gap",
     "Health",
     "Hedging",
     "Interval",
+    "LookAhead",
     "MarketView",
     "MarketViews",
     "ModelNotReady",
@@ -66,6 +72,9 @@ __all__ = [
     "ServerHealth",
     "ServerMetadata",
     "ServerUnavailable",
+    "Stream",
+    "StreamReply",
+    "SymbolBook",
     "Tls",
     "Unauthenticated",
 ]

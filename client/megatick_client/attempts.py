@@ -34,7 +34,7 @@ from megatick_client.wire import (
     parse,
     with_timeout,
 )
-from megatick_contract import STAGES, ContractError, Tensor
+from megatick_contract import STAGES_OF, ContractError, Tensor
 from megatick_contract.models import MODEL_DIGEST, STAGE_US
 
 PROBE_S: Final = 1.0
@@ -84,12 +84,14 @@ class Query:
         message: its bytes.
         model: of which model, or None.
         rows: of the request; 0 where it is none, and the server is told no timeout.
+        request_id: of the request; empty where it is none.
     """
 
     method: str
     message: bytes = NO_ARGUMENTS
     model: str | None = None
     rows: int = 0
+    request_id: str = ""
 
     def to(self, endpoint: Endpoint, deadline: Deadline) -> Send:
         """Make the sending of it to a server, with what is left of the deadline."""
@@ -103,6 +105,7 @@ class Query:
             deadline.timeout_s,
             self.model,
             self.rows,
+            self.request_id,
         )
 
 
@@ -137,7 +140,7 @@ def infer(line: Line, request: Request, deadline: Deadline) -> Exchange[Reply]:
 def query_of(request: Request, request_id: str) -> Query:
     """Encode a request of R >= 1 rows."""
     message = encode(request, request_id=request_id)
-    return Query(MODEL_INFER, message, request.model.name, request.rows)
+    return Query(MODEL_INFER, message, request.model.name, request.rows, request_id)
 
 
 def answer(line: Line, query: Query, deadline: Deadline) -> Exchange[Answer]:
@@ -243,6 +246,15 @@ def read_reply(request: Request, answered: Answer, *, request_id: str) -> Reply:
             tensor: _checked(tensor, found.get(tensor.name), rows=request.rows)
             for tensor in request.outputs
         }
+        about = ReplyInfo(
+            request_id,
+            address,
+            model,
+            response.model_version,
+            answered.elapsed_s,
+            answered.attempts,
+        )
+        return Reply(outputs, _about_each(about, outputs, rows=request.rows))
     except (ContractError, ValueError) as error:
         raise ServerError(
             f"{address}: {model!r} broke the contract: {error}.  Client and server are of "
@@ -251,15 +263,6 @@ def read_reply(request: Request, answered: Answer, *, request_id: str) -> Reply:
             model=model,
             detail=str(error),
         ) from error
-    about = ReplyInfo(
-        request_id,
-        address,
-        model,
-        response.model_version,
-        answered.elapsed_s,
-        answered.attempts,
-    )
-    return Reply(outputs, _about_each(about, outputs, rows=request.rows))
 
 
 def _checked(tensor: Tensor, array: Array | None, *, rows: int) -> Array:
@@ -279,16 +282,16 @@ def _about_each(
         return (about,) * rows
     digests, times = outputs[MODEL_DIGEST][:, 0], outputs[STAGE_US].tolist()
     return tuple(
-        replace(about, model_digest=digest.decode(), stages_s=_stages(times_us))
+        replace(
+            about, model_digest=digest.decode(), stages_s=_stages(about.model, times_us)
+        )
         for digest, times_us in zip(digests, times, strict=True)
     )
 
 
-def _stages(times_us: list[float]) -> dict[str, float]:
-    """Name the times; a price forecast alone has the last stage, texts the first ones."""
-    names = STAGES[-1:] if len(times_us) == 1 else STAGES
+def _stages(model: str, times_us: list[float]) -> dict[str, float]:
     return {
         name: time_us / 1e6
-        for name, time_us in zip(names, times_us, strict=False)
+        for name, time_us in zip(STAGES_OF[model], times_us, strict=True)
         if not math.isnan(time_us)
     }

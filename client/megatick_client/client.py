@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from concurrent import futures
 from typing import Any, Self, TypeVar
 
 import grpc  # type: ignore[import-untyped]
@@ -11,7 +12,7 @@ import grpc  # type: ignore[import-untyped]
 from megatick_client import calls
 from megatick_client.base import BaseClient
 from megatick_client.channels import Channels
-from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step
+from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
 from megatick_client.surface import Call, blocking
 from megatick_client.tls import Tls
 from megatick_client.wire import flag_of
@@ -79,6 +80,8 @@ class Client(BaseClient):
                 self._probe(step.send)
             case Sleep():
                 time.sleep(step.seconds)
+            case Wait():
+                futures.wait((step.done,), step.timeout_s)
         return None
 
     def _send(self, send: Send) -> Outcome:

@@ -77,6 +77,7 @@ class Endpoints:
     all: tuple[Endpoint, ...] = field(init=False)
     _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
     _turn: int = field(init=False, default=0)
+    _ejected: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         """Check the addresses."""
@@ -140,7 +141,7 @@ class Endpoints:
 
     def due_for_a_probe(self) -> Sequence[Endpoint]:
         """Who was ejected long enough; each is named once until it is ``probed``."""
-        if all(each.ejected_until_s is None for each in self.all):
+        if not self._ejected:
             return ()
         now = self.clock()
         with self._lock:
@@ -159,11 +160,10 @@ class Endpoints:
         """Let a server that is ready take part again; leave another out for longer."""
         with self._lock:
             endpoint.probing = False
-            if ready:
-                endpoint.ejected_until_s = None
-                endpoint.failures = 0
-            else:
-                endpoint.ejected_until_s = None
+            endpoint.ejected_until_s = None
+            endpoint.failures = 0
+            self._ejected -= 1
+            if not ready:
                 self._eject(endpoint)
 
     def _next(self, among: Sequence[Endpoint]) -> Endpoint:
@@ -179,6 +179,7 @@ class Endpoints:
             return  # several calls may find the same server gone
         seconds = min(FIRST_EJECTION_S * 2**endpoint.ejections, LONGEST_EJECTION_S)
         endpoint.ejections += 1
+        self._ejected += 1
         endpoint.failures = 0
         endpoint.ejected_until_s = self.clock() + seconds
 

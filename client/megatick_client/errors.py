@@ -3,6 +3,7 @@
 MegatickError
 └── ClientError                any failed call
     ├── BadRequest             a value is wrong: mend or drop it; a retry fails again
+    │   └── LookAhead          it would know of something later than its own time
     ├── DeadlineExceeded       no answer within timeout_s: allow more, or send less
     ├── Overloaded             the server's queue is full: wait, then send again
     ├── ServerUnavailable      nobody answers at that address: start it, or mend the address
@@ -15,6 +16,7 @@ MegatickError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from megatick_contract import MegatickError, Rejection
@@ -120,6 +122,28 @@ class BadRequest(ClientError, ValueError):
     def rows(self) -> tuple[int, ...]:
         """The bad rows, rising, each once; from 0, in the order the caller passed."""
         return tuple(sorted({rejection.row for rejection in self.rejections}))
+
+
+class LookAhead(BadRequest):
+    """A feature would know of something later than the time that it is computed for.
+
+    Attributes:
+        symbol: whose.
+        field: what is later: ``"close"`` or ``"text"``.
+        known_utc: when that became known.
+        as_of_utc: what it would have been computed for.
+    """
+
+    def __init__(
+        self, symbol: str, field: str, known_utc: datetime, as_of_utc: datetime
+    ) -> None:
+        super().__init__(
+            f"{symbol!r}: as of {as_of_utc.isoformat()}, expected nothing later in the "
+            f"book, found a {field} of {known_utc.isoformat()}.  Feed the book in the "
+            "order in which things became known."
+        )
+        self.symbol, self.field = symbol, field
+        self.known_utc, self.as_of_utc = known_utc, as_of_utc
 
 
 class DeadlineExceeded(ClientError, TimeoutError):

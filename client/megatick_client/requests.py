@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from megatick_client.errors import BadRequest
 from megatick_client.replies import ReplyInfo
 from megatick_contract import Model, Tensor
-from megatick_contract.admission import PRIORITIES, PRIORITY_PARAMETER
+from megatick_contract.admission import DEFAULT_PRIORITY, PRIORITIES, PRIORITY_PARAMETER
 from megatick_contract.models import MODEL_DIGEST, ROWS_PER_REQUEST, STAGE_US
 
 Array = npt.NDArray[Any]
@@ -37,7 +38,7 @@ class Request:
     outputs: tuple[Tensor, ...]
     parameters: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """R, which may be 0."""
         return len(next(iter(self.inputs.values())))
@@ -52,6 +53,8 @@ class Request:
             raise BadRequest(
                 f"priority: expected one of {', '.join(PRIORITIES)}, found {priority!r:.40}"
             )
+        if priority == DEFAULT_PRIORITY:
+            return self
         lane = {PRIORITY_PARAMETER: priority}
         return replace(self, parameters={**self.parameters, **lane})
 
@@ -63,6 +66,9 @@ class Request:
 
     def chunks(self, rows: int = ROWS_PER_REQUEST) -> Iterator[tuple[int, Request]]:
         """Cut into requests of at most ``rows`` rows, each with its first row's number."""
+        if 0 < self.rows <= rows:
+            yield 0, self
+            return
         for start in range(0, self.rows, rows):
             part = slice(start, start + rows)
             inputs = {tensor: array[part] for tensor, array in self.inputs.items()}

@@ -8,6 +8,7 @@ awaiting, and tests by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -29,6 +30,7 @@ class Send:
         budget_s: the whole call's, for the message of an error.
         model: of which Triton model, or None.
         rows: of the request, for the message of an error.
+        request_id: of the request; empty where the message is none.
     """
 
     endpoint: Endpoint
@@ -38,6 +40,7 @@ class Send:
     budget_s: float
     model: str | None = None
     rows: int = 0
+    request_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,19 @@ class Sleep:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """Wait until something is done, but no longer than this.  Its outcome is None.
+
+    Attributes:
+        done: what another call, of any thread or event loop, will set.
+        timeout_s: seconds after which to go on without it.
+    """
+
+    done: Future[None]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of a ``Send``.
 
@@ -90,6 +106,6 @@ class Outcome:
     error: ClientError | None
 
 
-Step: TypeAlias = Send | Race | Probe | Sleep
+Step: TypeAlias = Send | Race | Probe | Sleep | Wait
 Exchange: TypeAlias = Generator[Step, Outcome | None, T]
 """The rules of a call that ends in a ``T``."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from megatick_client.requests import Request
+from megatick_contract import Tensor
 
 _SERVICE: Final = "/inference.GRPCInferenceService/"
 MODEL_INFER: Final = _SERVICE + "ModelInfer"
@@ -59,9 +62,7 @@ def encode(
             server's default.
         request_id: what the server's log and trace shall call it.
     """
-    message = service_pb2.ModelInferRequest(model_name=request.model.name, id=request_id)
-    for name, value in request.parameters.items():
-        message.parameters[name].string_param = value
+    message = service_pb2.ModelInferRequest(id=request_id)
     if timeout_us is not None:
         message.parameters["timeout"].int64_param = timeout_us
     if priority is not None:
@@ -74,7 +75,20 @@ def encode(
             if tensor.datatype == "BYTES"
             else np.ascontiguousarray(array).tobytes()
         )
-    for tensor in request.outputs:
+    encoded: bytes = message.SerializeToString()
+    parameters = tuple(request.parameters.items())
+    return _unchanging(request.model.name, request.outputs, parameters) + encoded
+
+
+@lru_cache(maxsize=256)
+def _unchanging(
+    model: str, outputs: tuple[Tensor, ...], parameters: tuple[tuple[str, str], ...]
+) -> bytes:
+    """The part of a message that is the same in call after call."""
+    message = service_pb2.ModelInferRequest(model_name=model)
+    for name, value in parameters:
+        message.parameters[name].string_param = value
+    for tensor in outputs:
         message.outputs.add(name=tensor.name)
     encoded: bytes = message.SerializeToString()
     return encoded
@@ -83,8 +97,7 @@ def encode(
 def with_timeout(message: bytes, timeout_s: float) -> bytes:
     """Add for how many seconds the server may let a call wait, at least 1 us.
 
-    Messages of protobuf that are put end to end merge, so a call is encoded once and sent
-    as often as it takes, each time with what is left.
+    A call is encoded once and sent as often as it takes, each time with what is left.
     """
     added = service_pb2.ModelInferRequest()
     added.parameters["timeout"].int64_param = max(1, round(timeout_s * 1e6))
@@ -102,6 +115,35 @@ def parse(answer: bytes) -> Any:
         return service_pb2.ModelInferResponse.FromString(answer)
     except DecodeError as error:
         raise ValueError(f"no ModelInferResponse: {error}") from error
+
+
+@dataclass(frozen=True)
+class StreamAnswer:
+    """A ``ModelStreamInferResponse``.
+
+    Attributes:
+        request_id: of the request that it answers.
+        error: what went wrong, in the server's words; empty where nothing did.
+        message: the ``ModelInferResponse``'s bytes.
+    """
+
+    request_id: str
+    error: str
+    message: bytes
+
+
+def read_stream_answer(answer: bytes) -> StreamAnswer:
+    """Read a ``ModelStreamInferResponse``.
+
+    Raises:
+        ValueError: the bytes are no such message.
+    """
+    try:
+        read = service_pb2.ModelStreamInferResponse.FromString(answer)
+    except DecodeError as error:
+        raise ValueError(f"no ModelStreamInferResponse: {error}") from error
+    response = read.infer_response
+    return StreamAnswer(response.id, read.error_message, response.SerializeToString())
 
 
 def outputs_of(response: Any) -> dict[str, npt.NDArray[Any]]:

@@ -12,8 +12,9 @@ Priority = Literal["live", "backfill"]
 """``live`` rows are computed before any ``backfill`` row that waits."""
 
 PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
+DEFAULT_PRIORITY: Final[Priority] = "live"
 PRIORITY_PARAMETER: Final = "lane"
-"""The request parameter that carries a ``Priority``; absent means ``live``."""
+"""The request parameter that carries a ``Priority``; absent means ``DEFAULT_PRIORITY``."""
 
 QUEUE_FULL: Final = "Exceeds maximum queue size"
 TIMEOUT_EXPIRED: Final = "Request timeout expired"

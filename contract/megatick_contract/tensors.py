@@ -45,22 +45,30 @@ class Tensor:
     on_request: bool = False
     optional: bool = False
 
+    def __hash__(self) -> int:
+        """By the name, which no two tensors of a model share."""
+        return hash(self.name)
+
     def check(self, array: npt.NDArray[Any]) -> None:
         """Refuse an array that is not R ≥ 1 rows of this tensor.
 
         Raises:
             ContractError: wrong dtype, number of axes, or length of an axis.
         """
-        expected = f"{self.datatype} [rows, {', '.join(map(str, self.shape))}]"
-        found = f"{array.dtype} {list(array.shape)}"
-        fits = (
+        if not (
             array.dtype == NUMPY_DTYPES[self.datatype]
             and array.ndim == len(self.shape) + 1
             and array.shape[0] >= 1
-            and all(
-                length in (ANY, given)
-                for length, given in zip(self.shape, array.shape[1:], strict=True)
+            and (
+                array.shape[1:] == self.shape
+                or all(
+                    length in (ANY, given)
+                    for length, given in zip(self.shape, array.shape[1:], strict=True)
+                )
             )
-        )
-        if not fits:
-            raise ContractError(self.name, expected=expected, found=found)
+        ):
+            raise ContractError(
+                self.name,
+                expected=f"{self.datatype} [rows, {', '.join(map(str, self.shape))}]",
+                found=f"{array.dtype} {list(array.shape)}",
+            )

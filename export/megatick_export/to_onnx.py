@@ -74,7 +74,7 @@ def write_onnx(
         "row_lengths": {0: Dim("rows", min=1)},
         "max_seqlen": {0: Dim("longest", min=1)},
     }
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet():
         program = torch.onnx.export(
             classifier.eval(),
             example,
@@ -162,7 +162,7 @@ def layer_output(layer: int) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's progress lines and its own deprecations off the terminal."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -110,12 +110,12 @@ def _asleep(sleep: Callable[[str], None], sleepers: int = 1) -> Iterator[None]:
 
     def sleep_if_let_in() -> None:
         with suppress(InferenceServerException):  # the last may find the queue full
-            sleep("sleep 0.8")
+            sleep("sleep 1.6")
 
     threads = [threading.Thread(target=sleep_if_let_in) for _ in range(sleepers)]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)
+    time.sleep(0.5)
     try:
         yield
     finally:

@@ -39,7 +39,7 @@ def at_the_tests_server(code: str, served: Served) -> str:
 
 
 @pytest.mark.triton
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_the_python_runs(served: Served, number: int) -> None:
     code = at_the_tests_server(blocks("python")[number], served)
 

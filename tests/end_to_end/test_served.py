@@ -240,6 +240,18 @@ def test_a_reply_tells_its_stages_on_request_and_they_fit_into_the_call(
     assert (found.sum(axis=1) < call_us).all()
 
 
+def test_the_sdk_names_the_stages_and_the_model(served: Served, client: Client) -> None:
+    sentiment = client.score("all is well", timings=True).reply
+    forecast = client.forecast([1.0, 1.1], timings=True).reply
+    view = client.market_view("all is well", [1.0, 1.1], timings=True).reply
+
+    for reply in (sentiment, forecast, view):
+        assert tuple(reply.stages_s) == STAGES_OF[reply.model]
+        assert 0 < sum(reply.stages_s.values()) < reply.elapsed_s
+    digests = {sentiment.model_digest, view.model_digest}
+    assert digests == {served.receipt.model_digest}
+
+
 @pytest.mark.parametrize("model", ["sentiment", "market_view"])
 def test_a_client_that_asks_for_classes_gets_their_names(
     served: Served, model: str

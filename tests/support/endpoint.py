@@ -73,6 +73,12 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             response.raw_output_contents.append(array.tobytes())
         return response
 
+    def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ModelConfigResponse()
+
+    def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ModelStatisticsResponse()
+
     def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ServerLiveResponse(live=True)
 

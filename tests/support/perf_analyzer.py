@@ -10,12 +10,13 @@ import csv
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 VERSION = "Perf Analyzer Version 2.46.0 (commit unknown)"
-FIGURES = {
+FIGURES: Mapping[str, float] = {
     "Inferences/Second": 100,
     "Client Send": 3,
     "Network+Server Send/Recv": 700,
@@ -31,6 +32,18 @@ FIGURES = {
 }
 """Its columns after the level's, and what it finds at level 1; times in microseconds."""
 
+IN_SERVER_US = 800
+REPORT = """\
+  Server:
+    Inference count: 10
+    Avg request latency: {us:.0f} usec (overhead 5 usec + queue 20 usec + compute 6 usec)
+
+  Composing models:
+  step, version: 1
+      Avg request latency: 7 usec (overhead 1 usec + queue 5 usec + compute 1 usec)
+"""
+"""What it prints of an ensemble, shortened."""
+
 
 @dataclass(frozen=True)
 class StandIn:
@@ -40,11 +53,13 @@ class StandIn:
         version: its answer to ``--version``.
         fails: by the level, its exit status and last words; no CSV is written then.
         columns: of its CSV.
+        report: what it prints.
     """
 
     version: str = VERSION
     fails: dict[str, tuple[int, str]] = field(default_factory=dict)
-    columns: dict[str, float] = field(default_factory=lambda: dict(FIGURES))
+    columns: Mapping[str, float] = field(default_factory=lambda: dict(FIGURES))
+    report: str = REPORT
 
     def install(self, folder: Path) -> Path:
         """Put the program into a folder, for PATH to find; returns it."""
@@ -83,6 +98,7 @@ def _run(folder: Path, given: list[str]) -> int:
         status, words = behaviour.fails[level]
         sys.stderr.write(f"{words}\n")
         return status
+    sys.stdout.write(behaviour.report.format(us=float(level) * IN_SERVER_US))
     figures = (f"{float(level) * each:g}" for each in behaviour.columns.values())
     with Path(options["-f"]).open("w", newline="") as file:
         table = csv.writer(file)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from megatick_contract.near_duplicates import near_duplicate_key
 from megatick_training.errors import DataError
-from megatick_training.labelled_text import near_duplicate_key, read_labelled_texts
+from megatick_training.labelled_text import read_labelled_texts
 
 
 def write(folder: Path, text: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit
 
 from megatick_contract import LABELS
+from megatick_contract.near_duplicates import near_duplicate_key
 from megatick_training.errors import DataError
 
 IntArray = npt.NDArray[np.intp]
@@ -53,16 +53,6 @@ class LabelledTexts:
         splitter = GroupShuffleSplit(1, test_size=held_back, random_state=seed)
         train, test = next(splitter.split(self.texts, groups=self.groups()))
         return self.take(train), self.take(test)
-
-
-def near_duplicate_key(text: str) -> str:
-    """What is left of a text when links, symbols, numbers and marks are taken away.
-
-    >>> near_duplicate_key("$AAPL: price target cut to $120 https://t.co/x")
-    'price target cut to'
-    """
-    text = re.sub(r"https?://\S+|\$[A-Za-z]+|[@#]\w+", " ", text)
-    return " ".join(re.findall(r"[^\W\d_]+", text.lower()))
 
 
 def read_labelled_texts(path: Path, *, split: str | None = None) -> LabelledTexts:

@@ -1,4 +1,12 @@
-"""Levels of load, each measured by ``perf_analyzer``: its figures, as it wrote them."""
+"""Levels of load, each measured by ``perf_analyzer``; the time in the server is Triton's.
+
+perf_analyzer divides a call into queue, compute and network by Triton's durations of the
+steps.  A Python step that answers by response senders, as the CPU's does, has returned
+long before its answers go, and the queue of an ensemble's step is not the ensemble's: of
+calls that took 462 ms, 455 of them in the server, it told 461 ms of network.  So its
+division is left out, and Triton's own total, which is in its report but not in its CSV,
+is set beside the whole call.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +14,7 @@ import base64
 import csv
 import json
 import math
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +41,22 @@ _ASKED_S: Final = 10.0
 _NOT_STABLE: Final = 2
 """Exit status of perf_analyzer 2.46 and 2.60 when its windows kept differing; it writes
 no figures then.  Source: its constants.h, ``STABILITY_ERROR``."""
+
+
+_PARTS: Final = (
+    "Client Send",
+    "Network+Server Send/Recv",
+    "Server Queue",
+    "Server Compute Input",
+    "Server Compute Infer",
+    "Server Compute Output",
+    "Client Recv",
+)
+"""Columns that add up to a call's mean latency."""
+
+_IN_SERVER_US: Final = re.compile(
+    r"^ *Server:.*?Avg request latency: (?P<us>\d+) usec", re.M | re.S
+)
 
 
 @dataclass(frozen=True)
@@ -91,25 +116,24 @@ class Level:
         level: calls in flight, or calls a second, as asked for.
         stable: perf_analyzer saw three windows alike.
         rows_per_s: rows answered a second, its ``Inferences/Second``.
-        p50_ms: of a call's latency.
+        mean_ms: of a call's latency: the sum of the parts that perf_analyzer gives.
+        p50_ms: likewise.
         p90_ms: likewise.
         p95_ms: likewise.
         p99_ms: likewise.
-        server_queue_ms: mean, waiting in the server's queues.
-        server_compute_ms: mean, in the models' inputs, inference and outputs.
-        network_ms: mean, between the client and the server, both ways.
+        in_server_ms: mean, from a call's arrival in the server to its answer: Triton's
+            statistics of the same windows, which perf_analyzer reports.
     """
 
     level: float
     stable: bool
     rows_per_s: float
+    mean_ms: float
     p50_ms: float
     p90_ms: float
     p95_ms: float
     p99_ms: float
-    server_queue_ms: float
-    server_compute_ms: float
-    network_ms: float
+    in_server_ms: float
 
 
 @dataclass(frozen=True)
@@ -259,7 +283,7 @@ def _measure(
     log = folder / f"{name}.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode == _NOT_STABLE:
-        return Level(level, False, *(math.nan,) * 8)
+        return Level(level, False, *(math.nan,) * 7)
     if done.returncode or not table.is_file():
         said = (done.stderr or done.stdout).strip().splitlines()
         raise PerfAnalyzerError(
@@ -268,36 +292,42 @@ def _measure(
             remedy=f"All it said is in {log}.",
         )
     with table.open(encoding="utf-8", newline="") as file:
-        return level_of(next(csv.DictReader(file)), level)
+        return level_of(next(csv.DictReader(file)), done.stdout, level)
 
 
-def level_of(row: Mapping[str, str], level: float) -> Level:
-    """Read a line of perf_analyzer's CSV, whose times are in microseconds.
+def level_of(row: Mapping[str, str], report: str, level: float) -> Level:
+    """Read what perf_analyzer found, whose times are in microseconds.
+
+    Args:
+        row: the line of its CSV.
+        report: what it printed; the first time in it of a server is the model's that was
+            called, those of an ensemble's steps follow.
+        level: that was asked for.
 
     Raises:
-        PerfAnalyzerError: a column is not there, or holds no number.
+        PerfAnalyzerError: a column or that time is not there, or is no number.
     """
 
     def ms(*columns: str) -> float:
         return sum(float(row[column]) for column in columns) / 1e3
 
+    in_server = _IN_SERVER_US.search(report)
     try:
+        if in_server is None:
+            raise ValueError("no 'Avg request latency' of a server in its report")
         return Level(
             level,
             True,
             rows_per_s=float(row["Inferences/Second"]),
+            mean_ms=ms(*_PARTS),
             p50_ms=ms("p50 latency"),
             p90_ms=ms("p90 latency"),
             p95_ms=ms("p95 latency"),
             p99_ms=ms("p99 latency"),
-            server_queue_ms=ms("Server Queue"),
-            server_compute_ms=ms(
-                "Server Compute Input", "Server Compute Infer", "Server Compute Output"
-            ),
-            network_ms=ms("Network+Server Send/Recv"),
+            in_server_ms=float(in_server["us"]) / 1e3,
         )
     except (KeyError, ValueError) as error:
         raise PerfAnalyzerError(
-            f"its CSV is not what its releases 2.46 to 2.60 write: {error}",
+            f"its figures are not what its releases 2.46 to 2.60 write: {error}",
             remedy="Use one of those releases.",
         ) from error

@@ -37,10 +37,11 @@ def write_sweep(result: Sweep, folder: Path) -> tuple[Path, ...]:
 
 def _plots(result: Sweep) -> dict[str, str]:
     axis = AXES[result.options.mode]
-    at = np.array([each.level for each in result.levels], dtype=np.float64)
+    levels = sorted(result.levels, key=lambda each: each.level)
+    at = np.array([each.level for each in levels], dtype=np.float64)
 
     def line(name: str, attribute: str) -> Line:
-        values = [getattr(each, attribute) for each in result.levels]
+        values = [getattr(each, attribute) for each in levels]
         return Line(name, at, np.array(values, dtype=np.float64))
 
     return {
@@ -58,9 +59,8 @@ def _plots(result: Sweep) -> dict[str, str]:
         ),
         "where": line_plot(
             [
-                line("in the server's queues", "server_queue_ms"),
-                line("computing", "server_compute_ms"),
-                line("between client and server", "network_ms"),
+                line("the whole call", "mean_ms"),
+                line("of it in the server", "in_server_ms"),
             ],
             x_label=axis,
             y_label="mean, ms",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from html_page import Page
 
 from megatick_client.load import AnswerCounts, Records, ReplayOptions, ReplayResult
 from megatick_client.load.page import figure
@@ -45,33 +45,6 @@ def result_of(*, answered: bool = True) -> ReplayResult:
     )
 
 
-class _Page(HTMLParser):
-    """Collects rows of tables, and everything that would be fetched."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.fetched: list[str] = []
-        self._inside = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-            self._inside = True
-        if tag in ("script", "img", "link", "iframe"):
-            self.fetched.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = self._inside and tag not in ("td", "th")
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.rows[-1][-1] += data.strip()
-
-
 def test_the_files(tmp_path: Path) -> None:
     files = write_replay(result_of(), tmp_path / "new" / "folder")
 
@@ -97,7 +70,7 @@ def test_the_page_stands_alone_and_sets_both_definitions_side_by_side(
 ) -> None:
     page = write_replay(result_of(), tmp_path)[-1].read_text()
 
-    read = _Page(page)
+    read = Page(page)
     rows = {row[0]: row[1:] for row in read.rows if row}
     assert read.fetched == []
     assert "a &lt;b&gt;&amp; tape" in page
@@ -129,7 +102,7 @@ def test_a_run_without_answers_has_no_plots(tmp_path: Path) -> None:
 
     assert "<svg" not in page
     assert "it said &lt;script&gt;" in page
-    assert _Page(page).fetched == []
+    assert Page(page).fetched == []
 
 
 @pytest.mark.parametrize(

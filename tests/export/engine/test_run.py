@@ -23,12 +23,15 @@ from megatick_export.engine.library import Library, Messages
 from megatick_export.errors import EngineError
 
 INPUTS = ("input_ids", "row_lengths", "max_seqlen", "longest")
+OUTPUTS = {"logits": 3, "embedding": 2}
+"""How many numbers a row each has."""
+
 LIMITS = BatchLimits(max_tokens=8, max_batch=2)
 STREAM = 77
 
 
 class Context:
-    """Executes: logits are (sum, 2 sum, 3 sum) of a row's tokens."""
+    """Executes: of a row's sum, logits are (1, 2, 3) times it, the embedding (-1, 4)."""
 
     def __init__(self, longest: int) -> None:
         self.longest = longest
@@ -45,7 +48,7 @@ class Context:
         return [name for name in INPUTS if name not in self.shapes]
 
     def get_tensor_shape(self, name: str) -> tuple[int, int]:
-        return self.shapes["row_lengths"][0], 3
+        return self.shapes["row_lengths"][0], OUTPUTS[name]
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
@@ -62,9 +65,11 @@ class Context:
         assert self.memory is not None
         ids, lengths = self._read("input_ids"), self._read("row_lengths")
         logits = self._memory("logits", ctypes.c_float, 3 * len(lengths))
+        embedding = self._memory("embedding", ctypes.c_float, 2 * len(lengths))
         for row, ends in enumerate(np.cumsum(lengths)):
             total = float(ids[ends - lengths[row] : ends].sum())
             logits[3 * row : 3 * row + 3] = [total, 2 * total, 3 * total]
+            embedding[2 * row : 2 * row + 2] = [-total, 4 * total]
         self.executions.append(dict(self.shapes))
         return True
 
@@ -78,7 +83,7 @@ class Context:
 class Engine:
     def __init__(self) -> None:
         self.context = Context(longest=8)
-        self.names = (*INPUTS, "logits")
+        self.names = (*INPUTS, *OUTPUTS)
         self.num_io_tensors = len(self.names)
 
     def get_tensor_name(self, number: int) -> str:
@@ -86,7 +91,7 @@ class Engine:
 
     def get_tensor_mode(self, name: str) -> Any:
         modes = tensorrt_rtx.TensorIOMode
-        return modes.OUTPUT if name == "logits" else modes.INPUT
+        return modes.OUTPUT if name in OUTPUTS else modes.INPUT
 
     def create_execution_context(self, strategy: Any) -> Context:
         assert strategy == tensorrt_rtx.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -135,10 +140,12 @@ def test_the_stand_in_has_no_method_that_the_library_lacks() -> None:
 def test_rows_are_run_a_full_batch_at_a_time(stand_in: tuple[Library, Engine]) -> None:
     library, engine = stand_in
 
-    logits = plan_engine(PlanRunner(library, b"plan"), LIMITS)(rows(1, 4, 2)).logits
+    found = plan_engine(PlanRunner(library, b"plan"), LIMITS)(rows(1, 4, 2))
 
-    # 1, 1 + 2 + 3 + 4 and 1 + 2, each times 1, 2 and 3.
-    assert logits.tolist() == [[1, 2, 3], [10, 20, 30], [3, 6, 9]]
+    # 1, 1 + 2 + 3 + 4 and 1 + 2, each times 1, 2 and 3, and -1 and 4.
+    assert found.logits.tolist() == [[1, 2, 3], [10, 20, 30], [3, 6, 9]]
+    assert found.embeddings is not None
+    assert found.embeddings.tolist() == [[-1, 4], [-10, 40], [-3, 12]]
     assert engine.context.executions == [
         {"input_ids": (5,), "row_lengths": (2,), "max_seqlen": (4,), "longest": (4,)},
         {"input_ids": (2,), "row_lengths": (1,), "max_seqlen": (2,), "longest": (2,)},
