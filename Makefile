@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-gpu lint types check bench bench-peers bench-scaling clean
+.PHONY: help setup demo serve test test-gpu lint types check bench bench-peers bench-scaling prometheus clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -56,6 +56,9 @@ bench-peers: $(BIN)/.dev-ready  ## Measure against what people use today (20 min
 bench-scaling: $(BIN)/.dev-ready  ## Measure how cost grows with tokens, texts and model
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	$(BIN)/python benchmarks/scaling.py $(BENCH_REPOSITORY)
+
+prometheus: $(BIN)/.dev-ready  ## Fetch Debian's Prometheus for the tests of the monitoring
+	tools/fetch_prometheus.sh $(BIN)
 
 lint: $(BIN)/.dev-ready  ## Style, and which package may import which
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from megatick_server.metrics import (
     FAILURES,
     REJECTIONS,
     REQUESTS,
+    TOLD,
     Counter,
     Gauge,
     Histogram,
@@ -66,9 +68,10 @@ class Meters:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        """Every step counts its requests."""
+        """Every step counts its requests, and shows that it is alive."""
         for counter in (REQUESTS, REJECTIONS, FAILURES):
             self.mention(counter)
+        self.watch(TOLD, time.time)
 
     def mention(self, *metrics: Metric) -> None:
         """Begin all series of some counters and histograms, at zero."""

@@ -131,6 +131,10 @@ WAITING_REQUESTS: Final = Gauge(
 WAITING_TOKENS: Final = Gauge(
     "megatick_waiting_tokens", "Tokens of those texts", "lane", PRIORITIES
 )
+TOLD: Final = Gauge(
+    "megatick_told_timestamp_seconds",
+    "When the step last told its metrics, in Unix time: old where its process has died",
+)
 
 METRICS: Final[tuple[Metric, ...]] = (
     REQUESTS,
@@ -150,4 +154,5 @@ METRICS: Final[tuple[Metric, ...]] = (
     CACHE_MISSES,
     WAITING_REQUESTS,
     WAITING_TOKENS,
+    TOLD,
 )

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
 from exported import Exported
-from scrape import Scrape, scrape_when
+from monitoring import (
+    FOLDER,
+    Query,
+    alerts,
+    dashboard_queries,
+    find_tool,
+    recorded,
+    rule_queries,
+)
+from scrape import WAIT_S, Scrape, scrape_when
 from tiny import WINDOW
 
 from megatick_client import BadRequest, Client
@@ -23,6 +39,8 @@ pytestmark = pytest.mark.triton
 
 PRICES = [100.0, 101.0, 102.0]
 TEXTS = ["up", "down", "x" * (WINDOW + 1)]  # a token a letter
+QUERIES = [*dashboard_queries(), *rule_queries()]
+DRIFT = "megatick:score_drift"
 SCORER = {"model": "scorer"}
 
 
@@ -129,3 +147,91 @@ def test_nothing_waits_once_all_is_answered(found: Scrape) -> None:
     for lane in ("live", "backfill"):
         assert found.of("megatick_waiting_requests", **SCORER, lane=lane) == 0
         assert found.of("megatick_waiting_tokens", **SCORER, lane=lane) == 0
+
+
+def test_each_step_shows_that_it_is_alive(found: Scrape) -> None:
+    for model in ("scorer", "price_forecast"):
+        told = found.of("megatick_told_timestamp_seconds", model=model)
+        assert 0 <= time.time() - told < 60
+
+
+def test_whatever_the_dashboard_and_the_rules_ask_for_is_told(found: Scrape) -> None:
+    asked = {name for query in QUERIES for name in query.metrics}
+
+    of_prometheus = {"up"} | recorded()
+    assert asked - of_prometheus <= found.names
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    server: TritonServer, found: Scrape, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of a real Prometheus that scrapes the server by the shipped config."""
+    binary = find_tool("prometheus")
+    assert found.names
+    folder = tmp_path_factory.mktemp("prometheus")
+    config = (FOLDER / "prometheus.yml").read_text()
+    assert "127.0.0.1:8002" in config
+    config = config.replace("127.0.0.1:8002", str(server.endpoints.metrics))
+    config = config.replace("_interval: 15s", "_interval: 1s")
+    (folder / "prometheus.yml").write_text(config)
+    rules = (FOLDER / "rules.yml").read_text().replace("interval: 1m", "interval: 1s")
+    (folder / "rules.yml").write_text(rules)
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    with subprocess.Popen(
+        [
+            binary,
+            f"--config.file={folder}/prometheus.yml",
+            f"--storage.tsdb.path={folder}/data",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def ask(prometheus: str, query: str) -> list[Any]:
+    """The result of a query at this moment; while Prometheus starts, nothing."""
+    url = f"{prometheus}/api/v1/query?{urlencode({'query': query})}"
+    try:
+        with urllib.request.urlopen(url) as reply:
+            result: list[Any] = json.load(reply)["data"]["result"]
+    except urllib.error.HTTPError as error:
+        if error.code == 503:
+            return []
+        pytest.fail(f"{query}: {error.read().decode()}")
+    except urllib.error.URLError:
+        return []
+    return result
+
+
+def test_a_real_prometheus_answers_every_query(
+    server: TritonServer, prometheus: str
+) -> None:
+    deadline = time.monotonic() + WAIT_S
+    # Drift begins an hour after the first text.
+    waiting = [each for each in dashboard_queries() if each.metrics != {DRIFT}]
+    assert len(waiting) == len(dashboard_queries()) - 1
+    waiting.append(Query("recorded", 'megatick:score_share:1h{le="+Inf"} > 0.99'))
+    with Client(server.endpoints.grpc, timeout_s=30) as client:
+        while waiting and time.monotonic() < deadline:
+            client.score(TEXTS)  # so that there is growth to ask for
+            client.forecast(PRICES)
+            time.sleep(0.5)
+            waiting = [query for query in waiting if not ask(prometheus, query.text)]
+    assert waiting == []
+
+    with urllib.request.urlopen(f"{prometheus}/api/v1/rules") as reply:
+        groups = json.load(reply)["data"]["groups"]
+    healths = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+    assert set(healths) == {*alerts(), *recorded()}
+    assert set(healths.values()) == {"ok"}
+    with urllib.request.urlopen(f"{prometheus}/api/v1/alerts") as reply:
+        raised = json.load(reply)["data"]["alerts"]
+    assert [alert["labels"] for alert in raised if alert["state"] == "firing"] == []
