@@ -52,8 +52,8 @@ STAGE_US: Final = Tensor(
     "STAGE_US",
     "FP32",
     (ANY,),
-    "[stages] microseconds the row's request took in each of STAGES_OF its model; NaN "
-    "where a step tells none",
+    "[stages] microseconds the row's request took in each stage of its model; NaN where "
+    "a step tells none",
     on_request=True,
 )
 

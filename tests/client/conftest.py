@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
+from stand_in import lay_out
 from waiting import Waiting
 
 from megatick_client import AsyncClient, Client
 from megatick_server.launcher import ServeOptions, TritonServer
 
-STAND_IN = Path(__file__).parent / "stand_in"
 StartTriton = Callable[..., TritonServer]
 MakeClient = Callable[..., Client]
 
@@ -36,19 +34,6 @@ def start_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTrit
             return servers.enter_context(TritonServer(repository, served))
 
         yield start
-
-
-def lay_out(repository: Path, models: tuple[str, ...]) -> None:
-    """Write the stand-in as Triton wants it: one folder a model."""
-    for config in STAND_IN.glob("*.pbtxt"):
-        if models and config.stem not in models:
-            continue
-        version = repository / config.stem / "1"
-        version.mkdir(parents=True)
-        shutil.copy(config, version.parent / "config.pbtxt")
-        if config.stem != "sentiment":  # an ensemble, without code of its own
-            shutil.copy(STAND_IN / "model.py", version)
-    (repository / "receipt.json").write_text("{}")
 
 
 @pytest.fixture(scope="session")
