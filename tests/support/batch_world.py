@@ -39,7 +39,7 @@ class Troubled(Endpoint):
     listed: int = 1000
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
-    def answers(self, texts: list[str], context: Any) -> Arrays:
+    def check(self, texts: list[str], context: Any) -> None:
         time.sleep(self.pause_s)
         blank = [
             Rejection(row, "TEXT", "is blank")
@@ -53,6 +53,8 @@ class Troubled(Endpoint):
             )
         if self.out_of_order or "crash" in texts:
             context.abort(grpc.StatusCode.INTERNAL, "told to crash")
+
+    def answers(self, texts: list[str]) -> Arrays:
         with self._counting:
             self.seen.update(texts)
         digest = np.full((len(texts), 1), self.digest.encode(), object)

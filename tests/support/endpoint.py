@@ -59,7 +59,19 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         time.sleep(max(0.0, self._stalled_until - time.monotonic()))
         if number in self.refuse:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
-        outputs = self.answers(texts_of(request), context)
+        self.check(texts_of(request), context)
+        return self.answer(request, number)
+
+    def check(self, texts: list[str], context: Any) -> None:
+        """A fault of another kind may end the call here."""
+
+    def answers(self, texts: list[str]) -> Arrays:
+        """What it says of texts."""
+        return answers_to(texts)
+
+    def answer(self, request: Any, number: int = 0) -> Any:
+        """The reply to a request."""
+        outputs = self.answers(texts_of(request))
         self.spoil(number, outputs)
         response = service_pb2.ModelInferResponse(model_name=request.model_name)
         for output in request.outputs:
@@ -69,10 +81,6 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             raw = serialize_byte_tensor(array).item() if datatype == "BYTES" else array
             response.raw_output_contents.append(bytes(raw))
         return response
-
-    def answers(self, texts: list[str], context: Any) -> Arrays:
-        """What it says of texts; a fault of another kind may end the call here."""
-        return answers_to(texts)
 
     def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         return service_pb2.ModelConfigResponse()

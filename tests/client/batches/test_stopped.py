@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from batch_world import Troubled, errors_of, rows_of, score_of, text_of
-from endpoint import serve
+from endpoint import Arrays, serve
 
 from megatick_client import Client, Retries
 from megatick_client.batches import BatchStopped, JobError, SourceError
@@ -202,12 +202,12 @@ def test_another_model_behind_the_address(
     output = tmp_path / "scores.parquet"
     answers = endpoint.answers
 
-    def another_later(texts: list[str], context: object) -> dict[str, object]:
+    def another_later(texts: list[str]) -> Arrays:
         if len(endpoint.requests) > 20:
             endpoint.digest = "e2" * 32
-        return answers(texts, context)  # type: ignore[return-value]
+        return answers(texts)
 
-    endpoint.answers = another_later  # type: ignore[method-assign, assignment]
+    endpoint.answers = another_later  # type: ignore[method-assign]
     with pytest.raises(
         BatchStopped, match=r"model e2e2e2e2e2e2…, the batch began with d1d1"
     ):
