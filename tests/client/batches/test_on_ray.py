@@ -44,6 +44,7 @@ def addresses(start_triton: StartTriton) -> tuple[str, ...]:
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "news.csv"
     lines = [f"{n},{text_of(n)}" for n in range(ROWS)]
+    lines[5] = "5,sleep 2"  # the server does: later rows are done before it
     lines[1000] = "1000, "
     lines[2000] = "2000,a,b"
     path.write_text("id,text\n" + "\n".join(lines) + "\n")
