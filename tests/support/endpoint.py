@@ -59,6 +59,10 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         time.sleep(max(0.0, self._stalled_until - time.monotonic()))
         if number in self.refuse:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
+        return self.answer(request, number)
+
+    def answer(self, request: Any, number: int = 0) -> Any:
+        """The reply to a request."""
         outputs = answers_to(texts_of(request))
         self.spoil(number, outputs)
         response = service_pb2.ModelInferResponse(model_name=request.model_name)
