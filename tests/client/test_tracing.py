@@ -56,7 +56,8 @@ def program() -> Traced:
 def traced(program: Traced) -> Iterator[Traced]:
     """Switched on before a client is made."""
     program.exporter.clear()
-    instrumentors = (GrpcInstrumentorClient(), GrpcAioInstrumentorClient())
+    kinds: tuple[Any, ...] = (GrpcInstrumentorClient, GrpcAioInstrumentorClient)
+    instrumentors = [kind() for kind in kinds]
     for each in instrumentors:
         each.instrument()
     yield program
