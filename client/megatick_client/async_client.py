@@ -104,7 +104,8 @@ class AsyncClient(BaseClient):
             ask: what an item is asked: texts are scored.  For another call, or options:
                 ``functools.partial(calls.score, truncation="tail")``, or
                 ``lambda pair: calls.market_view(*pair)``, of ``megatick_client.calls``.
-            ordered: replies come in the order of the items; else as they are ready.
+            ordered: replies come in the order of the items; else as they are ready, which
+                differs among servers: on one stream Triton answers in the items' order.
             max_in_flight: items taken and not yet replied to, >= 1.
 
         Raises:

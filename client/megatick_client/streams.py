@@ -251,22 +251,27 @@ class _Connection:
 
     async def send(self, send: Send) -> Outcome:
         """Send a request, and wait for what becomes of it."""
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(send, time.monotonic() + send.timeout_s, outcome)
+        loop = asyncio.get_running_loop()
+        until_s = time.monotonic() + send.timeout_s
+        waiting = _Waiting(send, until_s, loop.create_future())
         self._waiting[send.request_id] = waiting
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._keep_open())
         else:
             self._requests.put_nowait(send.message)
+        late = loop.call_later(send.timeout_s, self._too_late, waiting)
         try:
-            async with asyncio.timeout(send.timeout_s):
-                return await outcome
-        except TimeoutError:
-            status, detail = self._lost or ("DEADLINE_EXCEEDED", "no answer on the stream")
-            return Outcome(send, b"", self._error(status, detail, send))
+            return await waiting.outcome
         finally:
+            late.cancel()
             if self._waiting.get(send.request_id) is waiting:
                 del self._waiting[send.request_id]
+
+    def _too_late(self, waiting: _Waiting) -> None:
+        if not waiting.outcome.done():
+            status, detail = self._lost or ("DEADLINE_EXCEEDED", "no answer on the stream")
+            error = self._error(status, detail, waiting.send)
+            waiting.outcome.set_result(Outcome(waiting.send, b"", error))
 
     async def close(self) -> None:
         """Cancel the stream, and with it what the server still has of it."""
