@@ -39,7 +39,7 @@ BENCH_SERVED := --rounds 1 --window 2
 BENCH_LIMIT := --rounds 2 --rows 64
 BENCH_TAIL := --calls 100
 BENCH_OVERLOAD := --seconds 15
-BENCH_PEERS := --rounds 1 --concurrencies 32 --warm 1 --window 4 --offered 8
+BENCH_PEERS := --count 64 --rounds 1 --concurrencies 32 --warm 1 --window 4 --offered 8
 endif
 
 bench: $(BIN)/.dev-ready  ## Measure serving: over the engine, the machine, its tail, overload

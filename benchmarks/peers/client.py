@@ -130,7 +130,13 @@ class Client:
                     return
 
     async def closed(self, concurrency: int, *, warm_s: float, window_s: float) -> Calls:
-        """Keep ``concurrency`` calls in flight; count what is answered in the window."""
+        """Keep ``concurrency`` calls in flight; count what is answered in the window.
+
+        The window begins and ends with the last answer before its time.
+
+        Raises:
+            TimeoutError: nothing was answered in it.
+        """
         record = _Record()
         numbers = itertools.count()
         opens_s = time.perf_counter() + warm_s
@@ -147,7 +153,16 @@ class Client:
             cpu_s = time.process_time()
             await asyncio.sleep(closes_s - time.perf_counter())
             cpu_s = time.process_time() - cpu_s
-        return record.within(opens_s, closes_s, cpu_s)
+        # Batches are answered at once: a window that cut through one would count it whole.
+        first_s = record.last_answer_s(before_s=opens_s) or opens_s
+        last_s = record.last_answer_s(before_s=closes_s) or opens_s
+        if last_s <= first_s:
+            raise TimeoutError(
+                f"{self._url}: no answer to {concurrency} calls at a time within "
+                f"{window_s:g} s, {len(record.failed)} failures: give a longer --window, "
+                "or lower --concurrencies"
+            )
+        return record.within(first_s, last_s, cpu_s)
 
     async def open(self, due_s: npt.NDArray[np.float64]) -> Calls:
         """Send each call when it is due, whatever became of those before.
@@ -191,12 +206,16 @@ class _Record:
         self.answered: list[tuple[float, float, bool]] = []
         self.failed: list[tuple[float, str]] = []
 
+    def last_answer_s(self, *, before_s: float) -> float | None:
+        """When the last answer before a time came."""
+        return max((each[0] for each in self.answered if each[0] <= before_s), default=None)
+
     def within(self, opens_s: float, closes_s: float, client_cpu_s: float) -> Calls:
         """Sum up the calls that ended in a window."""
-        answered = [each for each in self.answered if opens_s <= each[0] <= closes_s]
+        answered = [each for each in self.answered if opens_s < each[0] <= closes_s]
         failures: dict[str, int] = {}
         for ended_s, name in self.failed:
-            if opens_s <= ended_s <= closes_s:
+            if opens_s < ended_s <= closes_s:
                 failures[name] = failures.get(name, 0) + 1
         return Calls(
             closes_s - opens_s,

@@ -73,7 +73,8 @@ def score(
     if as_json:
         for result in results:
             fields = dataclasses.asdict(result)
-            del fields["reply"]  # of this connection, and no part of the text's score
+            # Of this connection, and of texts that are split: no part of this score.
+            del fields["reply"], fields["parts"]
             typer.echo(json.dumps(fields, ensure_ascii=False))
         return
     count = f"{len(given)} text{'s' if len(given) > 1 else ''}"

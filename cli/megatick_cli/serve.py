@@ -117,6 +117,22 @@ def serve(
             rich_help_panel=_GUARD,
         ),
     ] = None,
+    trace_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Send traces to this OpenTelemetry collector, over OTLP in HTTP.",
+            show_default="trace nothing",
+        ),
+    ] = None,
+    trace_every: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Trace one of N requests, beside those whose caller traces them.",
+        ),
+    ] = 1000,
     cpus: Annotated[
         int | None,
         typer.Option(
@@ -172,6 +188,8 @@ def serve(
             tls=ServerTls.of(tls_certificate, tls_key, tls_client_ca),
             caller_key=_key("caller key", caller_key_file),
             admin_key=_key("admin key", admin_key_file),
+            trace_url=trace_to,
+            trace_every=trace_every,
             ready_timeout_s=ready_timeout,
             stop_timeout_s=stop_timeout,
             log_verbose=log_verbose,

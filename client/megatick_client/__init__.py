@@ -33,6 +33,7 @@ from megatick_client.replies import ReplyInfo
 from megatick_client.retries import NO_RETRIES, Retries
 from megatick_client.sentiment_states import SentimentState
 from megatick_client.sentiments import Probabilities, Sentiment, Sentiments
+from megatick_client.streams import Gap, Stream, StreamReply
 from megatick_client.symbol_book import BookView, SymbolBook
 from megatick_client.tls import Tls
 from megatick_contract import Rejection
@@ -50,6 +51,7 @@ __all__ = [
     "Embeddings",
     "Forecast",
     "Forecasts",
+    "Gap",
     "Health",
     "Hedging",
     "Interval",
@@ -70,6 +72,8 @@ __all__ = [
     "ServerHealth",
     "ServerMetadata",
     "ServerUnavailable",
+    "Stream",
+    "StreamReply",
     "SymbolBook",
     "Tls",
     "Unauthenticated",

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Self, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self, TypeVar, overload
 
 import grpc  # type: ignore[import-untyped]
 
 from megatick_client import calls
 from megatick_client.base import BaseClient
 from megatick_client.channels import Channels
+from megatick_client.sentiments import Sentiment
 from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
+from megatick_client.streams import (
+    MAX_IN_FLIGHT,
+    Carrier,
+    ItemT,
+    Sender,
+    Source,
+    Stream,
+)
 from megatick_client.surface import Call, awaited
 from megatick_client.tls import Tls
-from megatick_client.wire import flag_of
+from megatick_client.wire import MODEL_STREAM_INFER, flag_of
 
 T = TypeVar("T")
 
@@ -55,6 +65,57 @@ class AsyncClient(BaseClient):
 
     async def make(self, call: Call[T]) -> T:
         """Make a call that ``megatick_client.calls`` describes."""
+        return await self._make(call, self._send)
+
+    @overload
+    def stream(
+        self, source: Source[str], *, ordered: bool = ..., max_in_flight: int = ...
+    ) -> Stream[str, Sentiment]: ...
+    @overload
+    def stream(
+        self,
+        source: Source[ItemT],
+        ask: Callable[[ItemT], Call[T]],
+        *,
+        ordered: bool = ...,
+        max_in_flight: int = ...,
+    ) -> Stream[ItemT, T]: ...
+    def stream(
+        self,
+        source: Source[Any],
+        ask: Callable[[Any], Call[Any]] = calls.score,
+        *,
+        ordered: bool = True,
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> Stream[Any, Any]:
+        """Make a call of each item of a source, over one gRPC stream to a server.
+
+            async with client.stream(headlines) as replies:
+                async for reply in replies:
+                    print(reply.position, reply.result or reply.error)
+
+        An item that fails is a reply with its ``error``, and the stream goes on.  A stream
+        that is lost is opened anew, or at another server, and what was in flight is sent
+        again while its own timeout lasts; ``gaps`` tells.  Nothing is hedged.
+
+        Args:
+            source: items, from a plain iterable (which should not block) or an async
+                one.  No more are taken than are in flight, so a slow loop slows it down.
+            ask: what an item is asked: texts are scored.  For another call, or options:
+                ``functools.partial(calls.score, truncation="tail")``, or
+                ``lambda pair: calls.market_view(*pair)``, of ``megatick_client.calls``.
+            ordered: replies come in the order of the items; else as they are ready, which
+                differs among servers: on one stream Triton answers in the items' order.
+            max_in_flight: items taken and not yet replied to, >= 1.
+
+        Raises:
+            BadRequest: an argument is no such thing.
+            ClientClosed: while iterated, when the client is closed.
+        """
+        carrier = Carrier(self._line, self._open_stream, self._make)
+        return Stream(carrier, source, ask, ordered=ordered, max_in_flight=max_in_flight)
+
+    async def _make(self, call: Call[T], send: Sender) -> T:
         deadline = self._begin(call)
         exchange = call.exchange(self._line, deadline)
         outcome: Outcome | None = None
@@ -65,9 +126,15 @@ class AsyncClient(BaseClient):
                 except StopIteration as end:
                     result: T = end.value
                     return result
-                outcome = await self._carry_out(step)
+                outcome = await self._carry_out(step, send)
         finally:
             exchange.close()
+
+    def _open_stream(self, address: str, requests: AsyncIterator[bytes]) -> Any:
+        if self._closed:
+            raise self._use_after_close()
+        method = self._channels.stream(address, MODEL_STREAM_INFER)
+        return method(requests, metadata=self._metadata())
 
     def _make_channels(self, tls: Tls | None) -> Channels:
         self._probes: set[asyncio.Task[None]] = set()
@@ -78,12 +145,14 @@ class AsyncClient(BaseClient):
             place=asyncio.get_running_loop,
         )
 
-    async def _carry_out(self, step: Step) -> Outcome | None:
+    async def _carry_out(self, step: Step, send: Sender) -> Outcome | None:
         match step:
             case Send():
-                return await self._send(step)
-            case Race():
+                return await send(step)
+            case Race() if send == self._send:
                 return await self._race(step)
+            case Race():
+                return await send(step.first)
             case Probe():
                 self._probe(step.send)
             case Sleep():

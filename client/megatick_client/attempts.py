@@ -84,12 +84,14 @@ class Query:
         message: its bytes.
         model: of which model, or None.
         rows: of the request; 0 where it is none, and the server is told no timeout.
+        request_id: of the request; empty where it is none.
     """
 
     method: str
     message: bytes = NO_ARGUMENTS
     model: str | None = None
     rows: int = 0
+    request_id: str = ""
 
     def to(self, endpoint: Endpoint, deadline: Deadline) -> Send:
         """Make the sending of it to a server, with what is left of the deadline."""
@@ -103,6 +105,7 @@ class Query:
             deadline.timeout_s,
             self.model,
             self.rows,
+            self.request_id,
         )
 
 
@@ -137,7 +140,7 @@ def infer(line: Line, request: Request, deadline: Deadline) -> Exchange[Reply]:
 def query_of(request: Request, request_id: str) -> Query:
     """Encode a request of R >= 1 rows."""
     message = encode(request, request_id=request_id)
-    return Query(MODEL_INFER, message, request.model.name, request.rows)
+    return Query(MODEL_INFER, message, request.model.name, request.rows, request_id)
 
 
 def answer(line: Line, query: Query, deadline: Deadline) -> Exchange[Answer]:

@@ -52,6 +52,7 @@ from megatick_client.sentiments import (
     read_sentiments,
     sentiment_request,
 )
+from megatick_client.splitting import SplitOrTruncation, score_split
 from megatick_client.steps import Exchange
 from megatick_client.surface import Call
 from megatick_client.texts import read_texts
@@ -84,7 +85,7 @@ _WARM_UP_TEXT: Final = "The company left its outlook for the year as it was."
 def score(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
     texts: str,
     *,
-    truncation: Truncation = ...,
+    truncation: SplitOrTruncation = ...,
     priority: Priority = ...,
     timings: bool = ...,
     timeout_s: float | None = ...,
@@ -93,7 +94,7 @@ def score(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
 def score(
     texts: Iterable[str],
     *,
-    truncation: Truncation = ...,
+    truncation: SplitOrTruncation = ...,
     priority: Priority = ...,
     timings: bool = ...,
     timeout_s: float | None = ...,
@@ -101,7 +102,7 @@ def score(
 def score(
     texts: str | Iterable[str],
     *,
-    truncation: Truncation = "head",
+    truncation: SplitOrTruncation = "head",
     priority: Priority = "live",
     timings: bool = False,
     timeout_s: float | None = None,
@@ -112,7 +113,8 @@ def score(
         texts: one str; or any number in a list, array or Series.  Each is not blank
             and at most 64 KiB of UTF-8.
         truncation: what becomes of a text longer than the model's window: keep its
-            "head" or its "tail" (the result says ``truncated``), or "error".
+            "head" or its "tail" (the result says ``truncated``), or "error"; or "split"
+            it between sentences, of any length, and combine the ``parts``.
         priority: "live", or "backfill", which the server computes only while no live
             text waits (in a server for TensorRT both are alike).
         timings: ask for the server's time in each stage, and the digest of its model
@@ -127,6 +129,13 @@ def score(
         ClientError: see the class.
     """
     rows = read_texts(texts)
+    if truncation == "split":
+
+        def exchange(line: Line, deadline: Deadline) -> Exchange[Any]:
+            results = yield from score_split(rows, priority, timings, line, deadline)
+            return results[0] if rows.single else results
+
+        return Call(exchange, timeout_s)
     request = sentiment_request(rows, truncation).in_lane(priority).timed(timings)
     return _rows_call(
         request,
@@ -167,7 +176,7 @@ def embed(
 
     Args:
         texts: as ``score`` takes them.
-        truncation: as ``score`` takes it.
+        truncation: as ``score`` takes it, but for "split".
         priority: as ``score`` takes it.
         timings: as ``score`` takes it.
         timeout_s: seconds for the whole call; the client's own where None.
@@ -303,7 +312,7 @@ def market_view(
         prices: as ``forecast`` takes it: one history for one text, else one a text.
         sentiment_state: as ``forecast`` takes it; the news before this text.
         elapsed_s: seconds from that state to this text, >= 0.
-        truncation: as ``score`` takes it.
+        truncation: as ``score`` takes it, but for "split".
         priority: as ``score`` takes it.
         timings: as ``score`` takes it.
         timeout_s: seconds for the whole call; the client's own where None.

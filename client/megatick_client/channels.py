@@ -40,6 +40,10 @@ CHANNEL: Final = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.keepalive_permit_without_calls", 0),
+    # One whose packets are still taken, by a proxy or a process that stands still, and
+    # never answered, is found by gRPC's pings: beside data, and when nothing came for the
+    # keep-alive's time.  It would wait a minute for the answer.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     # gRPC's own retries would count in nobody's budget.
     ("grpc.enable_retries", 0),
 )

@@ -48,6 +48,8 @@ class Sentiment:
         tokens: tokens that the model read.
         truncated: the text was longer than the model's window, and part of it unread.
         reply: the request that brought it; no part of what makes two results equal.
+        parts: what it was combined from, each with the weight of its tokens, where a text
+            was split; empty where it was read at once.
     """
 
     text: str
@@ -57,6 +59,7 @@ class Sentiment:
     tokens: int
     truncated: bool
     reply: ReplyInfo = field(default=NOT_SENT, compare=False, repr=False)
+    parts: tuple[Sentiment, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """One row, with the columns of ``Sentiments.to_frame``."""

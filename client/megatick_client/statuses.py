@@ -172,6 +172,9 @@ A call that had a connection and lost it ends with "Socket closed", too, and no 
 TLS 1.3 a client hears of a refused certificate only by the end of the connection.
 """
 
+UNKNOWN_MODEL: Final = "Request for unknown model"
+"""A part of Triton's message for a model that it does not have."""
+
 GRPC_EXHAUSTED: Final = MappingProxyType(
     {
         "metadata size exceeds": _LONG_REFUSAL,
@@ -202,6 +205,19 @@ def meaning_of(status: str, detail: str) -> Meaning:
         if part in detail:
             return meaning
     return BY_STATUS[status]
+
+
+def status_of_message(detail: str) -> str:
+    """Name the status that a message of Triton's would have come with.
+
+    A stream tells what failed by its message alone.  Triton can send the status as well
+    (the header ``triton_grpc_error``), but then ends the stream, and all else on it.
+    """
+    if rejections.parse(detail):
+        return "INVALID_ARGUMENT"
+    if any(part in detail for part in TRITON_UNAVAILABLE):
+        return "UNAVAILABLE"
+    return "NOT_FOUND" if UNKNOWN_MODEL in detail else "UNKNOWN"
 
 
 def translate(

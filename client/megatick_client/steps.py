@@ -30,6 +30,7 @@ class Send:
         budget_s: the whole call's, for the message of an error.
         model: of which Triton model, or None.
         rows: of the request, for the message of an error.
+        request_id: of the request; empty where the message is none.
     """
 
     endpoint: Endpoint
@@ -39,6 +40,7 @@ class Send:
     budget_s: float
     model: str | None = None
     rows: int = 0
+    request_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,36 @@ class SymbolBook(Generic[ClientT]):
             BadRequest: the symbol has no price, or the text is bad.
             ClientError: as ``market_view``.
         """
+        return self._client.make(
+            self.headline_call(
+                symbol,
+                text,
+                at=at,
+                truncation=truncation,
+                priority=priority,
+                timings=timings,
+                timeout_s=timeout_s,
+            )
+        )
+
+    def headline_call(
+        self,
+        symbol: str,
+        text: str,
+        *,
+        at: Moment,
+        truncation: Truncation = "head",
+        priority: Priority = "live",
+        timings: bool = False,
+        timeout_s: float | None = None,
+    ) -> Call[BookView]:
+        """Describe the call that ``headline`` makes, for ``AsyncClient.stream``.
+
+            ask = lambda news: book.headline_call(news.symbol, news.text, at=news.at)
+            async for reply in client.stream(feed, ask): ...
+
+        Args and errors are those of ``headline``.
+        """
         kept, at_s = self._known(symbol), _seconds(at, "at")
         with self._lock:  # the window as it is now, whatever comes while this call waits
             _refuse_later(symbol, kept, at_s)
@@ -228,7 +258,7 @@ class SymbolBook(Generic[ClientT]):
             finally:
                 kept.turns.leave(place)
 
-        return self._client.make(Call(exchange, timeout_s))
+        return Call(exchange, timeout_s)
 
     @overload
     def forecast(

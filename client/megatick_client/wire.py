@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
@@ -114,6 +115,35 @@ def parse(answer: bytes) -> Any:
         return service_pb2.ModelInferResponse.FromString(answer)
     except DecodeError as error:
         raise ValueError(f"no ModelInferResponse: {error}") from error
+
+
+@dataclass(frozen=True)
+class StreamAnswer:
+    """A ``ModelStreamInferResponse``.
+
+    Attributes:
+        request_id: of the request that it answers.
+        error: what went wrong, in the server's words; empty where nothing did.
+        message: the ``ModelInferResponse``'s bytes.
+    """
+
+    request_id: str
+    error: str
+    message: bytes
+
+
+def read_stream_answer(answer: bytes) -> StreamAnswer:
+    """Read a ``ModelStreamInferResponse``.
+
+    Raises:
+        ValueError: the bytes are no such message.
+    """
+    try:
+        read = service_pb2.ModelStreamInferResponse.FromString(answer)
+    except DecodeError as error:
+        raise ValueError(f"no ModelStreamInferResponse: {error}") from error
+    response = read.infer_response
+    return StreamAnswer(response.id, read.error_message, response.SerializeToString())
 
 
 def outputs_of(response: Any) -> dict[str, npt.NDArray[Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from megatick_contract.tensors import ANY, Tensor
@@ -21,6 +23,40 @@ tokens), keep its tail, or refuse it."""
 TRUNCATIONS: Final[tuple[Truncation, ...]] = get_args(Truncation)
 TRUNCATION_PARAMETER: Final = "truncation"
 """The request parameter that carries a ``Truncation``; absent means ``head``."""
+
+
+@dataclass(frozen=True)
+class TooLong:
+    """Why a text is refused where ``truncation`` is ``error``.
+
+    Attributes:
+        tokens: of the text.
+        window: tokens that the model reads.
+    """
+
+    tokens: int
+    window: int
+
+    def __str__(self) -> str:
+        return (
+            f"is {self.tokens} tokens long, the model reads {self.window}: shorten it, or "
+            "choose truncation head or tail"
+        )
+
+    @classmethod
+    def read(cls, problem: str) -> TooLong | None:
+        """Read it back from a rejection's problem; None where that is another one.
+
+        >>> TooLong.read(str(TooLong(tokens=9, window=8)))
+        TooLong(tokens=9, window=8)
+        """
+        found = _TOO_LONG.match(problem)
+        return cls(int(found["tokens"]), int(found["window"])) if found else None
+
+
+_TOO_LONG: Final = re.compile(
+    r"is (?P<tokens>\d{1,9}) tokens long, the model reads (?P<window>\d{1,9}):"
+)
 
 TEXT: Final = Tensor(
     "TEXT", "BYTES", (1,), f"UTF-8, not blank, at most {MAX_TEXT_BYTES} bytes"

@@ -74,7 +74,7 @@ def test_truncation_is_reported_or_refused(client: Client) -> None:
 
     read = client.embed([nine_words])
     assert (read.tokens.tolist(), read.truncated.tolist()) == ([8], [True])
-    with pytest.raises(BadRequest, match="has 9 tokens, more than 8"):
+    with pytest.raises(BadRequest, match="is 9 tokens long, the model reads 8"):
         client.embed(nine_words, truncation="error")
 
 

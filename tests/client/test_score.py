@@ -105,7 +105,7 @@ def test_truncation_is_reported_or_refused(client: Client) -> None:
 
     read = client.score(nine_words)
     assert (read.tokens, read.truncated) == (8, True)
-    with pytest.raises(BadRequest, match="has 9 tokens, more than 8"):
+    with pytest.raises(BadRequest, match="is 9 tokens long, the model reads 8"):
         client.score(nine_words, truncation="error")
 
 

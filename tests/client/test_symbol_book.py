@@ -19,13 +19,16 @@ import pytest
 from megatick_client import (
     AsyncClient,
     BadRequest,
+    BookView,
     Client,
     DeadlineExceeded,
     LookAhead,
     SentimentState,
     ServerError,
+    StreamReply,
     SymbolBook,
 )
+from megatick_client.surface import Call
 
 if TYPE_CHECKING:
     from tests.client.conftest import MakeClient
@@ -176,6 +179,29 @@ def test_tasks_take_turns_and_one_that_is_cancelled_leaves(address: str) -> None
             return [view.next_sentiment_state.texts for view in views]
 
     assert asyncio.run(run()) == [1, 2, 3]
+
+
+@pytest.mark.triton
+def test_headlines_over_a_stream(address: str) -> None:
+    """Ten of each symbol, in turns: each knows those before it.  One is out of order."""
+    feed = [(("ACME", "BETA")[i % 2], i) for i in range(20)]
+    feed.insert(15, ("ACME", 1))
+
+    async def run() -> list[StreamReply[BookView]]:
+        async with AsyncClient(address) as client:
+            book = SymbolBook(client)
+            for symbol in ("ACME", "BETA"):
+                book.price(symbol, 1.0, at=after(0))
+
+            def ask(news: tuple[str, int]) -> Call[BookView]:
+                return book.headline_call(news[0], "up +", at=after(news[1]))
+
+            return [reply async for reply in client.stream(feed, ask)]
+
+    replies = asyncio.run(run())
+    assert isinstance(replies.pop(15).error, LookAhead)
+    counts = [r.result.next_sentiment_state.texts for r in replies if r.result]
+    assert counts == [1 + i // 2 for i in range(20)]
 
 
 @pytest.mark.triton

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+import psutil
 import pytest
 import tritonclient.grpc as triton
 from exported import Exported
@@ -235,3 +236,26 @@ def test_a_real_prometheus_answers_every_query(
     with urllib.request.urlopen(f"{prometheus}/api/v1/alerts") as reply:
         raised = json.load(reply)["data"]["alerts"]
     assert [alert["labels"] for alert in raised if alert["state"] == "firing"] == []
+
+
+def test_a_step_whose_process_died_falls_silent_while_the_port_answers(
+    exported: Exported,
+) -> None:
+    options = ServeOptions(grpc_port=0, metrics_port=0)
+    name = "megatick_told_timestamp_seconds"
+    with TritonServer(Path(exported.out), options) as server:
+        endpoint = str(server.endpoints.metrics)
+        scrape_when(endpoint, lambda got: got.names >= {name} and got.count(name) == 2)
+        (step,) = [
+            process
+            for process in psutil.Process(server.pid).children(recursive=True)
+            if any("/scorer/" in argument for argument in process.cmdline())
+        ]
+        step.kill()
+        died = time.time()
+
+        alive = scrape_when(
+            endpoint, lambda got: got.of(name, model="price_forecast") > died + 3
+        )
+
+    assert alive.of(name, model="scorer") <= died

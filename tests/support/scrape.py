@@ -23,6 +23,10 @@ class Scrape:
         """Names of all series."""
         return {name for name, _ in self.values}
 
+    def count(self, name: str) -> int:
+        """How many series have that name."""
+        return sum(each == name for each, _ in self.values)
+
     def of(self, name: str, **labels: str) -> float:
         """The one series that has a name and exactly these labels."""
         return self.values[name, frozenset(labels.items())]

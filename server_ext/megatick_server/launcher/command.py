@@ -58,6 +58,7 @@ def triton_command(
         *_http(endpoints.http, options),
         *_metrics(endpoints.metrics),
         *_model_control(options),
+        *_traces(options),
     ]
 
 
@@ -121,3 +122,13 @@ def _model_control(options: ServeOptions) -> Iterator[str]:
     if Api.MODEL_REPOSITORY in options.opened or options.admin_key is not None:
         yield "--model-control-mode=explicit"
         yield "--load-model=*"
+
+
+def _traces(options: ServeOptions) -> Iterator[str]:
+    if options.trace_url is not None:
+        yield "--trace-config=mode=opentelemetry"
+        yield f"--trace-config=opentelemetry,url={options.trace_url}"
+        yield "--trace-config=level=TIMESTAMPS"
+        # Of those without a traceparent; the others are always traced, even where it says
+        # that they are not sampled (tried).
+        yield f"--trace-config=rate={options.trace_every}"

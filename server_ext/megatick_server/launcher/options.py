@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+from urllib.parse import urlsplit
 
 from megatick_server.environment import CACHED_TEXTS_VARIABLE
 from megatick_server.errors import OptionsError
@@ -76,6 +77,10 @@ class ServeOptions:
         caller_key: what callers of inference and metadata must send; None asks for none.
             Health is open without.
         admin_key: what opens the APIs that are restricted; None keeps them closed to all.
+        trace_url: OpenTelemetry collector that gets a trace of requests, over OTLP in HTTP,
+            such as ``http://127.0.0.1:4318/v1/traces``; None traces nothing.
+        trace_every: of how many requests one is traced, ≥ 1, beside those whose caller
+            traces them.
         ready_timeout_s: how long loading may take, in seconds, > 0 and at most a day.
         stop_timeout_s: how long a stop waits for requests in flight before the process
             is killed, in seconds, ≥ 0 and at most a day.
@@ -94,6 +99,8 @@ class ServeOptions:
     tls: ServerTls | None = None
     caller_key: AccessKey | None = None
     admin_key: AccessKey | None = None
+    trace_url: str | None = None
+    trace_every: int = 1000
     ready_timeout_s: float = 120.0
     stop_timeout_s: float = 10.0
     log_verbose: int = 0
@@ -154,6 +161,14 @@ class ServeOptions:
                 "stop timeout", expected=f"0 to {DAY_S:.0f} s", found=self.stop_timeout_s
             )
 
+        if self.trace_url is not None and not _is_url(self.trace_url):
+            raise OptionsError(
+                "trace URL",
+                expected="such as http://127.0.0.1:4318/v1/traces",
+                found=self.trace_url,
+            )
+        if self.trace_every < 1:
+            raise OptionsError("trace every", expected="at least 1", found=self.trace_every)
         if self.cpus is not None and self.cpus < 1:
             raise OptionsError("CPUs", expected="at least 1", found=self.cpus)
         if self.cached_texts < 0:
@@ -209,3 +224,14 @@ class ServeOptions:
         if self.tls is None:
             ways.append("in the clear")
         return " and ".join(ways)
+
+
+def _is_url(text: str) -> bool:
+    """Tell whether this is a plain URL of HTTP; a comma would end Triton's option."""
+    parts = urlsplit(text)
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and text.isprintable()
+        and not {" ", ","} & set(text)
+    )

@@ -26,6 +26,7 @@ from megatick_contract.text import (
     TRUNCATED,
     TRUNCATION_PARAMETER,
     TRUNCATIONS,
+    TooLong,
     Truncation,
 )
 from megatick_server.adapter import Arrays, StepRequest
@@ -110,10 +111,7 @@ class Preprocess:
         for row, text in enumerate(tokenized):
             tokens = len(text.input_ids)
             if tokens > window:
-                problem = (
-                    f"is {tokens} tokens long, the model reads {window}: shorten it, "
-                    "or choose truncation head or tail"
-                )
+                problem = str(TooLong(tokens, window))
                 rejections.append(Rejection(row, TEXT.name, problem))
             elif tokens == 0:
                 problem = "holds nothing that the model's tokenizer knows"
