@@ -39,15 +39,23 @@ BENCH_SERVED := --rounds 1 --window 2
 BENCH_LIMIT := --rounds 2 --rows 64
 BENCH_TAIL := --calls 100
 BENCH_OVERLOAD := --seconds 15
+BENCH_RATE := --seconds 3
+BENCH_HOPS := --calls 64
+BENCH_CACHE := --rounds 1
+BENCH_CLIENT := --rounds 3 --calls 200
 BENCH_PEERS := --count 64 --rounds 1 --concurrencies 32 --warm 1 --window 4 --offered 8
 endif
 
-bench: $(BIN)/.dev-ready  ## Measure serving: over the engine, the machine, its tail, overload
+bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload, client (15 minutes)
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	$(BIN)/python benchmarks/throughput.py $(BENCH_REPOSITORY) $(BENCH_SERVED)
 	$(BIN)/python benchmarks/limit.py $(BENCH_REPOSITORY) $(BENCH_LIMIT)
 	$(BIN)/python benchmarks/tail.py $(BENCH_REPOSITORY) $(BENCH_TAIL)
+	$(BIN)/python benchmarks/hops.py $(BENCH_REPOSITORY) $(BENCH_HOPS)
+	$(BIN)/python benchmarks/offered_rate.py $(BENCH_REPOSITORY) $(BENCH_RATE)
 	$(BIN)/python benchmarks/overload.py $(BENCH_REPOSITORY) $(BENCH_OVERLOAD)
+	$(BIN)/python benchmarks/cache.py $(BENCH_REPOSITORY) $(BENCH_CACHE)
+	$(BIN)/python benchmarks/client_calls.py $(BENCH_CLIENT)
 
 bench-peers: $(BIN)/.dev-ready  ## Measure against what people use today (20 minutes)
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
