@@ -147,6 +147,7 @@ def test_a_connection_that_went_silent_costs_no_call(
     """
     shorter = {"grpc.keepalive_time_ms": 500, "grpc.http2.ping_timeout_ms": 500}
     hurried = dict(channels_module.CHANNEL) | shorter
+    assert hurried.keys() == dict(channels_module.CHANNEL).keys()
     monkeypatch.setattr(channels_module, "CHANNEL", tuple(hurried.items()))
     with proxy(near.address) as half_open, make_client(half_open.address) as client:
         assert client.score(TEXT).score == SCORE
