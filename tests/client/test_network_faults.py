@@ -197,7 +197,7 @@ def test_a_black_hole_costs_a_second_once_while_another_server_stands(
 
     waited = [seconds for seconds in times_s if seconds > 0.9]
     assert len(waited) == 1
-    assert waited[0] < 4
+    assert waited[0] < 2.5  # the kernel alone would take three
 
 
 def test_a_black_hole_alone_is_told_from_a_slow_server(make_client: MakeClient) -> None:
