@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final, Self, TypeAlias
 
 from megatick_client.attempts import Line
 from megatick_client.channels import Channels
@@ -73,6 +74,15 @@ class BaseClient:
             raise BadRequest(
                 f"address: expected HOST:PORT, or several, found {addresses!r:.40}"
             ) from error
+        self._settings: dict[str, Any] = {
+            "addresses": tuple(listed),
+            "timeout_s": timeout_s,
+            "balance": balance,
+            "retries": retries,
+            "hedging": hedging,
+            "headers": headers,
+            "tls": tls,
+        }
         self._line = Line(endpoints, retries, Latencies(hedging) if hedging else None)
         self._metadata = _metadata_of(headers)
         self._closed = False
@@ -90,6 +100,10 @@ class BaseClient:
     def __repr__(self) -> str:
         addresses = ", ".join(map(repr, self.addresses))
         return f"{type(self).__name__}({addresses}, timeout_s={self._timeout_s:g})"
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        """A copy, in this process or another, is a client with the same settings."""
+        return partial(type(self), **self._settings), ()
 
     def _begin(self, call: Call[Any]) -> Deadline:
         """Start the clock of a call."""

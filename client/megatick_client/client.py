@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from concurrent import futures
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc  # type: ignore[import-untyped]
 
@@ -16,6 +16,9 @@ from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
 from megatick_client.surface import Call, blocking
 from megatick_client.tls import Tls
 from megatick_client.wire import flag_of
+
+if TYPE_CHECKING:
+    from megatick_client.batches import Batches
 
 T = TypeVar("T")
 
@@ -40,6 +43,13 @@ class Client(BaseClient):
     models = blocking(calls.models)
     metadata = blocking(calls.metadata)
     warm_up = blocking(calls.warm_up)
+
+    @property
+    def batches(self) -> Batches:
+        """Score files and frames of any size, see ``megatick_client.batches``."""
+        from megatick_client.batches import Batches  # it loads pyarrow
+
+        return Batches(self)
 
     def close(self) -> None:
         """Drop the connections; calls in flight and later ones raise ``ClientClosed``."""

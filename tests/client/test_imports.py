@@ -19,7 +19,16 @@ def loaded() -> set[str]:
 
 @pytest.mark.parametrize(
     "heavy",
-    ["torch", "onnx", "openvino", "pytriton", "tokenizers", "transformers", "pandas"],
+    [
+        "torch",
+        "onnx",
+        "openvino",
+        "pytriton",
+        "tokenizers",
+        "transformers",
+        "pandas",
+        "pyarrow",
+    ],
 )
 def test_import_is_light(loaded: set[str], heavy: str) -> None:
     assert heavy not in loaded

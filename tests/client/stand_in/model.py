@@ -73,6 +73,7 @@ def sentiment(inputs: Arrays, *, timeout_ms: int) -> Arrays:
         "SCORE": probabilities[:, 2:] - probabilities[:, :1],
         "TOKENS": tokens,
         "TRUNCATED": words > WINDOW_TOKENS,
+        "MODEL_DIGEST": np.full(words.shape, b"5" * 64, object),
     }
 
 

@@ -1,0 +1,33 @@
+"""Files that are there whole, or not at all, whenever the machine stops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a name to write to; what was written becomes ``path`` once it is on the disk.
+
+    with whole(path) as unfinished:
+        unfinished.write_text("…")
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        yield unfinished
+        _to_disk(unfinished)
+        unfinished.replace(path)
+        _to_disk(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

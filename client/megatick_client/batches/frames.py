@@ -1,0 +1,55 @@
+"""Frames of any library to a file that a batch can read again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from megatick_client.batches.errors import SourceError
+from megatick_client.batches.files import whole
+
+
+def keep_frame(frame: Any, path: Path) -> None:
+    """Write a frame to a Parquet file.
+
+    Args:
+        frame: of pandas, polars or Arrow, or whatever else speaks Arrow's C stream.  The
+            index of a pandas frame becomes columns, unless it only numbers the rows.
+        path: where to.
+
+    Raises:
+        SourceError: it is no frame.
+    """
+    table = table_of(frame)
+    with whole(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")
+
+
+def table_of(frame: Any) -> pa.Table:
+    """Turn a frame into an Arrow table.
+
+    Raises:
+        SourceError: it is no frame.
+    """
+    pandas: Any = sys.modules.get("pandas")  # who passes a frame has imported it
+    if pandas is not None and isinstance(frame, pandas.DataFrame):
+        numbered = isinstance(frame.index, pandas.RangeIndex) and frame.index.name is None
+        frame = frame if numbered else frame.reset_index()
+        try:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+        except (pa.ArrowException, TypeError) as error:
+            raise SourceError("frame", f"Arrow cannot hold it: {error}") from error
+        return table.replace_schema_metadata(None)
+    if isinstance(frame, pa.Table):
+        return frame
+    if hasattr(frame, "__arrow_c_stream__"):
+        return pa.table(frame)
+    raise SourceError(
+        "source",
+        "expected a path, or a frame of pandas, polars or Arrow, found "
+        f"{type(frame).__name__}",
+    )

@@ -1,0 +1,271 @@
+"""Batches that are killed, cancelled, or left without a server, and then resumed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from batch_world import Troubled, errors_of, rows_of, score_of, text_of
+from endpoint import Arrays, serve
+
+from megatick_client import Client, Retries
+from megatick_client.batches import BatchStopped, JobError, SourceError
+
+ROWS = 3000
+
+SUBMIT = """
+import sys
+from megatick_client import Client
+from megatick_client.batches import parts
+parts.PART_ROWS = 512
+with Client(sys.argv[1]) as client:
+    client.batches.submit(sys.argv[2], output=sys.argv[3], in_flight=4)
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """ROWS rows: each hundredth is blank, each thousandth has a comma too many."""
+    path = tmp_path / "news.csv"
+    lines = [f"{n},{text_of(n)}" for n in range(ROWS)]
+    lines[::100] = [f"{n}, " for n in range(0, ROWS, 100)]
+    lines[50::1000] = [f"{n},a,b" for n in range(50, ROWS, 1000)]
+    path.write_text("id,text\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def check_every_row_once(output: Path) -> None:
+    good = [n for n in range(ROWS) if n % 100 and n % 1000 != 50]
+    rows = rows_of(output)
+    assert [int(row["id"]) for row in rows] == good
+    assert [row["text"] for row in rows] == [text_of(n) for n in good]
+    for row in rows:
+        assert row["score"] == pytest.approx(score_of(row["text"]), abs=1e-6)
+    bad = [n for n in range(ROWS) if not (n % 100 and n % 1000 != 50)]
+    assert [error["row"] for error in errors_of(output)] == bad
+
+
+def until(happened: Callable[[], bool], *, within_s: float = 30) -> None:
+    end_s = time.monotonic() + within_s
+    while not happened():
+        assert time.monotonic() < end_s, "it never happened"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("parts", [0, 1, 3])
+def test_sigkill_then_resume(
+    client: Client, endpoint: Troubled, source: Path, tmp_path: Path, parts: int
+) -> None:
+    output = tmp_path / "scores.parquet"
+    endpoint.pause_s = 0.02
+    command = [sys.executable, "-c", SUBMIT, endpoint.address, str(source), str(output)]
+    process = subprocess.Popen(command)
+    done = tmp_path / "scores.parquet.job" / "parts"
+    until(lambda: len(list(done.glob("0*.parquet"))) >= parts and bool(endpoint.seen))
+    assert client.batches.status(output).state == "running"
+    with pytest.raises(JobError, match="another process runs this batch"):
+        client.batches.resume(output)
+    process.kill()
+    process.wait()
+
+    assert not output.exists()
+    left = client.batches.status(output)
+    endpoint.pause_s = 0.0
+    before = endpoint.seen.total()
+    status = client.batches.resume(output)
+
+    assert left.state == "interrupted"
+    assert parts * 512 <= left.rows < ROWS
+    assert (status.state, status.rows) == ("finished", ROWS)
+    check_every_row_once(output)
+    in_flight = 4 * 32  # of the killed process, answered after ``before``
+    assert endpoint.seen.total() - before <= status.scored - left.scored + in_flight
+
+
+@pytest.mark.parametrize("moment", ["write_output", "save"])
+def test_killed_while_the_parts_are_put_together(
+    client: Client,
+    source: Path,
+    tmp_path: Path,
+    moment: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the output is there, and when it is there but the job does not know."""
+    from megatick_client.batches import job, running
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    output = tmp_path / "scores.jsonl"
+    with monkeypatch.context() as patch:
+        if moment == "write_output":
+            patch.setattr(running, "write_output", killed)
+        else:
+            save = job.JobFolder.save
+            patch.setattr(
+                job.JobFolder,
+                "save",
+                lambda self, job: killed() if job.end == "finished" else save(self, job),
+            )
+        with pytest.raises(Killed):
+            client.batches.submit(source, output=output)
+
+    assert client.batches.resume(output).state == "finished"
+    check_every_row_once(output)
+    assert client.batches.resume(output).state == "finished"  # nothing is left to do
+    check_every_row_once(output)
+
+
+def test_a_server_killed_and_started_again(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.parquet"
+    first = Troubled(pause_s=0.02)
+    with serve(first):
+        port = int(first.address.rpartition(":")[2])
+        client = Client(first.address, retries=Retries(first_wait_s=0.001))
+        ended: list[object] = []
+        batch = threading.Thread(
+            target=lambda: ended.append(client.batches.submit(source, output=output))
+        )
+        batch.start()
+        until(lambda: first.seen.total() > 500)
+    time.sleep(0.3)
+    assert batch.is_alive()
+    with serve(Troubled(), port=port):
+        batch.join(30)
+
+    assert ended
+    check_every_row_once(output)
+    client.close()
+
+
+def test_a_server_that_stays_away(
+    client: Client, endpoint: Troubled, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "scores.parquet"
+    endpoint.refuse = range(60, 10**6)  # the first 256 rows take 9 calls of 8 at once
+
+    with pytest.raises(BatchStopped, match="no server answered for") as caught:
+        client.batches.submit(source, output=output, patience_s=0.3)
+
+    status = client.batches.status(output)
+    assert status.state == "stopped"
+    assert caught.value.reason == status.reason
+    assert 0 < status.rows < ROWS
+    endpoint.refuse = range(0)
+    client.batches.resume(output)
+    check_every_row_once(output)
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at-work", "waits-for-a-server"])
+def test_cancel_then_resume(
+    client: Client, endpoint: Troubled, source: Path, tmp_path: Path, waits: bool
+) -> None:
+    output = tmp_path / "scores.parquet"
+    endpoint.pause_s = 0.02
+    endpoint.refuse = range(60, 10**6) if waits else range(0)
+    ended: list[BatchStopped] = []
+
+    def submit() -> None:
+        try:
+            client.batches.submit(source, output=output)
+        except BatchStopped as error:
+            ended.append(error)
+
+    batch = threading.Thread(target=submit)
+    batch.start()
+    until(lambda: len(endpoint.requests) > (68 if waits else 40))
+    client.batches.cancel(output)
+    batch.join(10)
+
+    assert [error.reason for error in ended] == ["it was cancelled."]
+    status = client.batches.status(output)
+    assert status.state == "cancelled"
+    assert 0 < status.rows < ROWS
+    endpoint.refuse, endpoint.pause_s = range(0), 0.0
+    client.batches.resume(output)
+    check_every_row_once(output)
+    with pytest.raises(JobError, match="is finished"):
+        client.batches.cancel(output)
+
+
+def test_another_model_behind_the_address(
+    client: Client, endpoint: Troubled, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "scores.parquet"
+    answers = endpoint.answers
+
+    def another_later(texts: list[str]) -> Arrays:
+        if len(endpoint.requests) > 20:
+            endpoint.digest = "e2" * 32
+        return answers(texts)
+
+    endpoint.answers = another_later  # type: ignore[method-assign]
+    with pytest.raises(
+        BatchStopped, match=r"model e2e2e2e2e2e2…, the batch began with d1d1"
+    ):
+        client.batches.submit(source, output=output)
+    with pytest.raises(BatchStopped, match="the batch began with"):
+        client.batches.resume(output)
+
+    endpoint.answers = answers  # type: ignore[method-assign]
+    endpoint.digest = "d1" * 32
+    client.batches.resume(output)
+    check_every_row_once(output)
+
+
+def test_an_input_that_changed(
+    client: Client, endpoint: Troubled, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "scores.parquet"
+    endpoint.refuse = range(10, 10**6)
+    with pytest.raises(BatchStopped):
+        client.batches.submit(source, output=output, patience_s=0)
+    endpoint.refuse = range(0)
+    kept = source.read_text()
+
+    source.write_text(kept.replace("headline 2999", "headlike 2999"))
+    with pytest.raises(SourceError, match="has changed since the batch began"):
+        client.batches.resume(output)
+    source.unlink()
+    with pytest.raises(SourceError, match="and is gone"):
+        client.batches.resume(output)
+
+    source.write_text(kept)
+    client.batches.resume(output)
+    check_every_row_once(output)
+
+
+def test_a_text_on_which_the_server_fails(
+    client: Client, endpoint: Troubled, tmp_path: Path
+) -> None:
+    source = tmp_path / "news.jsonl"
+    texts = [text_of(n) for n in range(64)]
+    texts[20] = "crash"
+    source.write_text("".join(f'{{"text": "{text}"}}\n' for text in texts))
+    output = tmp_path / "scores.jsonl"
+
+    status = client.batches.submit(source, output=output)
+
+    assert status.refused == 1
+    assert errors_of(output)[0]["row"] == 20
+    assert errors_of(output)[0]["problem"] == "the server failed on it: told to crash"
+    assert [row["text"] for row in rows_of(output)] == [t for t in texts if t != "crash"]
+
+
+def test_a_server_that_fails_on_everything_is_no_fault_of_the_rows(
+    client: Client, endpoint: Troubled, source: Path, tmp_path: Path
+) -> None:
+    endpoint.out_of_order = True
+
+    with pytest.raises(BatchStopped, match="told to crash"):
+        client.batches.submit(source, output=tmp_path / "a.parquet", patience_s=0.5)
+
+    assert client.batches.status(tmp_path / "a.parquet").rows == 0
