@@ -72,6 +72,12 @@ class Subject:
         """Tokenize texts."""
         return [each.input_ids for each in self.tokenizer.encode(texts, truncation="head")]
 
+    def tokenize_s(self, texts: Sequence[str]) -> float:
+        """Tokenize texts; returns the seconds."""
+        started_s = time.perf_counter()
+        self.rows(texts)
+        return time.perf_counter() - started_s
+
     def run(self, rows: Sequence[Row], *, max_batch_tokens: int | None = None) -> float:
         """Run rows as the server would cut them, with no server; returns the seconds."""
         budget = max_batch_tokens or self.settings.max_batch_tokens

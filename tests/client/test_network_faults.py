@@ -147,6 +147,7 @@ def test_a_connection_that_went_silent_costs_no_call(
     """
     shorter = {"grpc.keepalive_time_ms": 500, "grpc.http2.ping_timeout_ms": 500}
     hurried = dict(channels_module.CHANNEL) | shorter
+    assert hurried.keys() == dict(channels_module.CHANNEL).keys()
     monkeypatch.setattr(channels_module, "CHANNEL", tuple(hurried.items()))
     with proxy(near.address) as half_open, make_client(half_open.address) as client:
         assert client.score(TEXT).score == SCORE
@@ -196,7 +197,7 @@ def test_a_black_hole_costs_a_second_once_while_another_server_stands(
 
     waited = [seconds for seconds in times_s if seconds > 0.9]
     assert len(waited) == 1
-    assert waited[0] < 4
+    assert waited[0] < 2.5  # the kernel alone would take three
 
 
 def test_a_black_hole_alone_is_told_from_a_slow_server(make_client: MakeClient) -> None:
