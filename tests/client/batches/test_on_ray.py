@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # Ray's own, of many kinds
 ]
 
-ROWS = 3000
+ROWS = 10_000  # several of Ray's blocks
 
 
 @pytest.fixture(scope="module")
