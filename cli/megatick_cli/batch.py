@@ -173,7 +173,7 @@ def run(
 
 @batch.command()
 def resume(output: _Output, address: _Addresses = _DEFAULT_ADDRESSES) -> None:
-    """Finish a batch that was stopped in whatever way, with the settings of its begin.
+    """Finish a batch that was stopped in whatever way, with its own settings.
 
     Exit status: as of `megatick batch run`.
     """

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from megatick_client.streams import MAX_IN_FLIGHT
 from megatick_contract.repository import PARTIAL_SUFFIX
 from megatick_server.errors import (
     AddressError,
@@ -80,6 +81,17 @@ def test_by_default_only_grpc_opens_and_all_but_three_apis_are_restricted() -> N
         "logging",
     }
     assert not ServeOptions().exposures
+
+
+def test_triton_keeps_more_requests_than_a_stream_has_in_flight() -> None:
+    """With fewer it crashes, now and then: docs/decisions/0011."""
+    (kept,) = (
+        each.partition("=")[2]
+        for each in arguments(ServeOptions())
+        if each.startswith("--grpc-infer-allocation-pool-size")
+    )
+
+    assert int(kept) >= 8 * MAX_IN_FLIGHT
 
 
 def test_what_is_opened_is_open_on_http_too() -> None:

@@ -59,10 +59,11 @@ def run(client: Client, folder: JobFolder, report: Report | None = None) -> Batc
 
     Raises:
         BatchStopped: something stopped it; it can be resumed.
-        JobError: another process runs it.
+        JobError: there is none, or another process runs it.
         SourceError: an input has changed since the job began.
         SettingError: its engine is not installed.
     """
+    folder.load()  # there is one; what it says may change until the lock is ours
     with folder.lock():
         job = folder.load()
         if job.end != "finished":

@@ -322,6 +322,17 @@ def test_what_is_there_is_never_written_over(client: Client, tmp_path: Path) -> 
         client.batches.submit(source, output=tmp_path / "scores.csv")
 
 
+def test_nothing_to_resume_or_look_at(client: Client, tmp_path: Path) -> None:
+    output = tmp_path / "scores.parquet"
+    for ask in (client.batches.resume, client.batches.status, client.batches.cancel):
+        with pytest.raises(JobError, match="expected the folder of a batch, found none"):
+            ask(output)
+    (tmp_path / "scores.parquet.job").mkdir()
+    (tmp_path / "scores.parquet.job" / "job.json").write_text('{"layout": 99}')
+    with pytest.raises(JobError, match="no job of this release"):
+        client.batches.status(output)
+
+
 def test_long_texts_do_not_fill_the_memory(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
