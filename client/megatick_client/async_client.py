@@ -11,6 +11,7 @@ import grpc  # type: ignore[import-untyped]
 from megatick_client import calls
 from megatick_client.base import BaseClient
 from megatick_client.channels import Channels
+from megatick_client.errors import ClientClosed
 from megatick_client.sentiments import Sentiment
 from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
 from megatick_client.streams import (
@@ -204,6 +205,8 @@ class AsyncClient(BaseClient):
             try:
                 outcome = await self._send(send)
                 ready = outcome.error is None and flag_of(outcome.answer)
+            except ClientClosed:
+                pass  # nobody waits for the answer
             finally:
                 self._line.endpoints.probed(send.endpoint, ready=ready)
 
