@@ -23,8 +23,8 @@ request (tried, with the right value): nobody can send it.
 
 REQUESTS_KEPT: Final = 1024
 """Requests whose memory Triton keeps for the next ones.  With its default, 8, streams of 64
-in flight took Triton 2.51 down by signal 11 in four of five runs; 123,000 calls went through
-with this one (docs/decisions/0011)."""
+in flight took Triton 2.51 down by signal 11 in four of five runs; 123,000 calls went
+through with this one (docs/decisions/0011)."""
 
 
 def triton_command(
