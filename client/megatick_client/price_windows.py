@@ -1,7 +1,8 @@
 """Price histories as people hold them to the PRICES tensor.
 
 One history is 1-D (a list, an array, a Series); several are 2-D rows (a list of lists, an
-array), a mapping of symbol to history, or a DataFrame or Arrow table with a column a symbol.
+array), a mapping of symbol to history, or a DataFrame or an Arrow table with a column a
+symbol.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ DEFAULT_MAX_BATCH_TOKENS: Final[dict[Target, int]] = {
     "tensorrt": 4096,
     "onnx": 512,
 }
-"""More than 512 does not make a CPU faster (docs/benchmarks.md), and a text that comes while
-a run goes on waits for its end; a GPU wants more work at once."""
+"""More than 512 does not make a CPU faster (docs/benchmarks.md), and a text that comes
+while a run goes on waits for its end; a GPU wants more work at once."""
 
 MAX_BACKFILL_TOKENS: Final = 128
 """Of one run in which no live text is: one that comes meanwhile waits a fifth as long."""
