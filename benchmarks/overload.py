@@ -47,6 +47,7 @@ def main(
     factor: Annotated[float, typer.Option(help="Times the capacity.")] = 3.0,
     deadline: Annotated[float, typer.Option(help="Of each call, in seconds.")] = 1.0,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    name: Annotated[str, typer.Option(help="Of the result.")] = "overload",
 ) -> None:
     """Measure goodput, rejections, memory and recovery."""
     subject = Subject.of(repository)
@@ -96,7 +97,7 @@ def main(
         table.add_row(each, f"{value}")
     console = Console()
     console.print(table)
-    console.print(f"wrote {write('overload', figures, out=out)}")
+    console.print(f"wrote {write(name, figures, out=out)}")
 
 
 def sustained(result: ReplayResult) -> float:

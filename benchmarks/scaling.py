@@ -27,6 +27,7 @@ def main(
     repositories: Annotated[list[Path], typer.Argument(help="Small model first.")],
     rounds: Annotated[int, typer.Option(help="Turns of every size.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    name: Annotated[str, typer.Option(help="Of the result.")] = "scaling",
 ) -> None:
     """Measure each repository's engine by itself."""
     console = Console()
@@ -41,7 +42,7 @@ def main(
         measured.append(found)
         console.print(table_of(found))
         del subject
-    console.print(f"wrote {write('scaling', {'models': measured}, out=out)}")
+    console.print(f"wrote {write(name, {'models': measured}, out=out)}")
 
 
 def of_one_text(subject: Subject, rounds: int) -> list[dict[str, float]]:

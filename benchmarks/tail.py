@@ -55,6 +55,7 @@ def main(
     tokens: Annotated[int, typer.Option(help="Of each text.")] = 25,
     calls: Annotated[int, typer.Option(help="Of each of the three.")] = 400,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    name: Annotated[str, typer.Option(help="Of the result.")] = "tail",
 ) -> None:
     """Measure the latency of engine, served model and floor."""
     subject = Subject.of(repository)
@@ -98,7 +99,7 @@ def main(
     console = Console()
     console.print(table)
     console.print(f"served beyond engine and floor: {added:.2f} ms")
-    console.print(f"wrote {write('tail', figures, out=out)}")
+    console.print(f"wrote {write(name, figures, out=out)}")
 
 
 def texts_of(subject: Subject, tokens: int) -> list[str]:
