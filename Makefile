@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-gpu lint types check bench bench-peers bench-scaling prometheus clean
+.PHONY: help setup demo serve test test-gpu lint types check bench bench-client bench-peers bench-scaling prometheus clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -42,11 +42,13 @@ BENCH_OVERLOAD := --seconds 15
 BENCH_RATE := --seconds 3
 BENCH_HOPS := --calls 64
 BENCH_CACHE := --rounds 1
+BENCH_PRIORITIES := --rounds 1 --seconds 5
 BENCH_CLIENT := --rounds 3 --calls 200
+BENCH_FAILOVER := --seconds 3 --down 1
 BENCH_PEERS := --count 64 --rounds 1 --concurrencies 32 --warm 1 --window 4 --offered 8
 endif
 
-bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload, client (15 minutes)
+bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload (15 minutes)
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	$(BIN)/python benchmarks/throughput.py $(BENCH_REPOSITORY) $(BENCH_SERVED)
 	$(BIN)/python benchmarks/limit.py $(BENCH_REPOSITORY) $(BENCH_LIMIT)
@@ -55,7 +57,11 @@ bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload, client
 	$(BIN)/python benchmarks/offered_rate.py $(BENCH_REPOSITORY) $(BENCH_RATE)
 	$(BIN)/python benchmarks/overload.py $(BENCH_REPOSITORY) $(BENCH_OVERLOAD)
 	$(BIN)/python benchmarks/cache.py $(BENCH_REPOSITORY) $(BENCH_CACHE)
+	$(BIN)/python benchmarks/priorities.py $(BENCH_REPOSITORY) $(BENCH_PRIORITIES)
+
+bench-client: $(BIN)/.dev-ready  ## Measure the SDK against servers that answer at once
 	$(BIN)/python benchmarks/client_calls.py $(BENCH_CLIENT)
+	$(BIN)/python benchmarks/failover.py $(BENCH_FAILOVER)
 
 bench-peers: $(BIN)/.dev-ready  ## Measure against what people use today (20 minutes)
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo

@@ -11,7 +11,6 @@ rounds' own ratios, so that a noisy machine is noisy for both sides of it.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -24,6 +23,7 @@ import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 import typer
+from instant import instant
 from record import write
 from rich.console import Console
 from rich.progress import track
@@ -36,18 +36,6 @@ from megatick_server.launcher import ServeOptions, TritonServer
 TEXT: Final = "Chipmaker raises its full-year guidance after a strong quarter"
 OUTPUTS: Final = ("PROBABILITIES", "SCORE", "TOKENS", "TRUNCATED")
 TIMEOUT_S: Final = 5.0
-_CONFIG: Final = """
-backend: "python"
-max_batch_size: 256
-input [ { name: "TEXT", data_type: TYPE_STRING, dims: [ 1 ] } ]
-output [
-  { name: "PROBABILITIES", data_type: TYPE_FP32, dims: [ 3 ] },
-  { name: "SCORE", data_type: TYPE_FP32, dims: [ 1 ] },
-  { name: "TOKENS", data_type: TYPE_INT32, dims: [ 1 ] },
-  { name: "TRUNCATED", data_type: TYPE_BOOL, dims: [ 1 ] }
-]
-instance_group [ { count: 1, kind: KIND_CPU } ]
-"""
 
 
 @dataclass(frozen=True)
@@ -99,16 +87,6 @@ def main(
             figures[name] = {"cpu": cpu, "calls_per_s": speed}
             console.print(f"{name}: CPU a call x {cpu:.3f}, calls a second x {speed:.3f}")
     console.print(f"wrote {write('client_calls', figures, out=out)}")
-
-
-def instant(folder: Path) -> Path:
-    """Lay out a ``sentiment`` that answers zeros at once."""
-    version = folder / "sentiment" / "1"
-    version.mkdir(parents=True)
-    (version.parent / "config.pbtxt").write_text(_CONFIG)
-    shutil.copy(Path(__file__).parent / "no_op" / "model.py", version)
-    (folder / "receipt.json").write_text("{}")
-    return folder
 
 
 async def measure(

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+_NOTHING = {np.object_: b""}
+
 
 class TritonPythonModel:
-    """Answers every output of its config with zeros."""
+    """Answers every output of its config with zeros, or empty strings."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read what the outputs are."""
@@ -30,7 +32,7 @@ class TritonPythonModel:
         wanted = request.requested_output_names()
         return pb_utils.InferenceResponse(
             output_tensors=[
-                pb_utils.Tensor(name, np.zeros((rows, *dims), dtype))
+                pb_utils.Tensor(name, np.full((rows, *dims), _NOTHING.get(dtype, 0), dtype))
                 for name, dims, dtype in self.outputs
                 if name in wanted
             ]

@@ -24,7 +24,10 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from megatick_cli.connection import Connection, with_connection
+
 if TYPE_CHECKING:
+    from megatick_client import Client
     from megatick_client.batches import BatchProgress, BatchStatus
 
 _RUN: Final = "run"
@@ -66,6 +69,7 @@ _DEFAULT_ADDRESSES: Final = ["127.0.0.1:8001"]
 
 
 @batch.command(_RUN)
+@with_connection
 def run(
     source: Annotated[
         str,
@@ -141,6 +145,8 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = 600.0,
+    *,
+    connection: Connection,
 ) -> None:
     """Score every row of INPUT, and write it with its score to OUTPUT.
 
@@ -151,9 +157,7 @@ def run(
     Exit status: 0 written, whatever was refused; 1 stopped, and can be resumed, or nothing
     could be begun; 2 bad usage.
     """
-    from megatick_client import Client
-
-    with Client(address) as client, _bar() as report:
+    with _client(address, connection) as client, _bar() as report:
         status = client.batches.submit(
             source,
             output=output,
@@ -172,14 +176,20 @@ def run(
 
 
 @batch.command()
-def resume(output: _Output, address: _Addresses = _DEFAULT_ADDRESSES) -> None:
+@with_connection
+def resume(
+    output: _Output,
+    address: _Addresses = _DEFAULT_ADDRESSES,
+    *,
+    connection: Connection,
+) -> None:
     """Finish a batch that was stopped in whatever way, with its own settings.
+
+    What it takes to reach a protected server is given again: a batch keeps no secret.
 
     Exit status: as of `megatick batch run`.
     """
-    from megatick_client import Client
-
-    with Client(address) as client, _bar() as report:
+    with _client(address, connection) as client, _bar() as report:
         status = client.batches.resume(output, report=report)
     _print_written(status)
 
@@ -222,6 +232,12 @@ def cancel(output: _Output) -> None:
     left = Batches.cancel(output)
     stops = " stops within a request's time" if left.state == "running" else " is cancelled"
     Console().print(f"{left.output}:{stops}; {left.rows:,} rows are kept.", soft_wrap=True)
+
+
+def _client(addresses: list[str], connection: Connection) -> Client:
+    from megatick_client import Client
+
+    return Client(addresses, tls=connection.tls, headers=connection.headers)
 
 
 @contextmanager
@@ -278,7 +294,7 @@ def _print_written(status: BatchStatus) -> None:
 def _print_statuses(statuses: Iterable[BatchStatus], *, as_json: bool) -> None:
     if as_json:
         for each in statuses:
-            typer.echo(json.dumps(asdict(each), default=str))
+            typer.echo(json.dumps({**asdict(each), "refused": each.refused}, default=str))
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("output", overflow="fold")

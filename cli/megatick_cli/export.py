@@ -110,8 +110,13 @@ def export(
         ),
     ] = 512,
     max_batch_tokens: Annotated[
-        int, typer.Option(min=1, help="Most tokens in one run of the engine.")
-    ] = 4096,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most tokens in one run of the engine.",
+            show_default="512, for tensorrt 4096",
+        ),
+    ] = None,
 ) -> None:
     """Export a checkpoint to a model repository that `megatick serve` hosts.
 

@@ -15,12 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from megatick_cli.connection import Connection, with_connection
 from megatick_cli.labels import coloured
 
 if TYPE_CHECKING:
     from megatick_client import Sentiments
 
 
+@with_connection
 def score(
     texts: Annotated[
         list[str] | None,
@@ -54,6 +56,8 @@ def score(
             "--timeout-s", metavar="SECONDS", help="How long all texts together may take."
         ),
     ] = 60.0,
+    *,
+    connection: Connection,
 ) -> None:
     """Score the sentiment of texts: P(positive) - P(negative), from -1 to 1.
 
@@ -64,7 +68,12 @@ def score(
 
     given = _texts(texts or [], file)
     with (
-        Client(address, timeout_s=timeout_s) as client,
+        Client(
+            address,
+            timeout_s=timeout_s,
+            tls=connection.tls,
+            headers=connection.headers,
+        ) as client,
         Console(stderr=True).status(f"Scoring {len(given)} texts…"),
     ):
         begin_s = time.perf_counter()

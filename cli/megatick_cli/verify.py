@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from megatick_cli.connection import Connection, with_connection
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -28,6 +30,7 @@ _TOGETHER: Final = "served, many texts a request"
 _APART: Final = f"served, {_ALONE} texts alone"
 
 
+@with_connection
 def verify(
     repository: Annotated[Path, typer.Argument(help="What `megatick export` wrote.")],
     url: Annotated[
@@ -39,6 +42,8 @@ def verify(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    connection: Connection,
 ) -> None:
     """Hash a repository's files again, and ask the served model what it answered at export.
 
@@ -53,6 +58,10 @@ def verify(
     from megatick_export.errors import RepositoryError
     from megatick_export.verification import changed_files, read_exported
 
+    if connection and url is None:
+        raise typer.BadParameter(
+            "give --url as well: a server that is started here is not protected"
+        )
     console = Console()
     exported = read_exported(repository)
     if exported.target == "onnx" and url is not None:
@@ -63,7 +72,7 @@ def verify(
     answers: list[Asked] = []
     if url is not None or runs_here:
         with console.status("asking the model …"):
-            answers = _ask(exported, url)
+            answers = _ask(exported, url, connection)
     _report(console, drifts, answers, as_json=as_json)
     if drifts or not all(each.good for each in answers):
         raise typer.Exit(1)
@@ -75,10 +84,10 @@ def verify(
         )
 
 
-def _ask(exported: Exported, url: str | None) -> list[Asked]:
+def _ask(exported: Exported, url: str | None, connection: Connection) -> list[Asked]:
     """Ask a running server, or one that is started for it; a bare graph is run."""
     if url is not None:
-        return _ask_at(url, exported)
+        return _ask_at(url, exported, connection)
     if exported.target == "onnx":
         from megatick_export.verification import ask_graph
 
@@ -87,23 +96,28 @@ def _ask(exported: Exported, url: str | None) -> list[Asked]:
 
     options = ServeOptions(grpc_port=0, metrics_port=None)
     with TritonServer(exported.path, options) as server:
-        return _ask_at(server.endpoints.grpc, exported)
+        return _ask_at(server.endpoints.grpc, exported, connection)
 
 
-def _ask_at(address: str, exported: Exported) -> list[Asked]:
+def _ask_at(address: str, exported: Exported, connection: Connection) -> list[Asked]:
     """Send the probe in full requests, and some of its texts alone."""
     from megatick_client import Client
     from megatick_export.errors import RepositoryError
 
     probe = exported.probe
-    digest = _served_digest(address, probe.texts[0])
-    if digest != exported.model_digest:
-        raise RepositoryError(
-            exported.path,
-            f"the server at {address} serves another model: expected the digest "
-            f"{exported.model_digest}, found {digest}",
-        )
-    with Client(address, timeout_s=_TIMEOUT_S) as client:
+    with Client(
+        address,
+        timeout_s=_TIMEOUT_S,
+        tls=connection.tls,
+        headers=connection.headers,
+    ) as client:
+        digest = client.score(probe.texts[0], timings=True).reply.model_digest
+        if digest != exported.model_digest:
+            raise RepositoryError(
+                exported.path,
+                f"the server at {address} serves another model: expected the digest "
+                f"{exported.model_digest}, found {digest}",
+            )
         asked: list[Asked] = [*_ask_scores(client, exported)]
         if probe.embedding is not None:
             asked += _ask_embeddings(client, probe.texts, probe.embedding)
@@ -147,25 +161,6 @@ def _ask_embeddings(
         compare_embeddings(_TOGETHER, together, probe),
         compare_embeddings(_APART, mixed, probe),
     ]
-
-
-def _served_digest(address: str, text: str) -> str:
-    """Ask a server which model it is."""
-    import numpy as np
-    import tritonclient.grpc as triton
-
-    from megatick_contract.models import MODEL_DIGEST, SENTIMENT
-    from megatick_contract.text import TEXT
-
-    given = triton.InferInput(TEXT.name, [1, 1], TEXT.datatype)
-    given.set_data_from_numpy(np.array([[text.encode()]], object))
-    wanted = [triton.InferRequestedOutput(MODEL_DIGEST.name)]
-    with triton.InferenceServerClient(address) as server:
-        reply = server.infer(
-            SENTIMENT.name, [given], outputs=wanted, client_timeout=_TIMEOUT_S
-        )
-    digest: bytes = reply.as_numpy(MODEL_DIGEST.name)[0, 0]
-    return digest.decode()
 
 
 def _report(

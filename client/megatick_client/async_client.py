@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self, TypeVar, overload
 
@@ -11,7 +12,6 @@ import grpc  # type: ignore[import-untyped]
 from megatick_client import calls
 from megatick_client.base import BaseClient
 from megatick_client.channels import Channels
-from megatick_client.errors import ClientClosed
 from megatick_client.sentiments import Sentiment
 from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
 from megatick_client.streams import (
@@ -25,6 +25,8 @@ from megatick_client.streams import (
 from megatick_client.surface import Call, awaited
 from megatick_client.tls import Tls
 from megatick_client.wire import MODEL_STREAM_INFER, flag_of
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -166,6 +168,7 @@ class AsyncClient(BaseClient):
         return None
 
     async def _send(self, send: Send) -> Outcome:
+        self._refuse_if_closed()  # while this call slept, or between two of its requests
         method = self._channels.method(send.endpoint.address, send.method)
         try:
             answer = await method(
@@ -205,8 +208,8 @@ class AsyncClient(BaseClient):
             try:
                 outcome = await self._send(send)
                 ready = outcome.error is None and flag_of(outcome.answer)
-            except ClientClosed:
-                pass  # nobody waits for the answer
+            except Exception:  # noqa: BLE001  nobody waits; the next call itself will say so
+                _LOG.debug("no probe of %s", send.endpoint.address, exc_info=True)
             finally:
                 self._line.endpoints.probed(send.endpoint, ready=ready)
 

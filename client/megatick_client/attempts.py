@@ -16,6 +16,7 @@ from typing import Final
 from megatick_client.deadlines import Deadline
 from megatick_client.endpoints import Endpoint, Endpoints
 from megatick_client.errors import (
+    DeadlineExceeded,
     ModelNotReady,
     ServerError,
     ServerUnavailable,
@@ -39,6 +40,9 @@ from megatick_contract.models import MODEL_DIGEST, STAGE_US
 
 PROBE_S: Final = 1.0
 """How long a probe may take."""
+
+LEAST_S: Final = 0.02
+"""A server that did not answer within less is not to blame."""
 
 
 @dataclass(eq=False)
@@ -64,10 +68,6 @@ class Line:
     def __post_init__(self) -> None:
         """Begin with a full budget, and with request ids of its own."""
         self.budget = Budget(self.retries.budget)
-        self.renew_names()
-
-    def renew_names(self) -> None:
-        """Begin anew with the request ids, as in a process that was forked off."""
         self._names = os.urandom(4).hex()
 
     def request_id(self) -> str:
@@ -165,14 +165,14 @@ def answer(line: Line, query: Query, deadline: Deadline) -> Exchange[Answer]:
         endpoint, error = outcome.send.endpoint, outcome.error
         if error is None:
             line.budget.succeeded()
-            if line.latencies:
-                line.latencies.add(query.model, query.rows, elapsed_s)
             return Answer(outcome.answer, endpoint, elapsed_s, attempts)
         tried.append(endpoint)
         elsewhere = line.endpoints.another_than(tried)
         if line.retries.attempts == 1 or not may_repeat(error, elsewhere=elsewhere):
             raise error
         if elsewhere and isinstance(error, ServerUnavailable | ModelNotReady):
+            if deadline.left_s() == 0:
+                raise error
             continue
         line.budget.failed()
         repeats += 1
@@ -218,18 +218,47 @@ def _attempt(
     if line.latencies and query.rows and line.budget.allows:
         after_s = line.latencies.hedge_after_s(query.model, query.rows)
     outcome = None
+    begin_s = time.perf_counter()
     try:
         first = send()
         outcome = yield first if after_s is None else Race(first, send, after_s)
         assert outcome is not None  # noqa: S101  steps.Send says so
+        if line.latencies and outcome.error is None:
+            # Of a call that lost its race it is known only that it took this long.
+            elapsed_s = time.perf_counter() - begin_s
+            beaten = after_s is not None and outcome.send is not first
+            took_s = after_s if beaten and after_s is not None else elapsed_s
+            line.latencies.add(query.model, query.rows, took_s)
         return outcome, len(chosen)
     finally:
+        _settle(line.endpoints, chosen, outcome)
+
+
+def _settle(endpoints: Endpoints, chosen: list[Endpoint], outcome: Outcome | None) -> None:
+    """Count how the sendings of one attempt ended.
+
+    Args:
+        endpoints: the servers.
+        chosen: whom it was sent to, in order; a pair may have gone to one server.
+        outcome: of the attempt; None where its caller ended it.
+    """
+    if outcome is None:
         for endpoint in chosen:
-            if outcome is not None and endpoint is outcome.send.endpoint:
-                line.endpoints.done(endpoint, outcome.error)
-                outcome = None  # a pair may have gone to one server
-            else:
-                line.endpoints.given_up(endpoint)
+            endpoints.given_up(endpoint)
+        return
+    ended = outcome.send.endpoint
+    hurried = outcome.send.timeout_s < LEAST_S
+    if isinstance(outcome.error, DeadlineExceeded) and hurried:
+        endpoints.given_up(ended)
+    else:
+        endpoints.done(ended, outcome.error)
+    others = list(chosen)
+    others.remove(ended)
+    for endpoint in others:
+        if endpoint is chosen[0]:
+            endpoints.beaten(endpoint)
+        else:
+            endpoints.given_up(endpoint)
 
 
 def read_reply(request: Request, answered: Answer, *, request_id: str) -> Reply:

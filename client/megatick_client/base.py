@@ -60,22 +60,23 @@ class BaseClient:
             hedging: after how long a call is sent a second time; None for never.
             headers: sent with every call: Triton's key of a restricted protocol, a proxy's
                 bearer token (Triton itself checks none); or a function that returns them,
-                for those that expire.  No message, log or repr of the client shows a value.
+                called before every sending, and when a stream is opened.  No message, log
+                or repr of the client shows a value.
             tls: how the servers are trusted; None talks in the clear.
 
         Raises:
             BadRequest: an argument is no such thing.
         """
         self._timeout_s = Deadline.after(timeout_s).timeout_s
-        listed = (addresses,) if isinstance(addresses, str) else addresses
         try:
-            endpoints = Endpoints(tuple(listed), balance)
+            listed = (addresses,) if isinstance(addresses, str) else tuple(addresses)
         except TypeError as error:
             raise BadRequest(
                 f"address: expected HOST:PORT, or several, found {addresses!r:.40}"
             ) from error
+        endpoints = Endpoints(listed, balance)
         self._settings: dict[str, Any] = {
-            "addresses": tuple(listed),
+            "addresses": listed,
             "timeout_s": timeout_s,
             "balance": balance,
             "retries": retries,
@@ -83,11 +84,17 @@ class BaseClient:
             "headers": headers,
             "tls": tls,
         }
-        self._line = Line(endpoints, retries, Latencies(hedging) if hedging else None)
         self._metadata = _metadata_of(headers)
         self._closed = False
+        self._begin_here(endpoints)
+
+    def _begin_here(self, endpoints: Endpoints) -> None:
+        """Begin without any call in flight, in this process."""
+        hedging: Hedging | None = self._settings["hedging"]
+        latencies = Latencies(hedging) if hedging else None
+        self._line = Line(endpoints, self._settings["retries"], latencies)
+        self._channels = self._make_channels(self._settings["tls"])
         self._process = os.getpid()
-        self._channels = self._make_channels(tls)
 
     def _make_channels(self, tls: Tls | None) -> Channels:
         raise NotImplementedError
@@ -107,11 +114,12 @@ class BaseClient:
 
     def _begin(self, call: Call[Any]) -> Deadline:
         """Start the clock of a call."""
-        if self._closed:
-            raise self._use_after_close()
-        if self._process != os.getpid():  # this is a child that was forked off
-            self._line.renew_names()
-            self._process = os.getpid()
+        self._refuse_if_closed()
+        if self._process != os.getpid():
+            # A child that was forked off has none of its parent's calls, and cannot know
+            # whether a lock was held at that moment.
+            settings = self._settings
+            self._begin_here(Endpoints(settings["addresses"], settings["balance"]))
         seconds = self._timeout_s if call.timeout_s is None else call.timeout_s
         return Deadline.after(seconds)
 
@@ -127,6 +135,10 @@ class BaseClient:
         )
         meaning.__cause__ = error
         return Outcome(send, b"", meaning)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise self._use_after_close()
 
     def _use_after_close(self) -> ClientClosed:
         addresses = ", ".join(self.addresses)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 
@@ -355,17 +355,19 @@ def market_view(
 def health(*, timeout_s: float | None = None) -> Call[Health]:
     """Ask every server how it is; see ``is_ready`` for a plain yes or no.
 
+    Each server has its share of the time, so that one that hangs hides no other.
+
     Raises:
-        ServerUnavailable: nobody answers.
+        ServerUnavailable: nobody answers; ``DeadlineExceeded`` if the last one hangs.
     """
 
     def exchange(line: Line, deadline: Deadline) -> Exchange[Health]:
         found: list[ServerHealth] = []
         errors: list[ClientError] = []
-        for endpoint in line.endpoints.all:
+        for endpoint, its_own in _each(line, deadline):
             try:
-                live = yield from _flag(endpoint, SERVER_LIVE, deadline)
-                ready = yield from _flag(endpoint, SERVER_READY, deadline)
+                live = yield from _flag(endpoint, SERVER_LIVE, its_own)
+                ready = yield from _flag(endpoint, SERVER_READY, its_own)
             except ClientError as error:
                 errors.append(error)
                 status = ServerHealth(endpoint.address, False, False, str(error))
@@ -383,9 +385,9 @@ def is_ready(*, timeout_s: float | None = None) -> Call[bool]:
     """Whether a server answers and has loaded all its models; raises for neither."""
 
     def exchange(line: Line, deadline: Deadline) -> Exchange[bool]:
-        for endpoint in line.endpoints.all:
+        for endpoint, its_own in _each(line, deadline):
             try:
-                if (yield from _flag(endpoint, SERVER_READY, deadline)):
+                if (yield from _flag(endpoint, SERVER_READY, its_own)):
                     return True
             except (DeadlineExceeded, ServerUnavailable):
                 continue
@@ -427,8 +429,8 @@ def metadata(*, timeout_s: float | None = None) -> Call[tuple[ServerMetadata, ..
 
     def exchange(line: Line, deadline: Deadline) -> Exchange[tuple[ServerMetadata, ...]]:
         found = []
-        for endpoint in line.endpoints.all:
-            answered = yield from ask(Query(SERVER_METADATA), endpoint, deadline)
+        for endpoint, its_own in _each(line, deadline):
+            answered = yield from ask(Query(SERVER_METADATA), endpoint, its_own)
             told = service_pb2.ServerMetadataResponse.FromString(answered)
             extensions = tuple(told.extensions)
             found.append(
@@ -468,6 +470,13 @@ def warm_up(*, timeout_s: float | None = None) -> Call[Health]:
         return found
 
     return Call(exchange, timeout_s)
+
+
+def _each(line: Line, deadline: Deadline) -> Iterator[tuple[Endpoint, Deadline]]:
+    """Every server, each with its share of the time that those before it left."""
+    servers = line.endpoints.all
+    for number, endpoint in enumerate(servers):
+        yield endpoint, deadline.share(len(servers) - number)
 
 
 def _flag(endpoint: Endpoint, method: str, deadline: Deadline) -> Exchange[bool]:

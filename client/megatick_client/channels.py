@@ -1,13 +1,12 @@
 """gRPC channels: made at the first use, kept, and made anew when they must be.
 
-A channel belongs to one process, and an asyncio one to one event loop; a fork, another
-loop or a changed certificate leaves the old ones alone and makes others.
+An asyncio channel belongs to one event loop; another loop, or a changed certificate, leaves
+the old ones alone and makes others.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -62,7 +61,7 @@ class Channels:
         tls: how the servers are trusted; None talks in the clear.
         plain: opens a channel in the clear, such as ``grpc.insecure_channel``.
         secure: opens one with TLS, such as ``grpc.secure_channel``.
-        place: what a channel cannot leave beside its process: the event loop.
+        place: what a channel cannot leave: the event loop.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Channels:
 
     def method(self, address: str, path: str) -> Any:
         """Return gRPC's callable of a method that takes bytes and returns bytes."""
-        where = (os.getpid(), self._place(), self._current_stamp())
+        where = (self._place(), self._current_stamp())
         if where != self._made_for:
             self._begin_anew(where)
         found = self._methods.get((address, path))

@@ -95,6 +95,7 @@ class Client(BaseClient):
         return None
 
     def _send(self, send: Send) -> Outcome:
+        self._refuse_if_closed()  # while this call slept, or between two of its requests
         method = self._channels.method(send.endpoint.address, send.method)
         try:
             answer = method(send.message, timeout=send.timeout_s, metadata=self._metadata())
@@ -133,13 +134,22 @@ class Client(BaseClient):
 
     def _probe(self, send: Send) -> None:
         def told(future: Any) -> None:
-            good = future.code() is grpc.StatusCode.OK
-            ready = good and flag_of(future.result())
-            self._line.endpoints.probed(send.endpoint, ready=ready)
+            ready = False
+            try:
+                good = future.code() is grpc.StatusCode.OK
+                ready = good and flag_of(future.result())
+            finally:
+                self._line.endpoints.probed(send.endpoint, ready=ready)
 
-        self._future(send).add_done_callback(told)
+        try:
+            future = self._future(send)
+        except Exception:  # noqa: BLE001  such as the headers'; the call itself will say so
+            self._line.endpoints.probed(send.endpoint, ready=False)
+        else:
+            future.add_done_callback(told)
 
     def _future(self, send: Send) -> Any:
+        self._refuse_if_closed()
         method = self._channels.method(send.endpoint.address, send.method)
         try:
             return method.future(

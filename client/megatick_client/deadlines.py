@@ -45,6 +45,11 @@ class Deadline:
             )
         return cls(seconds, time.monotonic() + seconds)
 
+    def share(self, parts: int) -> Deadline:
+        """The first of so many equal parts of what is left."""
+        left_s = self.left_s() / parts
+        return Deadline(self.timeout_s, time.monotonic() + left_s)
+
     def left_s(self) -> float:
         """Seconds left, never below 0."""
         return max(0.0, self.at_s - time.monotonic())

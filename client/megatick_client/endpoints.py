@@ -17,7 +17,6 @@ from megatick_client.errors import (
     BadRequest,
     ClientError,
     DeadlineExceeded,
-    ModelNotReady,
     ServerError,
     ServerUnavailable,
 )
@@ -125,14 +124,18 @@ class Endpoints:
         """Count how a call ended, and eject who does not answer."""
         with self._lock:
             endpoint.in_flight -= 1
-            if isinstance(error, ServerUnavailable | ModelNotReady):
+            if isinstance(error, ServerUnavailable):
                 self._eject(endpoint)
             elif isinstance(error, _OUTLYING):
-                endpoint.failures += 1
-                if endpoint.failures >= FAILURES_IN_A_ROW:
-                    self._eject(endpoint)
+                self._count_failure(endpoint)
             elif endpoint.ejected_until_s is None:
                 endpoint.failures = endpoint.ejections = 0
+
+    def beaten(self, endpoint: Endpoint) -> None:
+        """Count a call that was late, and lost to one that was sent after it."""
+        with self._lock:
+            endpoint.in_flight -= 1
+            self._count_failure(endpoint)
 
     def given_up(self, endpoint: Endpoint) -> None:
         """Count a call whose caller, and nobody else, ended it."""
@@ -174,10 +177,17 @@ class Endpoints:
             return min(turned, key=lambda each: each.in_flight)
         return turned[0]
 
+    def _count_failure(self, endpoint: Endpoint) -> None:
+        endpoint.failures += 1
+        if endpoint.failures >= FAILURES_IN_A_ROW:
+            self._eject(endpoint)
+
     def _eject(self, endpoint: Endpoint) -> None:
         if endpoint.ejected_until_s is not None:
             return  # several calls may find the same server gone
-        seconds = min(FIRST_EJECTION_S * 2**endpoint.ejections, LONGEST_EJECTION_S)
+        seconds = min(
+            FIRST_EJECTION_S * 2 ** min(endpoint.ejections, 30), LONGEST_EJECTION_S
+        )
         endpoint.ejections += 1
         self._ejected += 1
         endpoint.failures = 0

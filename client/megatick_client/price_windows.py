@@ -1,7 +1,8 @@
 """Price histories as people hold them to the PRICES tensor.
 
 One history is 1-D (a list, an array, a Series); several are 2-D rows (a list of lists, an
-array), a mapping of symbol to history, or a DataFrame with a column a symbol.
+array), a mapping of symbol to history, or a DataFrame or an Arrow table with a column a
+symbol.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from megatick_client.arrow import unwrapped
 from megatick_client.errors import BadRequest
 from megatick_client.requests import Array
 from megatick_contract import WINDOW_BARS, Rejection
@@ -46,6 +48,7 @@ def read_prices(prices: object) -> PriceRows:
         BadRequest: not numbers, more than two axes, or an index of dates that runs
             backwards; lists every such row.
     """
+    prices = unwrapped(prices)
     _refuse_newest_first(prices)
     histories, symbols, single = _histories(prices)
     windows = np.full((len(histories), WINDOW_BARS), np.nan)  # float64, (R, 64)
@@ -112,6 +115,7 @@ def _axes(value: Any) -> int:
 
 
 def _closes(history: Any) -> npt.NDArray[np.float64]:
+    history = unwrapped(history)
     if hasattr(history, "to_numpy"):
         history = history.to_numpy()
     closes = np.asarray(history)

@@ -63,7 +63,7 @@ class Retries:
 
     def wait_s(self, attempt: int, draw: random.Random) -> float:
         """Draw the seconds to wait after the ``attempt``-th sending, from 1."""
-        longest = min(self.first_wait_s * 2 ** (attempt - 1), self.longest_wait_s)
+        longest = min(self.first_wait_s * 2 ** min(attempt - 1, 30), self.longest_wait_s)
         return draw.uniform(0, longest)
 
 

@@ -285,9 +285,9 @@ class _Connection:
         while True:
             try:
                 status, detail = await self._hold()
-            except ClientClosed as closed:
+            except Exception as failure:  # noqa: BLE001  closed, or a header's; theirs to see
                 for waiting in self._all_waiting():
-                    waiting.outcome.set_exception(closed)
+                    waiting.outcome.set_exception(failure)
                 return
             if not self._waiting:
                 return

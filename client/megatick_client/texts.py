@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from megatick_client.arrow import unwrapped
 from megatick_client.errors import BadRequest
 from megatick_client.requests import Array
 from megatick_contract import TRUNCATIONS, Rejection
@@ -80,7 +81,7 @@ def truncation_parameter(truncation: object) -> dict[str, str]:
 def _listed(texts: object) -> list[object]:
     bare = isinstance(texts, bytes | bytearray) or getattr(texts, "ndim", 1) == 0
     if isinstance(texts, Iterable) and not bare:  # an array without axes only looks it
-        return list(texts)
+        return list(unwrapped(texts))
     raise BadRequest(
         "texts: expected a str or a sequence of str, found "
         f"{type(texts).__name__}.  Decode bytes first."

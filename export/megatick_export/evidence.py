@@ -159,7 +159,7 @@ def prove_and_choose(
     probe_rows = subject.rows(probed)
     float32 = openvino_engine(graph)
     reference, expected = (
-        run_in_batches(float32, each, max_batch_tokens=options.max_batch_tokens)
+        run_in_batches(float32, each, max_batch_tokens=options.tokens_per_run)
         for each in (rows, probe_rows)
     )
     del float32  # a copy of the weights, which the trials have no use for
@@ -176,13 +176,13 @@ def prove_and_choose(
         metadata=metadata,
         fp8_attention=options.fp8_attention,
         trained_inputs=subject.checkpoint.trained_inputs() if fp8 else {},
-        max_batch_tokens=options.max_batch_tokens,
+        max_batch_tokens=options.tokens_per_run,
         budgets=Budgets(options.flip_budget, options.score_budget),
         compiled=_gpu_compiler(subject, options, rows),
     )
     choice = choose(bench, options.candidates(), progress=progress)
     answers = run_in_batches(
-        choice.engine, probe_rows, max_batch_tokens=options.max_batch_tokens
+        choice.engine, probe_rows, max_batch_tokens=options.tokens_per_run
     )
     progress("comparing layer by layer")
     return Evidence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import jinja2
@@ -18,5 +19,6 @@ def write_page(receipt: Receipt, path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["shell"] = shlex.join
     page = environment.get_template("receipt_page.html.j2").render(receipt=receipt)
     path.write_text(page, encoding="utf-8")

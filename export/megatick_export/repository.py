@@ -172,8 +172,8 @@ def _write_models(
     else:
         running = {
             "precision": evidence.choice.precision,
-            "max_batch_tokens": options.max_batch_tokens,
-            "max_backfill_tokens": min(MAX_BACKFILL_TOKENS, options.max_batch_tokens),
+            "max_batch_tokens": options.tokens_per_run,
+            "max_backfill_tokens": min(MAX_BACKFILL_TOKENS, options.tokens_per_run),
         }
         settings = {SCORER.name: window | running | fading}
         shutil.copyfile(forecaster, _version(folder, SCORER.name) / FORECASTER_FILE)

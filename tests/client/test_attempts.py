@@ -233,6 +233,44 @@ def test_a_late_call_is_hedged_to_another_server() -> None:
     assert [each.in_flight for each in shared.endpoints.all] == [0, 0]
 
 
+def test_hedging_does_not_run_away_from_a_server_that_stalls() -> None:
+    """Nine in ten of a's calls lose their race; the hedge stays where it was."""
+    shared = line("a:1", "b:1", hedging=Hedging(95))
+    assert shared.latencies is not None
+    for _ in range(FEWEST):
+        shared.latencies.add("sentiment", 1, 1e-4)
+    before_s = shared.latencies.hedge_after_s("sentiment", 1)
+
+    for _ in range(2000):
+        exchange = answer(shared, QUERY, Deadline.after(1))
+        race = next(exchange)
+        assert isinstance(race, Race)
+        stalled = race.first.endpoint is shared.endpoints.all[0]
+        winner = race.second() if stalled else race.first
+        with pytest.raises(StopIteration):
+            exchange.send(Outcome(winner, b"answer", None))
+        shared.endpoints.all[0].ejected_until_s = None  # it would be out after five
+
+    assert before_s is not None
+    assert shared.latencies.hedge_after_s("sentiment", 1) == pytest.approx(before_s)
+
+
+def test_too_little_time_is_no_servers_fault() -> None:
+    """The second is never asked with nothing left; the first is not blamed for 5 ms."""
+    late = DeadlineExceeded("late")
+    shared = line("a:1", "b:1")
+    for _ in range(20):
+        carry_out(
+            answer(shared, QUERY, Deadline.after(0.005)), {"a:1": [late], "b:1": [late]}
+        )
+    assert [each.ejected_until_s for each in shared.endpoints.all] == [None, None]
+
+    over = Deadline(timeout_s=1.0, at_s=0.0)
+    result, log = carry_out(answer(shared, QUERY, over), {"a:1": [GONE], "b:1": [GONE]})
+    assert result is GONE
+    assert len(log) == 1
+
+
 def test_rows_of_another_order_are_another_kind_of_call() -> None:
     latencies = Latencies(Hedging())
     for _ in range(FEWEST):

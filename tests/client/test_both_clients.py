@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from endpoint import Endpoint, serve
 
-from megatick_client import AsyncClient, Client, ClientClosed, Hedging
+from megatick_client import AsyncClient, Client, ClientClosed, Hedging, Retries
 from megatick_client.hedging import FEWEST
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 def test_both_clients_have_the_same_calls_and_words() -> None:
-    calls = [name for name in vars(Client) if not name.startswith("_")]
+    calls = {name for name in vars(Client) if not name.startswith("_")}
 
     assert "score" in calls
-    for name in calls:
+    for name in calls - {"batches"}:  # they run in threads of their own
         theirs = getattr(AsyncClient, name)
         assert theirs.__doc__ == getattr(Client, name).__doc__, name
 
@@ -207,6 +208,61 @@ def test_health_of_several_names_the_one_that_is_gone(make_client: MakeClient) -
             assert (up.address, up.problem) == (stays.address, "")
             assert not down.live
             assert "no server answers" in down.problem
+
+
+def test_a_server_that_hangs_hides_no_other(make_client: MakeClient) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as hangs,
+        serve(Endpoint()) as stands,
+        make_client(
+            [f"127.0.0.1:{hangs.getsockname()[1]}", stands.address], timeout_s=1
+        ) as client,
+    ):
+        assert client.is_ready()
+        assert [server.ready for server in client.health().servers] == [False, True]
+
+
+def test_a_call_between_its_attempts_ends_with_its_client(make_client: MakeClient) -> None:
+    patient = Retries(attempts=50, first_wait_s=0.2, longest_wait_s=0.2, budget=1000)
+    with (
+        serve(Endpoint(refuse=range(10_000))) as full,
+        make_client(full.address, retries=patient, timeout_s=30) as client,
+    ):
+        closer = threading.Timer(0.3, client.close)
+        closer.start()
+        with pytest.raises(ClientClosed):
+            client.score("a")
+        closer.join()
+
+
+def test_headers_that_fail_leave_no_server_out_for_ever(make_client: MakeClient) -> None:
+    """The second server is ejected; the headers fail while it is probed, and once only."""
+    failing = threading.Event()
+
+    def headers() -> dict[str, str]:
+        if failing.is_set():
+            raise RuntimeError("no token")
+        return {"authorization": "Bearer t"}
+
+    with serve(Endpoint()) as stays:
+        with serve(Endpoint()) as goes:
+            port = int(goes.address.rpartition(":")[2])
+        with make_client(
+            [goes.address, stays.address], headers=headers, timeout_s=20
+        ) as client:
+            for _ in range(2):
+                client.score("+")
+            with serve(Endpoint(), port=port):
+                time.sleep(1.1)
+                failing.set()
+                with pytest.raises(RuntimeError, match="no token"):
+                    client.score("+")
+                failing.clear()
+                seen, until_s = set(), time.monotonic() + 10
+                while goes.address not in seen and time.monotonic() < until_s:
+                    seen.add(client.score("+").reply.address)
+                    time.sleep(0.05)
+                assert goes.address in seen
 
 
 @pytest.mark.triton

@@ -109,7 +109,9 @@ def test_five_failures_in_a_row_eject(
     assert "a:1" not in turns(three, 6)
 
 
-@pytest.mark.parametrize("error", [Overloaded("full"), BadRequest("blank")])
+@pytest.mark.parametrize(
+    "error", [Overloaded("full"), BadRequest("blank"), ModelNotReady("no embedding")]
+)
 def test_a_server_that_refuses_still_stands(three: Endpoints, error: Exception) -> None:
     a = three.all[0]
     for _ in range(20):
@@ -119,12 +121,28 @@ def test_a_server_that_refuses_still_stands(three: Endpoints, error: Exception) 
     assert "a:1" in turns(three, 3)
 
 
-def test_a_server_that_lacks_the_model_is_left_out(three: Endpoints) -> None:
+def test_a_call_that_another_beat_is_a_failure(three: Endpoints) -> None:
     a = three.all[0]
-    a.in_flight += 1
-    three.done(a, ModelNotReady("loading"))
+    for _ in range(5):
+        assert a.ejected_until_s is None
+        a.in_flight += 1
+        three.beaten(a)
 
-    assert "a:1" not in turns(three, 6)
+    assert a.ejected_until_s is not None
+    assert a.in_flight == 0
+
+
+def test_a_server_that_is_down_for_days_costs_nothing_but_probes(
+    three: Endpoints, clock: Clock
+) -> None:
+    fail(three, "b:1", GONE)
+
+    for _ in range(1100):  # 2 to the power of 1024 is no float
+        clock.now_s += 30
+        (due,) = three.due_for_a_probe()
+        three.probed(due, ready=False)
+
+    assert due.ejected_until_s == clock.now_s + 30
 
 
 def test_a_probe_is_due_once_and_readmits(three: Endpoints, clock: Clock) -> None:

@@ -8,6 +8,7 @@ from math import exp
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from megatick_client import BadRequest, Client, Forecast, Forecasts, SentimentState
@@ -58,6 +59,10 @@ def test_last_price_is_the_last_that_is_known(client: Client) -> None:
         pytest.param(np.array([[1, 2], [3, 4]]), [None, None], id="array"),
         pytest.param({"A": [1, 2], "B": [3, 4]}, ["A", "B"], id="mapping"),
         pytest.param(pd.DataFrame({"A": [1, 2], "B": [3, 4]}), ["A", "B"], id="frame"),
+        pytest.param(pa.table({"A": [1, 2], "B": [3, 4]}), ["A", "B"], id="arrow"),
+        pytest.param(
+            {"A": pa.array([1, 2]), "B": pa.array([3, 4])}, ["A", "B"], id="arrow-arrays"
+        ),
     ],
 )
 def test_many_histories(

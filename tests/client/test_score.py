@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from megatick_client import BadRequest, Client, Probabilities, Sentiment, Sentiments
@@ -34,6 +35,7 @@ def test_one_text_gives_one_sentiment(client: Client) -> None:
         pytest.param(tuple, id="tuple"),
         pytest.param(np.array, id="numpy"),
         pytest.param(pd.Series, id="series"),
+        pytest.param(pa.array, id="arrow"),
         pytest.param(iter, id="iterator"),
     ],
 )

@@ -102,3 +102,12 @@ def test_bf16_is_refused_where_it_cannot_be_measured(
 
     with pytest.raises(OptionsError, match="a CPU with bf16 arithmetic"):
         ExportOptions(precision="bf16").candidates()
+
+
+@pytest.mark.parametrize(("target", "tokens"), [("cpu", 512), ("tensorrt", 4096)])
+def test_a_run_of_the_engine_is_as_large_as_suits_the_target(
+    target: Any, tokens: int
+) -> None:
+    assert ExportOptions(target=target, precision="fp32").tokens_per_run == tokens
+    chosen = ExportOptions(target=target, precision="fp32", max_batch_tokens=64)
+    assert chosen.tokens_per_run == 64

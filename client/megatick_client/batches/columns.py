@@ -9,6 +9,19 @@ from typing import Any
 import pyarrow as pa
 
 
+class DoesNotFit(Exception):
+    """A value of a column is beyond the type that its column would have in common.
+
+    Attributes:
+        wider: the schema with that column as text.
+    """
+
+    def __init__(self, schema: pa.Schema, name: str) -> None:
+        super().__init__(f"{name}: a value does not fit {schema.field(name).type}")
+        place = schema.get_field_index(name)
+        self.wider = schema.set(place, pa.field(name, pa.string()))
+
+
 def column_of(values: Sequence[Any]) -> pa.Array:
     """Make a column of what JSON holds; values of no common type become their JSON.
 
@@ -16,9 +29,12 @@ def column_of(values: Sequence[Any]) -> pa.Array:
         UnicodeEncodeError: a text holds half of a surrogate pair.
     """
     try:
-        return pa.array(values)
+        column = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([_as_text(value) for value in values], pa.string())
+    if _holds_empty_struct(column.type):  # Parquet has none
+        return pa.array([_as_text(value) for value in values], pa.string())
+    return column
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
@@ -26,7 +42,11 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table:
     if len(tables) == 1:
         return tables[0]
     schema = common_schema([table.schema for table in tables])
-    return pa.concat_tables([fitted(table, schema) for table in tables])
+    while True:  # each time one more column is text, which holds everything
+        try:
+            return pa.concat_tables([fitted(table, schema) for table in tables])
+        except DoesNotFit as error:
+            schema = error.wider
 
 
 def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
@@ -46,13 +66,17 @@ def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Give a table the columns and types of a common schema."""
+    """Give a table the columns and types of a common schema.
+
+    Raises:
+        DoesNotFit: a value is beyond its column's type, as 2**53 + 1 is beyond float64.
+    """
     if table.schema.equals(schema):
         return table.replace_schema_metadata(None)
     names = set(table.column_names)
     return pa.table(
         [
-            _cast(table[each.name], each.type)
+            _cast(table[each.name], each.name, schema)
             if each.name in names
             else pa.nulls(len(table), each.type)
             for each in schema
@@ -71,12 +95,21 @@ def _common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
         return pa.string()
 
 
-def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+def _cast(column: pa.ChunkedArray, name: str, schema: pa.Schema) -> pa.ChunkedArray:
+    wanted = schema.field(name).type
     if column.type == wanted:
         return column
     if pa.types.is_string(wanted):
         return pa.chunked_array([[_as_text(each) for each in column.to_pylist()]], wanted)
-    return column.cast(wanted)
+    try:
+        return column.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DoesNotFit(schema, name) from error
+
+
+def _holds_empty_struct(kind: pa.DataType) -> bool:
+    inner = [kind.field(place).type for place in range(kind.num_fields)]
+    return (pa.types.is_struct(kind) and not inner) or any(map(_holds_empty_struct, inner))
 
 
 def _as_text(value: Any) -> str | None:

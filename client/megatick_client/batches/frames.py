@@ -22,11 +22,14 @@ def keep_frame(frame: Any, path: Path) -> None:
         path: where to.
 
     Raises:
-        SourceError: it is no frame.
+        SourceError: it is no frame, or Parquet cannot hold it.
     """
     table = table_of(frame)
-    with whole(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd")
+    try:
+        with whole(path) as unfinished:
+            pq.write_table(table, unfinished, compression="zstd")
+    except pa.ArrowException as error:
+        raise SourceError("frame", f"Parquet cannot hold it: {error}") from error
 
 
 def table_of(frame: Any) -> pa.Table:

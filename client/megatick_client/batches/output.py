@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from megatick_client.batches.columns import common_schema, fitted
+from megatick_client.batches.columns import DoesNotFit, common_schema, fitted
 from megatick_client.batches.errors import SettingError
 from megatick_client.batches.files import whole
+from megatick_client.batches.json_lines import line_of
 from megatick_client.batches.parts import PART_BYTES, Part
 
 ABOUT_KEY: Final = b"megatick"
@@ -60,11 +60,17 @@ def write_output(
                 shutil.copyfileobj(errors, file)
     schemas = [pq.read_schema(part.path) for part in parts]
     schema = common_schema(schemas) if schemas else empty
-    with whole(output) as path:
-        if output.suffix == ".parquet":
-            _write_parquet(path, parts, schema, about)
+    while True:  # each time one more column is text, which holds everything
+        try:
+            with whole(output) as path:
+                if output.suffix == ".parquet":
+                    _write_parquet(path, parts, schema, about)
+                else:
+                    _write_json_lines(path, parts, schema)
+        except DoesNotFit as error:
+            schema = error.wider
         else:
-            _write_json_lines(path, parts, schema)
+            return
 
 
 def _write_parquet(
@@ -86,29 +92,9 @@ def _write_parquet(
 def _write_json_lines(path: Path, parts: Sequence[Part], schema: pa.Schema) -> None:
     with path.open("w", encoding="utf-8") as file:
         for table in _tables(parts, schema):
-            file.writelines(
-                json.dumps(row, ensure_ascii=False, default=_as_json) + "\n"
-                for row in _without_nans(table).to_pylist()
-            )
+            file.writelines(map(line_of, table.to_pylist()))
 
 
 def _tables(parts: Sequence[Part], schema: pa.Schema) -> Iterator[pa.Table]:
     for part in parts:
         yield fitted(pq.read_table(part.path, partitioning=None), schema)
-
-
-def _without_nans(table: pa.Table) -> pa.Table:
-    """JSON has no NaN: null says the same."""
-    for place, each in enumerate(table.schema):
-        if pa.types.is_floating(each.type):
-            column = table[each.name]
-            known = pc.if_else(pc.is_nan(column), pa.scalar(None, each.type), column)
-            table = table.set_column(place, each.name, known)
-    return table
-
-
-def _as_json(value: Any) -> str:
-    """Write what JSON has no type for: times in ISO 8601, bytes as text."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -8,7 +8,6 @@ ends is where a resume begins, and no row can be done twice.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from megatick_client.batches.blocks import Block
 from megatick_client.batches.columns import joined
 from megatick_client.batches.errors import JobError
 from megatick_client.batches.files import whole
+from megatick_client.batches.json_lines import line_of
 from megatick_client.batches.pipeline import Scored
 from megatick_client.batches.settings import BatchSettings
 
@@ -123,7 +123,7 @@ class PartWriter:
         part = Part(self.folder / f"{first:012}-{stop:012}.parquet", first, stop)
         with whole(part.errors) as path, path.open("w", encoding="utf-8") as file:
             for error in _errors(self._held):
-                file.write(json.dumps(error, ensure_ascii=False, default=str) + "\n")
+                file.write(line_of(error))
         tables = [self._good(scored) for scored in self._held]
         with whole(part.path) as path:
             pq.write_table(joined(tables), path, compression="zstd")

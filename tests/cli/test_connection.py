@@ -1,0 +1,189 @@
+"""The commands that call a server, against the real Triton with mutual TLS and a key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from certificates import Authority
+from click import unstyle
+from stand_in import serve_stand_in
+from typer.testing import CliRunner
+
+from megatick_cli.app import app
+from megatick_client import ServerUnavailable, Unauthenticated
+from megatick_server.launcher import AccessKey, ServeOptions, ServerTls, TritonServer
+
+if TYPE_CHECKING:
+    from exported import Exported
+
+KEY = "the-key-0123456789abcdef"
+NAME = "megatick.test"
+COMMANDS = ("score", "batch run", "batch resume", "verify")
+
+# A text of one plus sign has the score (2 - 1) / (3 + 1).
+TEXT, SCORE = "+", 0.25
+
+
+@dataclass(frozen=True)
+class Protected:
+    """What its callers need."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+    caller_key: Path
+    served: ServerTls
+
+    @property
+    def tls(self) -> tuple[str, ...]:
+        """The options of TLS; the server's certificate is not for its address."""
+        return (
+            *("--tls-ca", str(self.ca), "--tls-server-name", NAME),
+            *("--tls-certificate", str(self.certificate), "--tls-key", str(self.key)),
+        )
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return (*self.tls, "--caller-key-file", str(self.caller_key))
+
+
+@pytest.fixture(scope="module")
+def protected(tmp_path_factory: pytest.TempPathFactory) -> Protected:
+    folder = tmp_path_factory.mktemp("protected")
+    authority = Authority(folder)
+    server, caller = authority.issue(NAME), authority.issue("caller", file="caller")
+    key = folder / "caller.txt"
+    key.write_text(f"{KEY}\n")
+    tls = ServerTls(server.certificate, server.key, authority.ca)
+    return Protected(authority.ca, caller.certificate, caller.key, key, tls)
+
+
+@pytest.fixture(scope="module")
+def address(
+    protected: Protected, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Where the stand-in models are served, to those who have everything."""
+    folder = tmp_path_factory.mktemp("stand_in")
+    with serve_stand_in(folder, tls=protected.served, caller_key=AccessKey(KEY)) as server:
+        yield server.endpoints.grpc
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    """Run ``megatick`` as the shell would; its status, stdout and stderr."""
+    result = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "300"})
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, unstyle(result.stderr)
+
+
+@pytest.mark.triton
+def test_score(protected: Protected, address: str) -> None:
+    status, printed, _ = run(
+        *("score", TEXT, "--json", "--address", address, *protected.options)
+    )
+
+    assert status == 0
+    assert json.loads(printed)["score"] == SCORE
+
+
+@pytest.mark.triton
+def test_what_is_not_given_is_what_the_server_misses(
+    protected: Protected, address: str
+) -> None:
+    with pytest.raises(Unauthenticated):
+        run("score", TEXT, "--address", address, "--timeout-s", 5, *protected.tls)
+    with pytest.raises(ServerUnavailable, match="closed the connection"):
+        run("score", TEXT, "--address", address, "--timeout-s", 5)
+
+
+@pytest.mark.triton
+def test_batch(protected: Protected, address: str, tmp_path: Path) -> None:
+    """It is stopped for want of a key, which its resumption has."""
+    source, output = tmp_path / "news.csv", tmp_path / "scores.jsonl"
+    source.write_text(f"text\n{TEXT}\n")
+    reach = ("--address", address)
+
+    with pytest.raises(Exception, match="lets in only callers with a credential"):
+        run("batch", source, output, *reach, *protected.tls, "--patience-s", 0)
+    kept = (tmp_path / "scores.jsonl.job/job.json").read_text()
+    status, printed, _ = run("batch", "resume", output, *reach, *protected.options)
+
+    assert (status, json.loads(output.read_text())["score"]) == (0, SCORE)
+    assert "1 of 1 rows scored" in printed
+    assert str(protected.ca) not in kept
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or KEY.encode() not in file.read_bytes()
+
+    other = tmp_path / "at_once.jsonl"
+    assert run("batch", source, other, *reach, *protected.options)[0] == 0
+    assert json.loads(other.read_text())["score"] == SCORE
+
+
+@pytest.mark.triton
+def test_verify(exported: Exported, protected: Protected, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    shutil.copytree(exported.out, repository)
+    options = ServeOptions(
+        grpc_port=0, metrics_port=None, tls=protected.served, caller_key=AccessKey(KEY)
+    )
+    with TritonServer(repository, options) as server:
+        reach = ("--url", server.endpoints.grpc, *protected.options)
+        status, printed, _ = run("verify", repository, "--json", *reach)
+
+    assert status == 0
+    assert [each["good"] for each in json.loads(printed)["answers"]] == [True, True]
+
+
+def test_a_server_of_verifys_own_needs_no_key(protected: Protected, tmp_path: Path) -> None:
+    status, _, said = run("verify", tmp_path, "--caller-key-file", protected.caller_key)
+
+    assert status == 2
+    assert "give --url as well" in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_calls_a_server_has_the_options(command: str) -> None:
+    told = unstyle(run(*command.split(), "--help")[1])
+
+    for option in ("", "-ca", "-certificate", "-key", "-server-name"):
+        assert f" --tls{option} " in told
+    assert " --caller-key-file " in told
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(
+            ["--tls-certificate", "caller.pem"],
+            "expected certificate and key together, found no key",
+            id="half-a-pair",
+        ),
+        pytest.param(
+            ["--tls-ca", "none.pem"],
+            "tls: ca: expected a PEM file, found none.pem: No such file",
+            id="no-file",
+        ),
+        pytest.param(
+            ["--caller-key-file", "short.txt"],
+            "caller key: expected one line of at least 16 letters",
+            id="no-key",
+        ),
+    ],
+)
+def test_files_that_are_not_what_they_should_be_are_bad_usage(
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("short.txt").write_text("hush")
+
+    status, printed, said = run("score", TEXT, *options)
+
+    assert (status, printed) == (2, "")
+    assert message in " ".join(said.replace("│", " ").split())
+    assert "hush" not in said
