@@ -144,8 +144,8 @@ def compare(
         for order, size in ways
     }
     runs: dict[object, Run] = {"packed": partial(packed_logits, subject, rows)}
-    for way, cut in cuts.items():
-        runs[way] = partial(in_batches, rows, cut, padded.run)
+    for padded_way, cut in cuts.items():
+        runs[padded_way] = partial(in_batches, rows, cut, padded.run)
     logits = {way: run() for way, run in runs.items()}  # the first is not counted
     took_s: dict[object, list[float]] = {way: [] for way in runs}
     for _ in track(range(rounds), transient=True):
@@ -155,7 +155,7 @@ def compare(
             took_s[way].append(time.perf_counter() - started_s)
     tokens = sum(map(len, rows))
     expected = logits["packed"]
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "order": order,
             "batch_texts": size,
