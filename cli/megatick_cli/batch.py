@@ -294,7 +294,7 @@ def _print_written(status: BatchStatus) -> None:
 def _print_statuses(statuses: Iterable[BatchStatus], *, as_json: bool) -> None:
     if as_json:
         for each in statuses:
-            typer.echo(json.dumps(asdict(each), default=str))
+            typer.echo(json.dumps({**asdict(each), "refused": each.refused}, default=str))
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("output", overflow="fold")

@@ -106,7 +106,7 @@ class Batches:
             if not folder.exists():  # nothing was begun
                 shutil.rmtree(folder.path, ignore_errors=True)
             raise
-        return run(self._client, folder, report)
+        return run(self._client, folder, report, new=True)
 
     def resume(self, output: str | Path, *, report: Report | None = None) -> BatchStatus:
         """Take up the batch that writes this output, and return when it is written.
@@ -149,9 +149,14 @@ class Batches:
         job = folder.load()
         if job.end == "finished":
             raise JobError(folder.path, "the batch is finished, nothing is left to cancel")
-        folder.cancel.touch()
-        if not folder.runs():
-            folder.ended(job, "cancelled", "it was cancelled.")
+        folder.cancel.touch()  # for who runs it
+        with folder.try_lock() as idle:
+            if idle:
+                job = folder.load()  # what it says may have changed until the lock was ours
+                if job.end == "finished":
+                    folder.cancel.unlink(missing_ok=True)
+                else:
+                    folder.ended(job, "cancelled", "it was cancelled.")
         return status_of(output)
 
     @staticmethod

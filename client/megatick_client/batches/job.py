@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ End = Literal["", "finished", "cancelled", "stopped"]
 """How the process that ran a job left it; empty where it had no time to say."""
 
 _LAYOUT: Final = 1  # of job.json; another release may have another
+_A_LOOK_S: Final = 0.5  # longer than who looks at a job has its lock
 
 
 @dataclass(frozen=True)
@@ -170,30 +172,46 @@ class JobFolder:
         Raises:
             JobError: another one does.
         """
-        handle = self._locked()
-        if handle is None:
-            raise JobError(self.path, "another process runs this batch")
-        try:
+        with self.try_lock() as locked:
+            if not locked:
+                raise JobError(self.path, "another process runs this batch")
             yield
+
+    @contextmanager
+    def try_lock(self) -> Iterator[bool]:
+        """Hold the lock, and tell so; or tell that another process has it.
+
+        Who only looks at the job shares it for a moment: so long it is waited for.
+        """
+        until_s = time.monotonic() + _A_LOOK_S
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            while not (locked := _flock(handle, fcntl.LOCK_EX)):
+                only_looked_at = _flock(handle, fcntl.LOCK_SH)
+                if not only_looked_at or time.monotonic() > until_s:
+                    break
+                fcntl.flock(handle, fcntl.LOCK_UN)
+                time.sleep(0.01)
+            yield locked
         finally:
             os.close(handle)
 
     def runs(self) -> bool:
         """Whether a process runs the job."""
-        if not (self.path / "lock").exists():
-            return False
-        handle = self._locked()
-        if handle is None:
-            return True
-        os.close(handle)
-        return False
-
-    def _locked(self) -> int | None:
-        """Take the lock, which the kernel gives back when the process ends."""
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            handle = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _flock(handle, fcntl.LOCK_SH)
+        finally:
             os.close(handle)
-            return None
-        return handle
+
+
+def _flock(handle: int, kind: int) -> bool:
+    """Take a lock, which the kernel gives back when the process ends; or tell it is not."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -20,6 +20,8 @@ import ray
 import ray.data
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
+from ray.data.exceptions import SystemException
+from ray.exceptions import RayError
 
 from megatick_client.batches.answers import Answers
 from megatick_client.batches.blocks import Block
@@ -67,7 +69,7 @@ def score_on_ray(
         cancelled: asked by an actor that waits for a server.
 
     Raises:
-        ScoringFailed: an actor could not go on.
+        ScoringFailed: an actor could not go on, or Ray itself.
         AnotherModel: see ``model``.
     """
     begun_here = not ray.is_initialized()
@@ -84,9 +86,16 @@ def score_on_ray(
                 rows = [block.first + place for place in places]
                 found.put(places, answers.take(rows))
                 yield Scored(block, found)
+    except (RayError, SystemException) as error:
+        raise ScoringFailed(f"Ray failed: {_last_line(error)}") from error
     finally:
         if begun_here:
             ray.shutdown()
+
+
+def _last_line(error: Exception) -> str:
+    """Of pages of tracebacks, the line that names the fault."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _context() -> Any:
@@ -226,18 +235,26 @@ class _AnswerStream:
     _left: pa.Table | None = None
 
     def take(self, rows: Sequence[int]) -> Answers:
-        """Take the answers of the next rows, by their numbers in the input."""
+        """Take the answers of the next rows, by their numbers in the input.
+
+        Raises:
+            ScoringFailed: an actor failed, or Ray has other answers than for these rows.
+        """
         held = [] if self._left is None else [self._left]
         while sum(map(len, held)) < len(rows):
-            held.append(self._checked(next(self.tables)))
+            table = next(self.tables, None)
+            if table is None:
+                found = sum(map(len, held))
+                raise ScoringFailed(f"Ray gave {found} answers for {len(rows)} rows.")
+            held.append(self._checked(table))
         if not held:
             return Answers.blank(0)
         whole = pa.concat_tables(held)
         self._left = whole.slice(len(rows))
         table = whole.slice(0, len(rows)).combine_chunks()
-        found = table["row"].to_pylist()
-        if found != list(rows):
-            raise ScoringFailed(f"Ray gave rows {found[:3]}… for the rows {rows[:3]}….")
+        numbers = table["row"].to_pylist()
+        if numbers != list(rows):
+            raise ScoringFailed(f"Ray gave rows {numbers[:3]}… for the rows {rows[:3]}….")
         problems = table["problem"].to_pylist()
         return Answers(
             np.column_stack([table[label].to_numpy() for label in LABELS]),

@@ -1,8 +1,9 @@
 """Blocks through the scorer, many requests at a time, and out again in their order.
 
 The blocking client in threads, and not ``AsyncClient``: a batch then runs in a notebook,
-whose thread has an event loop already, and shares the endpoints of the client that it was
-begun with.  A request of 32 texts costs the server far more than it costs a thread.
+whose thread has an event loop already.  Its calls are made by a copy of the client that it
+was begun with, with connections of its own, so that ending them leaves that client open.
+A request of 32 texts costs the server far more than it costs a thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Equal texts scored once, however far apart they are.
 
 The answers are kept in SQLite beside the job: memory stays bounded, and a resume finds
-those of the run before.  A text that is in flight is not sent again; who has it as well
-waits for that answer.
+those of the run before, unless another model gave them.  A text that is in flight is not
+sent again; who has it as well waits for that answer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Final, Self, TypeAlias
 import numpy as np
 
 from megatick_client.batches.answers import Answers
+from megatick_client.batches.one_model import OneModel
 from megatick_client.batches.pipeline import Score
 from megatick_contract import LABELS
 
@@ -39,10 +40,15 @@ class Repeats:
     Args:
         score: who is asked about texts that are new.
         path: where answers are kept.
+        model: that the scorer's answers come from; those of another one are dropped.
+
+    Raises:
+        sqlite3.Error: the file cannot be written.
     """
 
-    def __init__(self, score: Score, path: Path) -> None:
+    def __init__(self, score: Score, path: Path, model: OneModel) -> None:
         self._score = score
+        self._model = model
         self._lock = threading.Lock()
         self._in_flight: dict[_Key, Future[_Told]] = {}
         self._known = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -53,6 +59,10 @@ class Repeats:
             "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, told BLOB) "
             "WITHOUT ROWID"
         )
+        self._known.execute("CREATE TABLE IF NOT EXISTS model (digest TEXT PRIMARY KEY)")
+        if self._known.execute("SELECT digest FROM model").fetchall() != [(model.digest,)]:
+            self._known.execute("DELETE FROM answers")
+            self._known.execute("DELETE FROM model")
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +74,7 @@ class Repeats:
         """Answer texts; ask about those of them that are new, each once.
 
         Raises:
+            sqlite3.Error: answers cannot be kept, as on a full disk.
             Exception: whatever the scorer raised about a text of these.
         """
         answers = Answers.blank(len(texts))
@@ -92,14 +103,15 @@ class Repeats:
             return {}
         try:
             found = self._score([texts[place] for place in mine.values()])
+            told = {key: _told(found, place) for place, key in enumerate(mine)}
+            with self._lock:
+                self._keep(told)
         except BaseException as error:
             with self._lock:
                 for key in mine:
                     self._in_flight.pop(key).set_exception(error)
             raise
-        told = {key: _told(found, place) for place, key in enumerate(mine)}
         with self._lock:
-            self._keep(told)
             for key, each in told.items():
                 self._in_flight.pop(key).set_result(each)
         return told
@@ -112,11 +124,14 @@ class Repeats:
 
     def _keep(self, told: dict[_Key, _Told]) -> None:
         self._known.execute("BEGIN")
-        self._known.executemany(
-            "INSERT OR IGNORE INTO answers VALUES (?, ?)",
-            [each for each in told.items() if isinstance(each[1], bytes)],
-        )
-        self._known.execute("COMMIT")
+        with self._known:  # commits, or rolls back
+            self._known.execute(
+                "INSERT OR IGNORE INTO model VALUES (?)", (self._model.digest,)
+            )
+            self._known.executemany(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?)",
+                [each for each in told.items() if isinstance(each[1], bytes)],
+            )
 
 
 def _key(text: Any) -> _Key:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 
@@ -17,10 +18,11 @@ from megatick_client.batches.checks import held_to
 from megatick_client.batches.errors import (
     BatchError,
     BatchStopped,
+    JobError,
     ScoringCancelled,
     ScoringError,
 )
-from megatick_client.batches.job import Job, JobFolder
+from megatick_client.batches.job import End, Job, JobFolder
 from megatick_client.batches.one_model import OneModel
 from megatick_client.batches.output import write_output
 from megatick_client.batches.parts import PartWriter, parts_in
@@ -32,6 +34,11 @@ from megatick_client.batches.settings import BatchSettings
 from megatick_client.batches.status import BatchStatus, status_of
 from megatick_client.client import Client
 from megatick_client.errors import ClientError
+
+_DISK: Final = (OSError, sqlite3.Error, pa.ArrowException)
+"""What a disk that is full, or gone, raises through those who write to it."""
+
+_CANCELLED: Final = "it was cancelled."
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,21 @@ class BatchProgress:
 Report: TypeAlias = Callable[[BatchProgress], None]
 
 
-def run(client: Client, folder: JobFolder, report: Report | None = None) -> BatchStatus:
+def run(
+    client: Client, folder: JobFolder, report: Report | None = None, *, new: bool = False
+) -> BatchStatus:
     """Score the rows that are left, and write the output.
+
+    Args:
+        client: whose servers are asked.
+        folder: of the job.
+        report: called with the progress.
+        new: the job was begun just now, so that its inputs need not be compared.
 
     Raises:
         BatchStopped: something stopped it; it can be resumed.
-        JobError: there is none, or another process runs it.
+        JobError: there is none, another process runs it, or it is finished and its output
+            is gone.
         SourceError: an input has changed since the job began.
         SettingError: its engine is not installed.
     """
@@ -68,12 +84,21 @@ def run(client: Client, folder: JobFolder, report: Report | None = None) -> Batc
         job = folder.load()
         if job.end != "finished":
             job.settings.check_engine()
-            for source in job.sources:
-                source.check_unchanged()
-            folder.cancel.unlink(missing_ok=True)
+            if not new:
+                folder.cancel.unlink(missing_ok=True)  # of before; a later one counts
+                for source in job.sources:
+                    source.check_unchanged()
+            if folder.cancel.exists():
+                raise _left(folder, job, "cancelled", _CANCELLED)
             job = folder.ended(job, "")
             job = _score(client, folder, job, report or (lambda progress: None))
             job = _finish(folder, job)
+        elif not job.output.exists():
+            raise JobError(
+                folder.path,
+                f"the batch is finished, but its output {job.output.name} is gone.  Put it "
+                "back, or delete the folder to begin anew.",
+            )
         _tidy(folder)
     return status_of(folder.path)
 
@@ -97,23 +122,39 @@ def _score(client: Client, folder: JobFolder, job: Job, report: Report) -> Job:
             report(BatchProgress(rows, scored_rows, scored.block.read_bytes, job.size))
             if folder.cancel.exists():
                 break
+        writer.flush()
     except ScoringCancelled:
         pass
-    except (BatchError, ScoringError, ClientError) as error:
+    except (BatchError, ScoringError, ClientError, *_DISK) as error:
         if not folder.cancel.exists():
-            writer.flush()
-            folder.ended(job, "stopped", str(error))
-            raise BatchStopped(job.output, rows=rows, reason=str(error)) from error
+            job = replace(job, model_digest=model.digest)
+            raise _left(folder, job, "stopped", str(error), writer) from error
     except BaseException:  # the process is told to end: keep what it has
         writer.flush()
+        folder.save(replace(job, model_digest=model.digest))
         raise
     finally:
         results.close()
-    writer.flush()
+    job = replace(job, model_digest=model.digest)
     if folder.cancel.exists():
-        folder.ended(job, "cancelled", "it was cancelled.")
-        raise BatchStopped(job.output, rows=rows, reason="it was cancelled.")
+        raise _left(folder, job, "cancelled", _CANCELLED, writer)
     return job
+
+
+def _left(
+    folder: JobFolder, job: Job, end: End, reason: str, writer: PartWriter | None = None
+) -> BatchStopped:
+    """Keep what is done, as far as the disk takes it, and say how the job was left."""
+    if writer:
+        try:
+            writer.flush()
+        except _DISK as error:
+            if str(error) != reason:
+                reason = f"{reason}  The rows since the last part are lost: {error}."
+    with suppress(OSError):  # then the caller alone is told, and the job is "interrupted"
+        folder.ended(job, end, reason)
+    parts = parts_in(folder.parts)
+    return BatchStopped(job.output, rows=parts[-1].stop if parts else 0, reason=reason)
 
 
 def _results(
@@ -154,7 +195,7 @@ def _in_threads(
     with ExitStack() as opened:
         score: Score = scorer
         if settings.dedupe:
-            score = opened.enter_context(Repeats(scorer, folder.answers))
+            score = opened.enter_context(Repeats(scorer, folder.answers, model))
         yield from score_in_order(
             blocks, score, stop=stop, column=settings.column, in_flight=settings.in_flight
         )
@@ -169,10 +210,12 @@ def _finish(folder: JobFolder, job: Job) -> Job:
         rows=parts[-1].stop if parts else 0,
         scored=sum(part.scored for part in parts),
     )
-    write_output(
-        job.output, parts, done.as_json(), empty=_schema_without_rows(job.settings)
-    )
-    folder.save(done)
+    empty = _schema_without_rows(job.settings)
+    try:
+        write_output(job.output, parts, done.as_json(), empty=empty)
+        folder.save(done)
+    except _DISK as error:
+        raise _left(folder, job, "stopped", str(error)) from error
     return done
 
 

@@ -74,6 +74,8 @@ class Scorer:
         return answers
 
     def _fill(self, answers: Answers, places: list[int], texts: Sequence[Any]) -> None:
+        begun_s = time.monotonic()
+        suspected = False  # the server failed on it, and not on a harmless text
         while places:
             try:
                 reply = self._ask([texts[place] for place in places])
@@ -90,11 +92,13 @@ class Scorer:
                 if half:
                     self._fill(answers, places[:half], texts)
                     places = places[half:]
-                elif self._answers_at_all():
+                elif not self._answers_at_all():
+                    self._wait(error, FIRST_WAIT_S, begun_s)
+                elif suspected:
                     answers.problems[places[0]] = f"the server failed on it: {error.detail}"
                     return
-                else:
-                    self._wait(error, FIRST_WAIT_S)
+                else:  # it may have failed in passing: the text is sent once more
+                    suspected = True
             else:
                 found = Answers(
                     reply[PROBABILITIES],
@@ -113,12 +117,13 @@ class Scorer:
         call = Call(
             lambda line, deadline: infer(line, request, deadline), self.settings.timeout_s
         )
+        begun_s = time.monotonic()
         wait_s = FIRST_WAIT_S
         while True:
             try:
                 reply = self.client.make(call)
             except _PASSING as error:
-                self._wait(error, wait_s)
+                self._wait(error, wait_s, begun_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
             else:
                 self._answered_s = time.monotonic()
@@ -134,14 +139,14 @@ class Scorer:
             return False
         return True
 
-    def _wait(self, error: ClientError, seconds: float) -> None:
-        """Wait before the next sending.
+    def _wait(self, error: ClientError, seconds: float, begun_s: float) -> None:
+        """Wait before the next sending of what was first sent at ``begun_s``.
 
         Raises:
             ServersSilent: for too long nothing was answered.
             ScoringCancelled: see ``stop``.
         """
-        silent_s = time.monotonic() - self._answered_s
+        silent_s = time.monotonic() - max(self._answered_s, begun_s)
         left_s = self.settings.patience_s - silent_s
         if left_s <= 0:
             raise ServersSilent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 from batch_world import Troubled, errors_of, rows_of, score_of, text_of
+from full_disk import files_of_at_most
 
 from megatick_client import Client
 from megatick_client.batches import BatchStopped
 from megatick_client.batches.answers import Answers
+from megatick_client.batches.one_model import OneModel
 from megatick_client.batches.repeats import Repeats
 
 
@@ -44,7 +47,7 @@ class Lengths:
 
 def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
     scorer = Lengths()
-    with Repeats(scorer, tmp_path / "answers.sqlite") as repeats:
+    with Repeats(scorer, tmp_path / "answers.sqlite", OneModel("d1")) as repeats:
         first = repeats(["aa", None, "bbbb", "aa"])
         again = repeats(["bbbb", None, "aa"])
 
@@ -61,7 +64,7 @@ def test_a_text_in_flight_is_waited_for(tmp_path: Path) -> None:
     scorer = Lengths()
     scorer.may_answer.clear()
     with (
-        Repeats(scorer, tmp_path / "answers.sqlite") as repeats,
+        Repeats(scorer, tmp_path / "answers.sqlite", OneModel("d1")) as repeats,
         ThreadPoolExecutor() as pool,
     ):
         first = pool.submit(repeats, ["aa"])
@@ -76,10 +79,34 @@ def test_a_text_in_flight_is_waited_for(tmp_path: Path) -> None:
 
 def test_who_waits_for_a_text_learns_that_it_failed(tmp_path: Path) -> None:
     scorer = Lengths()
-    with Repeats(scorer, tmp_path / "answers.sqlite") as repeats:
+    with Repeats(scorer, tmp_path / "answers.sqlite", OneModel("d1")) as repeats:
         with pytest.raises(RuntimeError, match="told to fail"):
             repeats(["aa", "fails"])
         assert repeats(["aa"]).score.tolist() == [0.25]  # and may be asked about again
+
+
+def test_a_full_disk_is_told_to_whoever_asks(tmp_path: Path) -> None:
+    with (
+        Repeats(Lengths(), tmp_path / "answers.sqlite", OneModel("d1")) as repeats,
+        ThreadPoolExecutor() as pool,
+    ):
+        with files_of_at_most(1), pytest.raises(sqlite3.Error):
+            repeats(["aa"])
+        # It is in flight no more: who asks again does not wait for the answer of before.
+        again = pool.submit(repeats, ["aa"])
+        assert again.result(timeout=10).score.tolist() == [0.25]
+
+
+def test_another_model_s_answers_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite"
+    asked: list[list[str]] = []
+    for digest in ("d1", "d1", "e2", ""):
+        scorer = Lengths()
+        with Repeats(scorer, path, OneModel(digest)) as repeats:
+            repeats(["aa"])
+        asked += scorer.asked or [[]]
+
+    assert asked == [["aa"], [], ["aa"], ["aa"]]
 
 
 def test_a_batch_and_its_resume(client: Client, endpoint: Troubled, tmp_path: Path) -> None:
@@ -100,3 +127,21 @@ def test_a_batch_and_its_resume(client: Client, endpoint: Troubled, tmp_path: Pa
         assert row["score"] == pytest.approx(score_of(row["text"]), abs=1e-6)
     assert [error["row"] for error in errors_of(output)] == [2000]
     assert not (tmp_path / "scores.jsonl.job" / "answers.sqlite").exists()
+
+
+def test_answers_of_two_models_are_not_mixed(
+    client: Client, endpoint: Troubled, tmp_path: Path
+) -> None:
+    """The first run answers some texts, and stops before a block of rows is done."""
+    source = tmp_path / "news.csv"
+    source.write_text("text\n" + "\n".join(map(text_of, range(200))))
+    output = tmp_path / "scores.jsonl"
+    endpoint.refuse = range(1, 10**6)
+    with pytest.raises(BatchStopped):
+        client.batches.submit(source, output=output, dedupe=True, patience_s=0, in_flight=1)
+    endpoint.refuse, endpoint.digest = range(0), "e2" * 32
+
+    with pytest.raises(BatchStopped, match="the batch began with d1d1"):
+        client.batches.resume(output)
+
+    assert client.batches.status(output).model_digest == "d1" * 32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
 import sys
 import threading
@@ -12,9 +14,12 @@ from pathlib import Path
 import pytest
 from batch_world import Troubled, errors_of, rows_of, score_of, text_of
 from endpoint import Arrays, serve
+from full_disk import files_of_at_most
 
 from megatick_client import Client, Retries
-from megatick_client.batches import BatchStopped, JobError, SourceError
+from megatick_client.batches import BatchStopped, JobError, SourceError, running
+from megatick_client.batches.job import Job, JobFolder
+from megatick_client.batches.sources import Source
 
 ROWS = 3000
 
@@ -269,3 +274,163 @@ def test_a_server_that_fails_on_everything_is_no_fault_of_the_rows(
         client.batches.submit(source, output=tmp_path / "a.parquet", patience_s=0.5)
 
     assert client.batches.status(tmp_path / "a.parquet").rows == 0
+
+
+@pytest.mark.parametrize("dedupe", [False, True], ids=["parts", "answers"])
+def test_a_full_disk_stops_it_and_is_the_reason(
+    client: Client, source: Path, tmp_path: Path, dedupe: bool
+) -> None:
+    output = tmp_path / "scores.parquet"
+
+    # Enough for job.json, and neither for a part nor for the answers by their texts.
+    with files_of_at_most(4096), pytest.raises(BatchStopped) as caught:
+        client.batches.submit(source, output=output, dedupe=dedupe)
+
+    status = client.batches.status(output)
+    assert (status.state, status.rows) == ("stopped", caught.value.rows)
+    assert status.reason == caught.value.reason != ""
+    client.batches.resume(output)
+    check_every_row_once(output)
+
+
+def test_a_disk_that_is_full_when_the_parts_are_put_together(
+    client: Client, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    output = tmp_path / "scores.parquet"
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "write_output", full)
+        with pytest.raises(BatchStopped, match=r"after 3,000 rows: .*No space left"):
+            client.batches.submit(source, output=output)
+
+    assert "No space left" in client.batches.status(output).reason
+    client.batches.resume(output)
+    check_every_row_once(output)
+
+
+def test_a_finished_batch_whose_output_is_gone(
+    client: Client, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "scores.parquet"
+    client.batches.submit(source, output=output)
+    output.unlink()
+
+    with pytest.raises(JobError, match=r"its output scores\.parquet is gone"):
+        client.batches.resume(output)
+
+
+def test_a_cancel_while_the_input_is_compared(
+    client: Client,
+    endpoint: Troubled,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "scores.parquet"
+    endpoint.refuse = range(10**6)
+    with pytest.raises(BatchStopped):
+        client.batches.submit(source, output=output, patience_s=0)
+    endpoint.refuse = range(0)
+    compare = Source.check_unchanged
+
+    def cancelled_meanwhile(self: Source) -> None:
+        client.batches.cancel(output)
+        compare(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Source, "check_unchanged", cancelled_meanwhile)
+        with pytest.raises(BatchStopped, match="it was cancelled"):
+            client.batches.resume(output)
+
+    assert client.batches.status(output).state == "cancelled"
+    client.batches.resume(output)  # what cancelled the run before does not cancel this one
+    check_every_row_once(output)
+
+
+def test_a_cancel_as_the_batch_finishes(
+    client: Client,
+    endpoint: Troubled,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ends between the canceller's first look and its last one."""
+    output = tmp_path / "scores.parquet"
+    endpoint.refuse = range(10**6)
+    with pytest.raises(BatchStopped):
+        client.batches.submit(source, output=output, patience_s=0)
+    endpoint.refuse = range(0)
+    load = JobFolder.load
+
+    def load_and_let_it_finish(self: JobFolder) -> Job:
+        job = load(self)
+        monkeypatch.setattr(JobFolder, "load", load)
+        client.batches.resume(output)
+        return job
+
+    monkeypatch.setattr(JobFolder, "load", load_and_let_it_finish)
+    status = client.batches.cancel(output)
+
+    assert (status.state, status.rows) == ("finished", ROWS)
+    assert client.batches.status(output) == status
+
+
+def test_looking_at_a_job_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    with folder.lock():
+        pass
+    with (tmp_path / "lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert not folder.runs()  # two may look at a time, and neither is a run
+        threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        with folder.lock():
+            assert folder.runs()
+
+
+def test_a_status_while_the_batch_finishes(
+    client: Client, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts are gone once they were listed."""
+    output = tmp_path / "scores.parquet"
+    running_job: list[Job] = []
+    finish = running._finish
+
+    def noted(folder: JobFolder, job: Job) -> Job:
+        running_job.append(job)
+        return finish(folder, job)
+
+    monkeypatch.setattr(running, "_finish", noted)
+    finished = client.batches.submit(source, output=output)
+    load = JobFolder.load
+
+    def load_too_early(self: JobFolder) -> Job:
+        monkeypatch.setattr(JobFolder, "load", load)
+        return running_job[0]
+
+    monkeypatch.setattr(JobFolder, "load", load_too_early)
+    assert client.batches.status(output) == finished
+
+
+def test_a_damaged_job_does_not_hide_the_others(
+    client: Client, endpoint: Troubled, source: Path, tmp_path: Path
+) -> None:
+    client.batches.submit(source, output=tmp_path / "c.parquet")
+    endpoint.refuse = range(10**6)
+    with pytest.raises(BatchStopped):
+        client.batches.submit(source, output=tmp_path / "b.parquet", patience_s=0)
+    part = tmp_path / "b.parquet.job" / "parts" / f"{0:012}-{9:012}.parquet"
+    part.write_text("no Parquet")
+    (tmp_path / "a.parquet.job").mkdir()
+    (tmp_path / "a.parquet.job" / "job.json").write_text("{}")
+
+    listed = client.batches.list(tmp_path)
+
+    assert [(each.output.name, each.state) for each in listed] == [
+        ("a.parquet", "unreadable"),
+        ("b.parquet", "unreadable"),
+        ("c.parquet", "finished"),
+    ]
+    assert "no job of this release" in listed[0].reason
+    assert "its parts cannot be read" in listed[1].reason
