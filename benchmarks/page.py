@@ -62,9 +62,9 @@ def source(result: Mapping[str, Any]) -> str:
     if subject:
         millions = subject["parameters"] / 1e6
         model = f", {millions:.0f}M parameters in {subject['precision']}"
-    machine, load = result["machine"], result["load_average_at_end"]
+    load = result["load_average_at_end"]
     return (
-        f"`{result['command']}`{model}; {result['date_utc'][:10]}, {machine['cpu']}, "
+        f"`{result['command']}`{model}; {result['date_utc'][:10]}, {result['machine']}, "
         f"{result['cpus']} CPUs, load average {load:.1f} at the end"
     )
 
