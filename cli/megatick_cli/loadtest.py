@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from megatick_cli.connection import Connection, with_connection
 from megatick_cli.replay import calls_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _HOW = "How it is measured"
 _COLUMNS = ("rows/s", "p50", "p90", "p95", "p99", "mean", "in server")
 
 
+@with_connection
 def loadtest(
     texts: Annotated[
         Path,
@@ -122,6 +124,8 @@ def loadtest(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of a table.")
     ] = False,
+    *,
+    connection: Connection,
 ) -> None:
     """Sweep a server with NVIDIA's perf_analyzer, fed with your own texts and prices.
 
@@ -138,6 +142,16 @@ def loadtest(
 
     if (url is None) == (repository is None):
         raise typer.BadParameter("give --url of a running server, or --repository")
+    if connection and url is None:
+        raise typer.BadParameter(
+            "give --url as well: a server that is started here is not protected"
+        )
+    if connection.headers:
+        raise typer.BadParameter(
+            "perf_analyzer takes a key on its command line alone, where every user of this "
+            "machine can read it; `megatick replay` takes it from a file",
+            param_hint="--caller-key-file",
+        )
     if concurrency is not None and request_rate is not None:
         raise typer.BadParameter("give --concurrency or --request-rate, not both")
     if distribution is not None and request_rate is None:
@@ -165,6 +179,7 @@ def loadtest(
                 address,
                 out,
                 options=options,
+                tls=connection.tls,
                 progress=lambda level: status.update(f"{options.mode} {level:g} …"),
             )
     files = write_sweep(result, out)

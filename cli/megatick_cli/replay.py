@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from megatick_cli.connection import Connection, with_connection
 from megatick_contract.admission import Priority
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _WHAT = "What is asked"
 _HOW = "How it is sent and judged"
 
 
+@with_connection
 def replay(
     texts: Annotated[
         Path | None,
@@ -207,6 +209,8 @@ def replay(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of tables.")
     ] = False,
+    *,
+    connection: Connection,
 ) -> None:
     """Play an open-loop schedule against a server, and measure from intended starts.
 
@@ -262,7 +266,15 @@ def replay(
     expected = None if expect is None else read_expected(expect, calls)
     progress = f"{len(plan):,} calls in {plan.duration_s:g} s …"
     with Console(stderr=True).status(progress):
-        result = play(plan, calls, url, options=options, expected=expected)
+        result = play(
+            plan,
+            calls,
+            url,
+            options=options,
+            expected=expected,
+            tls=connection.tls,
+            headers=connection.headers,
+        )
     if out is not None:
         from megatick_client.load.replay_report import write_replay
 

@@ -84,7 +84,7 @@ class BaseClient:
             "headers": headers,
             "tls": tls,
         }
-        self._metadata = _metadata_of(headers)
+        self._metadata = metadata_of(headers)
         self._closed = False
         self._begin_here(endpoints)
 
@@ -149,7 +149,7 @@ class BaseClient:
         )
 
 
-def _metadata_of(headers: Headers | None) -> Callable[[], tuple[tuple[str, str], ...]]:
+def metadata_of(headers: Headers | None) -> Callable[[], tuple[tuple[str, str], ...]]:
     """Turn headers into gRPC's metadata, checked once where they do not change.
 
     Raises:

@@ -25,6 +25,40 @@ _OPENVINO_OPTIONS: Final[dict[Precision, dict[str, str]]] = {
 }
 
 
+def compile_graph(path: Path, *, precision: Precision, threads: int) -> ov.CompiledModel:
+    """Compile a graph for this machine's CPU.
+
+    Args:
+        path: an ONNX file.
+        precision: what the matrix products run in.
+        threads: CPU threads, ≥ 1.
+
+    Raises:
+        ArtefactError: the file is absent, corrupt, or asks for a precision that this CPU
+            does not have.
+    """
+    core = ov.Core()
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "bf16" and "BF16" not in capabilities:
+        raise ArtefactError(
+            path,
+            "was exported for bf16, and this CPU has no bf16 arithmetic "
+            f"({', '.join(sorted(capabilities))}): export it with --precision fp32",
+        )
+    try:
+        return core.compile_model(
+            str(path),
+            "CPU",
+            {
+                **_OPENVINO_OPTIONS[precision],
+                "INFERENCE_NUM_THREADS": str(threads),
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+    except RuntimeError as error:
+        raise ArtefactError(path, f"OpenVINO cannot compile it: {error}") from error
+
+
 class PackedEngine:
     """A packed classifier graph, compiled for this machine's CPU.
 
@@ -51,26 +85,7 @@ class PackedEngine:
             ArtefactError: the file is absent, corrupt, or asks for a precision that
                 this CPU does not have.
         """
-        core = ov.Core()
-        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bf16" and "BF16" not in capabilities:
-            raise ArtefactError(
-                path,
-                "was exported for bf16, and this CPU has no bf16 arithmetic "
-                f"({', '.join(sorted(capabilities))}): export it with --precision fp32",
-            )
-        try:
-            compiled = core.compile_model(
-                str(path),
-                "CPU",
-                {
-                    **_OPENVINO_OPTIONS[precision],
-                    "INFERENCE_NUM_THREADS": str(threads),
-                    "PERFORMANCE_HINT": "LATENCY",
-                },
-            )
-        except RuntimeError as error:
-            raise ArtefactError(path, f"OpenVINO cannot compile it: {error}") from error
+        compiled = compile_graph(path, precision=precision, threads=threads)
         self._request = compiled.create_infer_request()
         self.padding_tokens = 0
         self.outputs = frozenset(name for port in compiled.outputs for name in port.names)

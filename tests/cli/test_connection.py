@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,15 +17,24 @@ from stand_in import serve_stand_in
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
+from megatick_cli.loadtest import cache_folder
 from megatick_client import ServerUnavailable, Unauthenticated
-from megatick_server.launcher import AccessKey, ServeOptions, ServerTls, TritonServer
+from megatick_client.load import PerfAnalyzerError
+from megatick_client.load.perf_analyzer import find_perf_analyzer
+from megatick_server.launcher import (
+    AccessKey,
+    Api,
+    ServeOptions,
+    ServerTls,
+    TritonServer,
+)
 
 if TYPE_CHECKING:
     from exported import Exported
 
 KEY = "the-key-0123456789abcdef"
 NAME = "megatick.test"
-COMMANDS = ("score", "batch run", "batch resume", "verify")
+COMMANDS = ("score", "batch run", "batch resume", "verify", "loadtest", "replay")
 
 # A text of one plus sign has the score (2 - 1) / (3 + 1).
 TEXT, SCORE = "+", 0.25
@@ -72,6 +82,13 @@ def address(
     folder = tmp_path_factory.mktemp("stand_in")
     with serve_stand_in(folder, tls=protected.served, caller_key=AccessKey(KEY)) as server:
         yield server.endpoints.grpc
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.csv"
+    path.write_text(f"text\n{TEXT}\n")
+    return path
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -140,8 +157,71 @@ def test_verify(exported: Exported, protected: Protected, tmp_path: Path) -> Non
     assert [each["good"] for each in json.loads(printed)["answers"]] == [True, True]
 
 
-def test_a_server_of_verifys_own_needs_no_key(protected: Protected, tmp_path: Path) -> None:
-    status, _, said = run("verify", tmp_path, "--caller-key-file", protected.caller_key)
+@pytest.mark.triton
+def test_replay(protected: Protected, address: str, texts: Path, tmp_path: Path) -> None:
+    status, printed, _ = run(
+        *("replay", texts, "--url", address, "--schedule", "constant"),
+        *("--rate", 20, "--duration", 0.5, "--connections", 2, "--json"),
+        *("--timeout-ms", 30_000, "--out", tmp_path / "out", *protected.options),
+    )
+
+    assert status == 0
+    told = json.loads(printed)
+    assert [(each["name"], each["calls"]) for each in told["outcomes"]] == [
+        ("answered", 10)
+    ]
+    for file in (tmp_path / "out").iterdir():
+        assert KEY not in file.read_text()
+
+
+@pytest.mark.triton
+def test_a_replay_without_the_key(protected: Protected, address: str, texts: Path) -> None:
+    with pytest.raises(Unauthenticated):
+        run("replay", texts, "--url", address, *protected.tls)
+
+
+@pytest.mark.triton
+def test_loadtest(texts: Path, tmp_path: Path) -> None:
+    """perf_analyzer itself, over mutual TLS to a server named as its address."""
+    try:
+        find_perf_analyzer(cache_folder(), environment=os.environ)
+    except PerfAnalyzerError as error:
+        pytest.skip(str(error))
+    authority = Authority(tmp_path / "pem")
+    server, caller = authority.issue("127.0.0.1"), authority.issue("me", file="caller")
+    tls = ServerTls(server.certificate, server.key, authority.ca)
+    opened = frozenset({Api.MODEL_CONFIG, Api.STATISTICS})
+    with serve_stand_in(tmp_path / "models", tls=tls, opened=opened) as triton:
+        status, printed, _ = run(
+            *("loadtest", texts, "--url", triton.endpoints.grpc, "--json"),
+            *("--concurrency", 1, "--window", 1, "--stability", 900, "--trials", 3),
+            *("--out", tmp_path / "out", "--tls-ca", authority.ca),
+            *("--tls-certificate", caller.certificate, "--tls-key", caller.key),
+        )
+
+    assert status == 0
+    assert json.loads(printed)["levels"][0]["rows_per_s"] > 0
+
+
+def test_a_key_is_not_put_where_others_read_it(protected: Protected, texts: Path) -> None:
+    status, _, said = run("loadtest", texts, "--url", "127.0.0.1:1", *protected.options)
+
+    assert status == 2
+    assert "every user of this machine can read it" in " ".join(said.split())
+    assert "`megatick replay` takes it from a file" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("verify", "REPOSITORY"), id="verify"),
+        pytest.param(("loadtest", "TEXTS", "--repository", "REPOSITORY"), id="loadtest"),
+    ],
+)
+def test_a_server_of_the_commands_own_is_not_protected(
+    command: tuple[str, ...], protected: Protected
+) -> None:
+    status, _, said = run(*command, "--tls-ca", protected.ca)
 
     assert status == 2
     assert "give --url as well" in said

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from megatick_client.base import Headers
 from megatick_client.deadlines import Deadline
 from megatick_client.load.answers import AnswerBook, scores_of
 from megatick_client.load.errors import ScheduleError
@@ -21,6 +22,7 @@ from megatick_client.load.result import ReplayOptions, ReplayResult
 from megatick_client.load.schedule import Schedule
 from megatick_client.load.sender import Sender, Sent, run
 from megatick_client.requests import Request
+from megatick_client.tls import Tls
 from megatick_client.wire import encode
 
 Scores = Mapping[int, npt.NDArray[np.float64]]
@@ -33,6 +35,8 @@ def replay(
     *,
     options: ReplayOptions | None = None,
     expected: Scores | None = None,
+    tls: Tls | None = None,
+    headers: Headers | None = None,
 ) -> ReplayResult:
     """Play a schedule against a KServe-v2 gRPC endpoint.
 
@@ -48,23 +52,35 @@ def replay(
         options: how to send and judge; its defaults if None.
         expected: scores of a call's rows, float64, by the index of the call; where
             given, they are the references, and only one call is asked before.
+        tls: how the server is trusted; None talks in the clear.
+        headers: sent with every call, as a client's are.
 
     Returns:
         What was found, the failures of the calls included.
 
     Raises:
-        ClientError: a call before the clock ran failed.
+        ClientError: a call before the clock ran failed, or a file of ``tls`` or a header
+            is no such thing.
         ScheduleError: an option is out of its range, or there are no calls.
     """
     options = options or ReplayOptions()
     _check(options, calls)
-    return run(_replay(schedule, calls, endpoint, options, expected))
+    sender = Sender(
+        endpoint,
+        model=calls[0].model.name,
+        rows=calls[0].rows,
+        timeout_s=options.timeout_s,
+        connections=options.connections,
+        tls=tls,
+        headers=headers,
+    )
+    return run(_replay(schedule, calls, sender, options, expected))
 
 
 async def _replay(
     schedule: Schedule,
     calls: Sequence[Request],
-    endpoint: str,
+    sender: Sender,
     options: ReplayOptions,
     expected: Scores | None,
 ) -> ReplayResult:
@@ -73,15 +89,8 @@ async def _replay(
     messages = [
         encode(each, timeout_us=timeout_us, priority=options.priority) for each in calls
     ]
-    model, rows = calls[0].model.name, calls[0].rows
     book = AnswerBook(calls)
-    async with Sender(
-        endpoint,
-        model=model,
-        rows=rows,
-        timeout_s=options.timeout_s,
-        connections=options.connections,
-    ) as sender:
+    async with sender:
         alone = max(1, options.references if expected is None else 0)
         references = {
             number: scores_of(await sender.call(message))
@@ -98,11 +107,11 @@ async def _replay(
         sent.answers[answered], known, tolerance=options.score_tolerance
     )
     return ReplayResult(
-        endpoint,
-        model,
+        sender.endpoint,
+        calls[0].model.name,
         schedule.name,
         schedule.duration_s,
-        rows,
+        calls[0].rows,
         sent.started_at_s,
         options,
         _records(schedule, sent, np.flatnonzero(answered)[wrong]),

@@ -1,6 +1,6 @@
 """Sends calls when they are due, and waits for nothing but the clock.
 
-One thread, one event loop, one or more gRPC channels.  The loop waits with ``select``,
+One thread, one event loop, one or more connections.  The loop waits with ``select``,
 which takes microseconds: epoll, the default, rounds every wait up to a millisecond, and
 each call would leave up to that much late.
 """
@@ -11,8 +11,7 @@ import asyncio
 import itertools
 import selectors
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -20,10 +19,12 @@ import grpc  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 
-from megatick_client.channels import CHANNEL
+from megatick_client.base import Headers, metadata_of
+from megatick_client.channels import Channels
 from megatick_client.errors import ClientError
 from megatick_client.load.schedule import FloatArray, Schedule
 from megatick_client.statuses import translate
+from megatick_client.tls import Tls
 from megatick_client.wire import MODEL_INFER
 
 T = TypeVar("T")
@@ -74,34 +75,51 @@ class Sender:
         rows: of a call, likewise.
         timeout_s: seconds after which gRPC gives a call up, > 0.
         connections: TCP connections over which the calls are spread in turn, >= 1.
+        tls: how the server is trusted; None talks in the clear.
+        headers: sent with every call, as a client's are.
+
+    Raises:
+        BadRequest: a file of ``tls`` or a header is no such thing.
     """
 
     def __init__(
-        self, endpoint: str, *, model: str, rows: int, timeout_s: float, connections: int
+        self,
+        endpoint: str,
+        *,
+        model: str,
+        rows: int,
+        timeout_s: float,
+        connections: int,
+        tls: Tls | None = None,
+        headers: Headers | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._model = model
         self._rows = rows
         self._timeout_s = timeout_s
-        self._connections = connections
-        self._stack = AsyncExitStack()
-        self._methods: Iterator[Any] = iter(())
+        self._metadata = metadata_of(headers)
+        self._connections = [
+            Channels(
+                tls,
+                plain=grpc.aio.insecure_channel,
+                secure=grpc.aio.secure_channel,
+                place=asyncio.get_running_loop,
+            )
+            for _ in range(connections)
+        ]
+        self._turns = itertools.cycle(self._connections)
 
     async def __aenter__(self) -> Sender:
         """Make the channels; they connect at their first call."""
-        methods = []
-        for _ in range(self._connections):
-            # Channels with the same arguments would share one connection.
-            own = ("grpc.use_local_subchannel_pool", 1)
-            channel = grpc.aio.insecure_channel(self._endpoint, options=[*CHANNEL, own])
-            await self._stack.enter_async_context(channel)
-            methods.append(channel.unary_unary(MODEL_INFER))
-        self._methods = itertools.cycle(methods)
+        for each in self._connections:
+            each.method(self.endpoint, MODEL_INFER)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         """Close the channels."""
-        await self._stack.aclose()
+        for each in self._connections:
+            for channel in each.drain():
+                await channel.close()
 
     async def call(self, message: bytes) -> bytes:
         """Send one call and wait for its answer.
@@ -109,13 +127,17 @@ class Sender:
         Raises:
             ClientError: any class but those of the caller's own faults.
         """
+        method = next(self._turns).method(self.endpoint, MODEL_INFER)
+        metadata = self._metadata()
         try:
-            answer: bytes = await next(self._methods)(message, timeout=self._timeout_s)
+            answer: bytes = await method(
+                message, timeout=self._timeout_s, metadata=metadata
+            )
         except grpc.aio.AioRpcError as error:
             raise translate(
                 error.code().name,
                 error.details() or "",
-                address=self._endpoint,
+                address=self.endpoint,
                 model=self._model,
                 rows=self._rows,
                 timeout_s=self._timeout_s,

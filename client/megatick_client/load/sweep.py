@@ -14,9 +14,10 @@ import base64
 import csv
 import json
 import math
+import os
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -32,6 +33,7 @@ from megatick_client.load.perf_analyzer import PerfAnalyzer
 from megatick_client.load.result import without_nan
 from megatick_client.requests import Request
 from megatick_client.statuses import translate
+from megatick_client.tls import Tls
 from megatick_contract import Tensor
 
 Mode = Literal["concurrency", "request-rate"]
@@ -174,6 +176,7 @@ def sweep(
     folder: Path,
     *,
     options: SweepOptions | None = None,
+    tls: Tls | None = None,
     progress: Callable[[float], None] = lambda level: None,
 ) -> Sweep:
     """Measure each level in turn.
@@ -185,32 +188,61 @@ def sweep(
         folder: made if absent; ``input.json`` is written there, and of each level
             perf_analyzer's own CSV and what it said.
         options: which levels and how; its defaults if None.
+        tls: how the server is trusted; None talks in the clear.
         progress: told each level as it begins.
 
     Raises:
-        PerfAnalyzerError: the server keeps from it what it must read, or it failed.
-        ClientError: the server does not answer, or lacks the model.
+        PerfAnalyzerError: the server keeps from it what it must read, ``tls`` names the
+            server, or it failed.
+        ClientError: the server does not answer, or lacks the model; or a file of ``tls``
+            is no such thing.
     """
     options = options or SweepOptions()
     model = calls[0].model.name
-    check_open(endpoint, model)
+    guards = tuple(_tls_options(tls))
+    check_open(endpoint, model, tls)
     folder.mkdir(parents=True, exist_ok=True)
     rows = write_input(folder / "input.json", calls)
     levels = []
     for level in options.levels:
         progress(level)
-        levels.append(_measure(tool, model, endpoint, folder, options, level))
+        levels.append(_measure(tool, model, endpoint, folder, options, level, guards))
     return Sweep(endpoint, model, tool.version, rows, options, tuple(levels))
 
 
-def check_open(endpoint: str, model: str) -> None:
+def _tls_options(tls: Tls | None) -> Iterator[str]:
+    """Say it to perf_analyzer, which knows no other name of a server than its address.
+
+    Raises:
+        PerfAnalyzerError: there is another.
+    """
+    if tls is None:
+        return
+    if tls.server_name is not None:
+        raise PerfAnalyzerError(
+            "it expects a certificate for the host of the server's address, and cannot be "
+            f"told another name ({tls.server_name})",
+            remedy="Call the server by a name that its certificate holds.",
+        )
+    yield "--ssl-grpc-use-ssl"
+    for option, file in (
+        ("--ssl-grpc-root-certifications-file", tls.ca),
+        ("--ssl-grpc-certificate-chain-file", tls.certificate),
+        ("--ssl-grpc-private-key-file", tls.key),
+    ):
+        if file is not None:
+            yield from (option, os.fspath(file))
+
+
+def check_open(endpoint: str, model: str, tls: Tls | None = None) -> None:
     """Ask for what perf_analyzer asks for, so that a refusal is told in words.
 
     Raises:
         PerfAnalyzerError: the server restricts its model configs or statistics.
         ClientError: it does not answer, or lacks the model.
     """
-    with InferenceServerClient(endpoint) as server:
+    credentials = None if tls is None else tls.credentials()
+    with InferenceServerClient(endpoint, creds=credentials) as server:
         for ask in (server.get_model_config, server.get_inference_statistics):
             try:
                 ask(model, client_timeout=_ASKED_S)
@@ -262,6 +294,7 @@ def _measure(
     folder: Path,
     options: SweepOptions,
     level: float,
+    guards: Sequence[str],
 ) -> Level:
     """Run one level, and keep what perf_analyzer wrote and said."""
     name = f"{options.mode}-{level:g}"
@@ -274,6 +307,7 @@ def _measure(
         *("--measurement-interval", f"{options.window_s * 1e3:.0f}"),
         *("--max-trials", str(options.trials)),
         *("--stability-percentage", f"{options.stability_percent:g}"),
+        *guards,
     ]
     if options.mode == "request-rate":
         command += ["--request-distribution", options.distribution]

@@ -83,8 +83,8 @@ def imported_names(stream: IO[bytes]) -> Iterator[str]:
     Yields:
         ``module.name``, in the order they appear.
 
-    >>> list(imported_names(io.BytesIO(pickle.dumps(print))))
-    ['builtins.print']
+    >>> list(imported_names(io.BytesIO(pickle.dumps(len))))
+    ['builtins.len']
     """
     strings: list[str] = []
     memo: dict[int, str] = {}

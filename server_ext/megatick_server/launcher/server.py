@@ -244,7 +244,8 @@ class TritonServer:
     def kill(self) -> None:
         """End the server at once; ``stop`` is still what cleans up."""
         if self.running and self._pid is not None:
-            os.kill(self._pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(self._pid, signal.SIGKILL)
 
     def __enter__(self) -> Self:
         """Start, and wait until ready."""

@@ -18,7 +18,7 @@ from endpoint import Endpoint, serve
 from html_page import Page
 from perf_analyzer import FIGURES, StandIn, calls_of
 
-from megatick_client import ModelNotReady, ServerUnavailable
+from megatick_client import ModelNotReady, ServerUnavailable, Tls
 from megatick_client.load import (
     PerfAnalyzerError,
     ScheduleError,
@@ -373,3 +373,10 @@ def test_a_server_that_lets_it_in(start_triton: StartTriton) -> None:
 def test_nobody_answers() -> None:
     with pytest.raises(ServerUnavailable, match="no server answers"):
         check_open("127.0.0.1:1", "sentiment")
+
+
+def test_a_name_that_perf_analyzer_cannot_be_told(tmp_path: Path) -> None:
+    tls = Tls(server_name="megatick.test")
+
+    with pytest.raises(PerfAnalyzerError, match=r"another name \(megatick\.test\)"):
+        sweep(installed(tmp_path), CALLS, "127.0.0.1:1", tmp_path / "out", tls=tls)

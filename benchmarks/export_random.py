@@ -1,12 +1,14 @@
-"""What it takes to export a GPT-2 of 345M parameters: time, memory, sizes.
+"""What it takes to export a GPT-2 of random weights: time, memory, sizes.
 
-    python benchmarks/export_345m.py build/345m --precision fp8 [--out figures.json]
+    python benchmarks/export_random.py build/345m --precision fp8 [--out figures.json]
+    python benchmarks/export_random.py build/8m --shape 8m --target cpu --precision fp32
 
 writes a checkpoint of random weights as Megatron-LM of 2021 did (nested names, version
 3.0, two tensor-parallel ranks, FP16), exports it as ``megatick export --target tensorrt``
 does, and compiles the graph for GPUs that need not be there.  With ``--target cpu`` it
 leaves a repository that the other benchmarks can serve; ``--tokenizer`` then gives their
-texts the lengths of a real vocabulary.  The checkpoint is kept for the next precision.
+texts the lengths of a real vocabulary, cut to its first ids where the shape has fewer.
+The checkpoint is kept for the next precision.
 Every step is a process of its own; peak memory is its largest resident set (VmHWM:
 anonymous memory and mapped pages of files alike).  Linux.
 
@@ -61,6 +63,18 @@ GPT2_345M: Final = Architecture(
     tied_embeddings=True,
     classes=3,
 )
+SHAPES: Final = {
+    "345m": GPT2_345M,
+    "8m": replace(
+        GPT2_345M,
+        num_layers=6,
+        hidden_size=256,
+        num_attention_heads=4,
+        num_query_groups=4,
+        ffn_hidden_size=1024,
+        vocab_size=12288,
+    ),
+}
 RANKS: Final = 2
 
 # Canonical name -> the one in files of version 3.0, inside ``decoder.layers.``.
@@ -178,6 +192,38 @@ def _byte_tokenizer() -> Tokenizer:
     return tokenizer
 
 
+def shortened(tokenizer: str, ids: int) -> str:
+    """Keep the first ids of a byte-pair tokenizer, and so its commonest pieces.
+
+    Args:
+        tokenizer: JSON of ``tokenizers``; merges are numbered in the order of learning.
+        ids: to keep.
+
+    Returns:
+        The same, without the tokens that it added around a text.
+
+    Raises:
+        typer.BadParameter: it is no byte-pair tokenizer.
+    """
+    whole: dict[str, Any] = json.loads(tokenizer)
+    model = whole["model"]
+    if model["type"] != "BPE":
+        raise typer.BadParameter(
+            f"only a BPE tokenizer can be cut to {ids} ids, found {model['type']}: give "
+            "none, for one token a byte"
+        )
+    vocabulary = {piece: number for piece, number in model["vocab"].items() if number < ids}
+    merges = [
+        (left, right)
+        for left, right in model["merges"]
+        if {left, right, left + right} <= vocabulary.keys()
+    ]
+    whole["model"] = model | {"vocab": vocabulary, "merges": merges}
+    whole["added_tokens"] = [each for each in whole["added_tokens"] if each["id"] < ids]
+    whole["post_processor"] = None
+    return json.dumps(whole)
+
+
 def export(checkpoint: Path, repository: Path, options: ExportOptions) -> Exported:
     """Export in this process, which must have done nothing before."""
     stages: list[Stage] = []
@@ -217,16 +263,22 @@ def main(
     folder: Annotated[
         Path, typer.Argument(help="For the checkpoint, the texts and the repositories.")
     ],
+    shape: Annotated[Literal["345m", "8m"], typer.Option(help="Of the network.")] = "345m",
     precision: Annotated[
         Literal["fp32", "bf16", "int8", "fp16", "fp8"], typer.Option()
     ] = "fp16",
     target: Annotated[Literal["tensorrt", "cpu"], typer.Option()] = "tensorrt",
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="tokenizer.json of at most 50,304 ids.", show_default="bytes"),
+        typer.Option(help="A tokenizer.json.", show_default="bytes"),
     ] = None,
     fp8_attention: Annotated[bool, typer.Option("--fp8-attention")] = False,
-    layers: Annotated[int, typer.Option(min=1, help="Fewer for a quick look.")] = 24,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Fewer for a quick look.", show_default="all of the shape"
+        ),
+    ] = None,
     texts: Annotated[int, typer.Option(min=1, help="To calibrate and measure on.")] = 64,
     compile_for_gpus: Annotated[
         str, typer.Option("--targets", help="GPUs to compile for; nothing for a CPU.")
@@ -235,11 +287,19 @@ def main(
 ) -> None:
     """Write the checkpoint, export it, compile the graph, and print what each took."""
     console = Console()
-    architecture = replace(GPT2_345M, num_layers=layers)
-    checkpoint = folder / f"checkpoint_{layers}"
-    repository = folder / f"repository_{layers}_{precision}"
+    architecture = SHAPES[shape]
+    if layers is not None:
+        architecture = replace(architecture, num_layers=layers)
+    size = f"{architecture.num_layers}x{architecture.hidden_size}"
+    checkpoint = folder / f"checkpoint_{size}"
+    repository = folder / f"repository_{size}_{precision}"
     if not checkpoint.exists():
         _alone(write_legacy_checkpoint, checkpoint, architecture)
+    if tokenizer is not None:
+        whole = Tokenizer.from_file(str(tokenizer))
+        if whole.get_vocab_size() > architecture.vocab_size:
+            tokenizer = folder / "tokenizer.json"
+            tokenizer.write_text(shortened(whole.to_str(), architecture.vocab_size))
     calibration = folder / "texts.txt"
     calibration.write_text("\n".join(headlines(texts)) + "\n", encoding="utf-8")
     options = ExportOptions(
@@ -252,7 +312,7 @@ def main(
         score_budget=2.0,
     )
     exported = _alone(export, checkpoint, repository, options)
-    console.print(_stages(exported, title=f"{layers} layers, {precision}, {machine()}"))
+    console.print(_stages(exported, title=f"{size}, {precision}, {machine()}"))
     compiled = []
     if target == "tensorrt":
         compiled = [
@@ -265,7 +325,7 @@ def main(
             "date": datetime.now(UTC).date().isoformat(),
             "machine": machine(),
             "versions": versions(),
-            "layers": layers,
+            "layers": architecture.num_layers,
             "parameters": sum(map(math.prod, architecture.shapes().values())),
             "checkpoint_bytes": sum(
                 file.stat().st_size for file in checkpoint.rglob("*.pt")
