@@ -288,7 +288,8 @@ def test_a_full_disk_stops_it_and_is_the_reason(
 
     status = client.batches.status(output)
     assert (status.state, status.rows) == ("stopped", caught.value.rows)
-    assert status.reason == caught.value.reason != ""
+    assert status.reason == caught.value.reason
+    assert f"Is the disk of {output}.job full?" in status.reason
     client.batches.resume(output)
     check_every_row_once(output)
 
