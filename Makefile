@@ -45,6 +45,9 @@ BENCH_CACHE := --rounds 1
 BENCH_PRIORITIES := --rounds 1 --seconds 5
 BENCH_CLIENT := --rounds 3 --calls 200
 BENCH_FAILOVER := --seconds 3 --down 1
+BENCH_FIRST := --starts 1 --calls 101
+BENCH_SCALING := --rounds 1
+BENCH_PACKING := --rounds 1 --tokens 1024
 BENCH_PEERS := --count 64 --rounds 1 --concurrencies 32 --warm 1 --window 4 --offered 8
 endif
 
@@ -53,6 +56,7 @@ bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload (15 min
 	$(BIN)/python benchmarks/throughput.py $(BENCH_REPOSITORY) $(BENCH_SERVED)
 	$(BIN)/python benchmarks/limit.py $(BENCH_REPOSITORY) $(BENCH_LIMIT)
 	$(BIN)/python benchmarks/tail.py $(BENCH_REPOSITORY) $(BENCH_TAIL)
+	$(BIN)/python benchmarks/first_call.py $(BENCH_REPOSITORY) $(BENCH_FIRST)
 	$(BIN)/python benchmarks/hops.py $(BENCH_REPOSITORY) $(BENCH_HOPS)
 	$(BIN)/python benchmarks/offered_rate.py $(BENCH_REPOSITORY) $(BENCH_RATE)
 	$(BIN)/python benchmarks/overload.py $(BENCH_REPOSITORY) $(BENCH_OVERLOAD)
@@ -67,9 +71,23 @@ bench-peers: $(BIN)/.dev-ready  ## Measure against what people use today (20 min
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	$(BIN)/python benchmarks/against_peers.py $(BENCH_REPOSITORY) $(BENCH_PEERS)
 
-bench-scaling: $(BIN)/.dev-ready  ## Measure how cost grows with tokens, texts and model
+# Of random weights, and made where they are absent; the large one takes about five minutes
+# and 12 GB of memory.  On a CPU without bf16: make bench-scaling LARGE_PRECISION=fp32
+LARGE_PRECISION ?= bf16
+SMALL := build/8m/repository_6x256_fp32
+LARGE := build/345m/repository_24x1024_$(LARGE_PRECISION)
+RANDOM_MODEL = $(BIN)/python benchmarks/export_random.py --target cpu \
+	--tokenizer $(BENCH_REPOSITORY)/scorer/1/tokenizer.json
+
+bench-scaling: $(BIN)/.dev-ready  ## Measure growth and packing, 8M to 345M (an hour, 12 GB)
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
-	$(BIN)/python benchmarks/scaling.py $(BENCH_REPOSITORY)
+	@test -f $(SMALL)/receipt.json || $(RANDOM_MODEL) build/8m --shape 8m --precision fp32
+	@test -f $(LARGE)/receipt.json || { echo "making $(LARGE): five minutes, 12 GB"; \
+		$(RANDOM_MODEL) build/345m --shape 345m --precision $(LARGE_PRECISION); }
+	$(BIN)/python benchmarks/scaling.py $(SMALL) $(BENCH_REPOSITORY) $(LARGE) $(BENCH_SCALING)
+	$(BIN)/python benchmarks/packing.py $(SMALL) $(BENCH_REPOSITORY) $(LARGE) $(BENCH_PACKING)
+	$(BIN)/python benchmarks/throughput.py $(LARGE) --name served_over_raw_345m $(BENCH_SERVED)
+	$(BIN)/python benchmarks/limit.py $(LARGE) --name raw_over_limit_345m $(BENCH_LIMIT)
 
 prometheus: $(BIN)/.dev-ready  ## Fetch Debian's Prometheus for the tests of the monitoring
 	tools/fetch_prometheus.sh $(BIN)

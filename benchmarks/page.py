@@ -50,6 +50,7 @@ def page(results: Mapping[str, Any]) -> str:
     )
     environment.filters["figure"] = figure
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["combined"] = lambda first, second: first | second
     environment.globals["source"] = source
     notes = tomllib.loads((HERE / "notes.toml").read_text(encoding="utf-8"))
     return environment.get_template("page.md.j2").render(results=results, notes=notes)

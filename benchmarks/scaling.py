@@ -2,17 +2,20 @@
 
     python benchmarks/scaling.py REPOSITORY... [--rounds 5]
 
-Cost should grow with real tokens alone, whatever lengths they come in.  All sizes take
-turns in every round.
+Cost should grow with real tokens alone, whatever lengths they come in: twice the tokens,
+twice the time.  Mixes of lengths are doubled by running every row twice as often.  All
+sizes take turns in every round.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
+from mixes import mixed_lengths, rows_of
 from record import write
 from rich.console import Console
 from rich.progress import track
@@ -21,6 +24,10 @@ from subject import Row, Subject, median, read_texts
 
 LENGTHS: Final = (5, 10, 20, 25, 40, 80, 160, 320, 512)
 TEXTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+MIX_TOKENS: Final = 1024
+"""Of each mix before it is doubled, about: enough to keep every core busy."""
+
+TIMES: Final = (1, 2, 4, 8)
 
 
 def main(
@@ -34,65 +41,118 @@ def main(
     measured = []
     for repository in repositories:
         subject = Subject.of(repository)
-        found = {
-            "subject": subject.about(),
-            "one_text": of_one_text(subject, rounds),
-            "headlines": of_headlines(subject, rounds),
-        }
+        found = {"subject": subject.about()} | of_all_sizes(subject, rounds)
         measured.append(found)
         console.print(table_of(found))
         del subject
     console.print(f"wrote {write(name, {'models': measured}, out=out)}")
 
 
-def of_one_text(subject: Subject, rounds: int) -> list[dict[str, float]]:
-    """Time one text of each length that the model reads."""
-    draw = np.random.default_rng(0)
-    sizes: dict[int, list[Row]] = {
-        length: [draw.integers(0, 200, length).astype(np.int32)]
-        for length in LENGTHS
-        if length <= subject.settings.max_tokens
+def of_all_sizes(subject: Subject, rounds: int) -> dict[str, Any]:
+    """Time one text, headlines, and mixes of lengths, of more and more tokens."""
+    window = subject.settings.max_tokens
+    headlines = subject.rows(read_texts(None, max(TEXTS)))
+    mixes = {
+        mix: [rows_of(lengths) * times for times in TIMES]
+        for mix, lengths in mixes_of(window).items()
     }
-    return timed(subject, sizes, rounds)
+    found = timed(
+        subject,
+        {
+            "one_text": [rows_of([length]) for length in LENGTHS if length <= window],
+            "headlines": [headlines[:count] for count in TEXTS],
+            **mixes,
+        },
+        rounds,
+    )
+    growths = [each["time_per_doubling"] for mix in mixes for each in found[mix][1:]]
+    return {
+        "one_text": found["one_text"],
+        "headlines": found["headlines"],
+        "mixes": {mix: found[mix] for mix in mixes},
+        "mixes_furthest_from_twice": max(growths, key=lambda growth: abs(growth - 2)),
+    }
 
 
-def of_headlines(subject: Subject, rounds: int) -> list[dict[str, float]]:
-    """Time headlines as they come, more and more of them."""
-    rows = subject.rows(read_texts(None, max(TEXTS)))
-    return timed(subject, {count: rows[:count] for count in TEXTS}, rounds)
+def mixes_of(window: int) -> dict[str, list[int]]:
+    """Lengths of each mix, of about ``MIX_TOKENS`` together."""
+    short, usual, long = 10, min(25, window), min(320, window)
+    pairs = max(1, MIX_TOKENS // (short + long))
+    mixed = mixed_lengths(MIX_TOKENS, window=window)
+    return {
+        f"all of {usual} tokens": [usual] * (MIX_TOKENS // usual),
+        f"{short} and {long} tokens": [short, long] * pairs,
+        f"{mixed[0]} to {mixed[-1]} tokens": mixed,
+    }
 
 
 def timed(
-    subject: Subject, sizes: dict[int, list[Row]], rounds: int
-) -> list[dict[str, float]]:
-    """Time rows of every size, in turns."""
-    took_s: dict[int, list[float]] = {size: [] for size in sizes}
-    for rows in sizes.values():
-        subject.run(rows)
+    subject: Subject, series: Mapping[str, Sequence[list[Row]]], rounds: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Time every size of every series, in turns."""
+    took_s: dict[str, list[list[float]]] = {
+        name: [[] for _ in sizes] for name, sizes in series.items()
+    }
+    for sizes in series.values():
+        for rows in sizes:
+            subject.run(rows)  # the first is not counted
     for _ in track(range(rounds), transient=True):
-        for size, rows in sizes.items():
-            took_s[size].append(subject.run(rows))
-    return [
-        {
-            "texts": len(rows),
-            "tokens": sum(map(len, rows)),
-            "ms": 1e3 * median(took_s[size]),
-            "us_per_token": 1e6 * median(took_s[size]) / sum(map(len, rows)),
-        }
-        for size, rows in sizes.items()
-    ]
+        for name, sizes in series.items():
+            for rows, taken in zip(sizes, took_s[name], strict=True):
+                taken.append(subject.run(rows))
+    return {name: points(sizes, took_s[name]) for name, sizes in series.items()}
+
+
+def points(
+    sizes: Sequence[list[Row]], took_s: Sequence[Sequence[float]]
+) -> list[dict[str, Any]]:
+    """Tell of each size its time, and how time grew from the size before.
+
+    ``time_per_doubling`` is by what time would be multiplied where tokens double: where
+    they grew by another factor, the root or power of it that fits.  It is the median of
+    the turns' own, and None for the first size.
+    """
+    found: list[dict[str, Any]] = []
+    for number, (rows, taken) in enumerate(zip(sizes, took_s, strict=True)):
+        tokens = sum(map(len, rows))
+        growth = None
+        if number:
+            doublings = float(np.log2(tokens / found[-1]["tokens"]))
+            growth = median(
+                [
+                    (now_s / before_s) ** (1 / doublings)
+                    for now_s, before_s in zip(taken, took_s[number - 1], strict=True)
+                ]
+            )
+        found.append(
+            {
+                "texts": len(rows),
+                "tokens": tokens,
+                "ms": 1e3 * median(taken),
+                "us_per_token": 1e6 * median(taken) / tokens,
+                "time_per_doubling": growth,
+            }
+        )
+    return found
 
 
 def table_of(found: dict[str, Any]) -> Table:
     """Show one model's figures."""
-    table = Table("texts", "tokens", "ms", "µs a token", title=str(found["subject"]))
-    for kind in ("one_text", "headlines"):
-        for each in found[kind]:
+    table = Table(
+        *("", "texts", "tokens", "ms", "µs a token", "time when tokens double"),
+        title=str(found["subject"]),
+    )
+    series = {"one text": found["one_text"], "headlines": found["headlines"]}
+    for name, sizes in (series | found["mixes"]).items():
+        for each in sizes:
+            growth = each["time_per_doubling"]
             table.add_row(
+                name,
                 f"{each['texts']}",
                 f"{each['tokens']}",
                 f"{each['ms']:.1f}",
                 f"{each['us_per_token']:.0f}",
+                "" if growth is None else f"x {growth:.2f}",
             )
         table.add_section()
     return table

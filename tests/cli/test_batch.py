@@ -134,3 +134,14 @@ def test_bad_usage() -> None:
     assert run("news.csv")[0] == 2
     assert run("news.csv", "scores.parquet", "--truncation", "middle")[0] == 2
     assert "resume" in run("--help")[1]
+
+
+def test_json_tells_what_was_refused(
+    endpoint: Troubled, source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "scores.parquet"
+    run(source, output, "--column", "headline", "--address", endpoint.address)
+
+    told = json.loads(run("status", output, "--json")[1])
+
+    assert (told["rows"], told["scored"], told["refused"]) == (ROWS + 1, ROWS, 1)

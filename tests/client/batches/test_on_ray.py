@@ -7,14 +7,26 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 import ray
 from batch_world import errors_of, rows_of, score_of, text_of
+from ray.data.exceptions import SystemException
+from ray.exceptions import NodeDiedError
 
 from megatick_client import Client
-from megatick_client.batches import Batches, BatchStopped, SettingError, settings
+from megatick_client.batches import (
+    Batches,
+    BatchStopped,
+    ScoringFailed,
+    SettingError,
+    on_ray,
+    settings,
+)
+from megatick_client.batches.blocks import Block
+from megatick_client.batches.one_model import OneModel
 
 if TYPE_CHECKING:
     from tests.client.conftest import StartTriton
@@ -132,3 +144,39 @@ def test_what_ray_cannot_do(source: Path, tmp_path: Path) -> None:
         client.batches.submit(
             source, output=tmp_path / "a.jsonl", engine="ray", dedupe=True
         )
+
+
+def on_broken_ray(monkeypatch: pytest.MonkeyPatch, tables: Iterator[Any]) -> Iterator[Any]:
+    """Score one row with a Ray that hands out these tables."""
+    monkeypatch.setattr(on_ray, "_scored_tables", lambda *_: tables)
+    block = Block(0, "news.csv", (2,), pa.table({"text": ["up +"]}))
+    with Client() as client:
+        yield from on_ray.score_on_ray(
+            [block],
+            client=client,
+            sources=(),
+            after=0,
+            settings=settings.BatchSettings(engine="ray"),
+            model=OneModel(),
+            cancelled=lambda: False,
+        )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(NodeDiedError("pages\nIts node is gone."), id="of-ray"),
+        pytest.param(SystemException("pages\nIts node is gone."), id="of-ray-data"),
+    ],
+)
+def test_an_error_of_ray_itself(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def failing(_: int) -> Any:
+        raise error
+
+    with pytest.raises(ScoringFailed, match=r"^Ray failed: .*Its node is gone\.$"):
+        list(on_broken_ray(monkeypatch, map(failing, range(1))))
+
+
+def test_a_ray_that_gives_too_few_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ScoringFailed, match="Ray gave 0 answers for 1 rows"):
+        list(on_broken_ray(monkeypatch, iter(())))
