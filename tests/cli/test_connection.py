@@ -208,7 +208,7 @@ def test_loadtest(texts: Path, tmp_path: Path) -> None:
     with serve_stand_in(tmp_path / "models", tls=tls, opened=opened) as triton:
         status, printed, _ = run(
             *("loadtest", texts, "--url", triton.endpoints.grpc, "--json"),
-            *("--concurrency", 1, "--window", 1, "--stability", 900, "--trials", 3),
+            *("--concurrency", 2, "--window", 1, "--stability", 999),
             *("--out", tmp_path / "out", "--tls-ca", authority.ca),
             *("--tls-certificate", caller.certificate, "--tls-key", caller.key),
         )
