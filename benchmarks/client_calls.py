@@ -3,9 +3,10 @@
     python benchmarks/client_calls.py [--rounds 12] [--calls 400]
 
 The real Triton serves a ``sentiment`` that answers at once, so that what is measured is the
-client.  Both kinds take turns in short blocks of one text a call: one call at a time, then
-many in flight.  Each figure is the median over the rounds, and each ratio the median of the
-rounds' own ratios, so that a noisy machine is noisy for both sides of it.
+client.  All take turns in short blocks of one text a call, by calls and over streams: one
+call at a time, then many in flight.  Each figure is the median over the rounds, and each
+ratio the median of the rounds' own ratios, so that a noisy machine is noisy for both sides
+of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -23,6 +25,15 @@ import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 import typer
+from bare_calls import (
+    TEXT,
+    TIMEOUT_S,
+    arguments,
+    stream,
+    stream_aio,
+    stream_ours,
+    values_of,
+)
 from instant import instant
 from record import write
 from rich.console import Console
@@ -33,9 +44,13 @@ from subject import median
 from megatick_client import AsyncClient, Client
 from megatick_server.launcher import ServeOptions, TritonServer
 
-TEXT: Final = "Chipmaker raises its full-year guidance after a strong quarter"
-OUTPUTS: Final = ("PROBABILITIES", "SCORE", "TOKENS", "TRUNCATED")
-TIMEOUT_S: Final = 5.0
+PAIRS: Final = (
+    ("Client", "tritonclient"),
+    ("AsyncClient", "tritonclient.aio"),
+    ("AsyncClient.stream", "tritonclient stream"),
+    ("AsyncClient.stream", "tritonclient.aio stream"),
+)
+"""Whose figures are divided by whose."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ def main(
         table.add_row(who, str(flight), *(f"{value:.2f}" for value in figure.values()))
     console = Console()
     console.print(table)
-    for ours, theirs in (("Client", "tritonclient"), ("AsyncClient", "tritonclient.aio")):
+    for ours, theirs in PAIRS:
         for flight in (1, in_flight):
             pairs = list(zip(blocks[ours, flight], blocks[theirs, flight], strict=True))
             cpu = median([a.cpu_us / b.cpu_us for a, b in pairs])
@@ -92,7 +107,7 @@ def main(
 async def measure(
     address: str, rounds: int, calls: int, in_flight: int
 ) -> dict[tuple[str, int], list[Block]]:
-    """Let the four take turns."""
+    """Let all of them take turns."""
     found: dict[tuple[str, int], list[Block]] = {}
     with (
         triton.InferenceServerClient(address) as bare,
@@ -105,18 +120,26 @@ async def measure(
         ):
 
             async def await_bare() -> None:
-                values_of(await bare_aio.infer("sentiment", **arguments()))
+                values_of(await bare_aio.infer("sentiment", **timed()))
+
+            async def stream_bare(calls: int, flight: int) -> list[float]:
+                return stream(bare, calls, flight)
 
             async def await_ours() -> None:
                 await client_aio.score(TEXT)
 
             waiting: dict[str, Callable[[], object]] = {
-                "tritonclient": lambda: values_of(bare.infer("sentiment", **arguments())),
+                "tritonclient": lambda: values_of(bare.infer("sentiment", **timed())),
                 "Client": lambda: client.score(TEXT),
             }
             awaiting: dict[str, Callable[[], Awaitable[None]]] = {
                 "tritonclient.aio": await_bare,
                 "AsyncClient": await_ours,
+            }
+            streams: dict[str, Callable[[int, int], Awaitable[list[float]]]] = {
+                "tritonclient stream": stream_bare,
+                "tritonclient.aio stream": partial(stream_aio, bare_aio),
+                "AsyncClient.stream": partial(stream_ours, client_aio),
             }
             for number in track(range(rounds + 1), transient=True):
                 for flight in (1, in_flight):
@@ -127,24 +150,10 @@ async def measure(
                     for who in sorted(awaiting, reverse=bool(number % 2)):
                         block = await wait_in_tasks(awaiting[who], calls, flight)
                         found.setdefault((who, flight), []).append(block)
+                    for who in sorted(streams, reverse=bool(number % 2)):
+                        block = await wait_for_stream(streams[who], calls, flight)
+                        found.setdefault((who, flight), []).append(block)
     return {key: blocks[1:] for key, blocks in found.items()}
-
-
-def arguments() -> dict[str, Any]:
-    """What a user of tritonclient writes for one text, with both of its timeouts."""
-    text = triton.InferInput("TEXT", [1, 1], "BYTES")
-    text.set_data_from_numpy(np.array([[TEXT.encode()]], object))
-    return {
-        "inputs": [text],
-        "outputs": [triton.InferRequestedOutput(name) for name in OUTPUTS],
-        "timeout": round(TIMEOUT_S * 1e6),
-        "client_timeout": TIMEOUT_S,
-    }
-
-
-def values_of(reply: triton.InferResult) -> list[object]:
-    """Read the outputs, as the SDK does."""
-    return [reply.as_numpy(name).tolist() for name in OUTPUTS]
 
 
 def wait(
@@ -181,6 +190,19 @@ async def wait_in_tasks(
     begin_s, cpu_s = time.perf_counter(), time.process_time()
     await asyncio.gather(*(worker() for _ in range(in_flight)))
     return _block(begin_s, cpu_s, took_s)
+
+
+async def wait_for_stream(
+    stream: Callable[[int, int], Awaitable[list[float]]], calls: int, in_flight: int
+) -> Block:
+    """Open a stream, make a block of calls over it, and close it."""
+    begin_s, cpu_s = time.perf_counter(), time.process_time()
+    return _block(begin_s, cpu_s, await stream(calls, in_flight))
+
+
+def timed() -> dict[str, Any]:
+    """The arguments of a call, with tritonclient's own timeout beside the server's."""
+    return {**arguments(), "client_timeout": TIMEOUT_S}
 
 
 def _block(begin_s: float, cpu_s: float, took_s: list[float]) -> Block:
