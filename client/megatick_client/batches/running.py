@@ -96,7 +96,7 @@ def run(
         elif not job.output.exists():
             raise JobError(
                 folder.path,
-                f"the batch is finished, but its output {job.output.name} is gone.  Put it "
+                f"the batch is finished, but its output {job.output} is gone.  Put it "
                 "back, or delete the folder to begin anew.",
             )
         _tidy(folder)
