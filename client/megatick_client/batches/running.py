@@ -34,6 +34,7 @@ from megatick_client.batches.settings import BatchSettings
 from megatick_client.batches.status import BatchStatus, status_of
 from megatick_client.client import Client
 from megatick_client.errors import ClientError
+from megatick_contract import MegatickError
 
 _DISK: Final = (OSError, sqlite3.Error, pa.ArrowException)
 """What a disk that is full, or gone, raises through those who write to it."""
@@ -142,9 +143,9 @@ def _score(client: Client, folder: JobFolder, job: Job, report: Report) -> Job:
 
 
 def _reason(error: Exception, folder: JobFolder) -> str:
-    if isinstance(error, _DISK):
-        return f"{type(error).__name__}: {error}.  Is the disk of {folder.path} full?"
-    return str(error)
+    if isinstance(error, MegatickError | ConnectionError):  # some are an OSError, too
+        return str(error)
+    return f"{type(error).__name__}: {error}.  Is the disk of {folder.path} full?"
 
 
 def _left(

@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import pytest
 from batch_world import Troubled, errors_of, rows_of, score_of, text_of
 from endpoint import Arrays, serve
@@ -292,6 +294,21 @@ def test_a_full_disk_stops_it_and_is_the_reason(
     assert f"Is the disk of {output}.job full?" in status.reason
     client.batches.resume(output)
     check_every_row_once(output)
+
+
+def test_a_server_that_refuses_the_client_is_no_full_disk(
+    client: Client, endpoint: Troubled, source: Path, tmp_path: Path
+) -> None:
+    """Its error is a PermissionError, too, and so an OSError."""
+
+    def refuse(texts: list[str], context: Any) -> None:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "told to refuse")
+
+    endpoint.check = refuse  # type: ignore[method-assign]
+    with pytest.raises(BatchStopped, match="told to refuse") as caught:
+        client.batches.submit(source, output=tmp_path / "scores.parquet")
+
+    assert "disk" not in caught.value.reason
 
 
 def test_a_disk_that_is_full_when_the_parts_are_put_together(
