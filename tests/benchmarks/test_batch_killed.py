@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from batch_killed import kept, lost_and_doubled, peak_of, run_until, write_rows
 
@@ -42,12 +43,11 @@ def test_nothing_is_kept_without_a_job(tmp_path: Path) -> None:
 
 
 def test_the_peak_holds_what_was_resident() -> None:
-    before = peak_of(os.getpid())
+    before = psutil.Process().memory_info().rss
 
     np.ones(2**28 // 8)  # 256 MiB, given back at once
 
-    assert peak_of(os.getpid()) >= before
-    assert peak_of(os.getpid()) > 2**28
+    assert peak_of(os.getpid()) > before + 0.9 * 2**28
 
 
 def test_killed_once_it_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
