@@ -28,6 +28,8 @@ MIX_TOKENS: Final = 1024
 """Of each mix before it is doubled, about: enough to keep every core busy."""
 
 TIMES: Final = (1, 2, 4, 8)
+NEAR: Final = 1.75
+"""Sizes that differ by less than this factor tell noise rather than growth."""
 
 
 def main(
@@ -106,22 +108,27 @@ def timed(
 def points(
     sizes: Sequence[list[Row]], took_s: Sequence[Sequence[float]]
 ) -> list[dict[str, Any]]:
-    """Tell of each size its time, and how time grew from the size before.
+    """Tell of each size its time, and how time grew from a smaller one.
 
     ``time_per_doubling`` is by what time would be multiplied where tokens double: where
     they grew by another factor, the root or power of it that fits.  It is the median of
-    the turns' own, and None for the first size.
+    the turns' own, from the last size before that is not ``NEAR``; None where there is
+    none.
     """
     found: list[dict[str, Any]] = []
-    for number, (rows, taken) in enumerate(zip(sizes, took_s, strict=True)):
+    for rows, taken in zip(sizes, took_s, strict=True):
         tokens = sum(map(len, rows))
+        smaller = [
+            number for number, each in enumerate(found) if tokens >= NEAR * each["tokens"]
+        ]
         growth = None
-        if number:
-            doublings = float(np.log2(tokens / found[-1]["tokens"]))
+        if smaller:
+            before = smaller[-1]
+            doublings = float(np.log2(tokens / found[before]["tokens"]))
             growth = median(
                 [
                     (now_s / before_s) ** (1 / doublings)
-                    for now_s, before_s in zip(taken, took_s[number - 1], strict=True)
+                    for now_s, before_s in zip(taken, took_s[before], strict=True)
                 ]
             )
         found.append(

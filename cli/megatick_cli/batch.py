@@ -230,7 +230,9 @@ def cancel(output: _Output) -> None:
     from megatick_client.batches import Batches
 
     left = Batches.cancel(output)
-    stops = " stops within a request's time" if left.state == "running" else " is cancelled"
+    stops = (
+        " stops within a request's time" if left.state == "running" else f" is {left.state}"
+    )
     Console().print(f"{left.output}:{stops}; {left.rows:,} rows are kept.", soft_wrap=True)
 
 

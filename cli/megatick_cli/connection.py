@@ -116,6 +116,16 @@ def _connection(
             rich_help_panel=_PANEL,
         ),
     ] = None,
+    header_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Lines NAME: VALUE, sent with every call: a token for a proxy in front "
+            "of the server.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
 ) -> Connection:
     """Read the files, so that a bad one is bad usage and nothing begins.
 
@@ -123,7 +133,7 @@ def _connection(
         typer.BadParameter: one of them is absent, or not what it should be.
     """
     files = (tls_ca, tls_certificate, tls_key, tls_server_name)
-    headers = {}
+    headers = {} if header_file is None else _read_headers(header_file)
     if caller_key_file is not None:
         try:
             key = AccessKey.read(caller_key_file, option="caller key")
@@ -140,3 +150,31 @@ def _connection(
     except BadRequest as error:
         raise typer.BadParameter(str(error)) from error
     return Connection(given, headers)
+
+
+def _read_headers(file: Path) -> dict[str, str]:
+    """Read names and values; no message shows a line, which may be a secret."""
+    from megatick_client import BadRequest
+    from megatick_client.base import metadata_of
+
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        found = getattr(error, "strerror", None) or "something else"
+        raise typer.BadParameter(
+            f"headers: expected a UTF-8 file, found {file}: {found}"
+        ) from None
+    headers: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if line.strip() and not (name and colon):
+            raise typer.BadParameter(
+                f"headers: {file}, line {number}: expected NAME: VALUE, found something "
+                "else"
+            )
+        if name:
+            headers[name.lower()] = value  # gRPC knows no upper case
+    try:
+        return dict(metadata_of(headers)())
+    except BadRequest as error:
+        raise typer.BadParameter(str(error)) from error

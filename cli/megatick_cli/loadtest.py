@@ -148,9 +148,8 @@ def loadtest(
         )
     if connection.headers:
         raise typer.BadParameter(
-            "perf_analyzer takes a key on its command line alone, where every user of this "
-            "machine can read it; `megatick replay` takes it from a file",
-            param_hint="--caller-key-file",
+            "perf_analyzer takes keys and headers on its command line alone, where every "
+            "user of this machine can read them; `megatick replay` takes them from a file"
         )
     if concurrency is not None and request_rate is not None:
         raise typer.BadParameter("give --concurrency or --request-rate, not both")

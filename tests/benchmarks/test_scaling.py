@@ -36,6 +36,14 @@ def test_growth_is_per_doubling(
     assert second["us_per_token"] == pytest.approx(1e3 * second["ms"] / lengths[1])
 
 
+def test_growth_is_not_told_from_a_size_that_is_near() -> None:
+    sizes = [rows_of([length]) for length in (20, 25, 40)]
+
+    near = points(sizes, [[1.0], [9.0], [3.0]])
+
+    assert [each["time_per_doubling"] for each in near] == [None, None, pytest.approx(3)]
+
+
 @pytest.mark.parametrize("window", [96, 512])
 def test_mixes_have_as_many_tokens_and_fit_the_window(window: int) -> None:
     for lengths in mixes_of(window).values():

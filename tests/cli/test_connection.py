@@ -28,6 +28,7 @@ from megatick_server.launcher import (
     ServerTls,
     TritonServer,
 )
+from megatick_server.launcher.keys import CALLER_KEY, GRPC_PREFIX
 
 if TYPE_CHECKING:
     from exported import Exported
@@ -104,6 +105,19 @@ def test_score(protected: Protected, address: str) -> None:
     status, printed, _ = run(
         *("score", TEXT, "--json", "--address", address, *protected.options)
     )
+
+    assert status == 0
+    assert json.loads(printed)["score"] == SCORE
+
+
+@pytest.mark.triton
+def test_headers_of_a_file(protected: Protected, address: str, tmp_path: Path) -> None:
+    """Triton asks for one, as a proxy would for a token; the other it never reads."""
+    file = tmp_path / "headers.txt"
+    file.write_text(f"Authorization: Bearer a:b\n\n{GRPC_PREFIX}{CALLER_KEY}:{KEY}\n")
+    options = (*protected.tls, "--header-file", file)
+
+    status, printed, _ = run("score", TEXT, "--json", "--address", address, *options)
 
     assert status == 0
     assert json.loads(printed)["score"] == SCORE
@@ -194,7 +208,7 @@ def test_loadtest(texts: Path, tmp_path: Path) -> None:
     with serve_stand_in(tmp_path / "models", tls=tls, opened=opened) as triton:
         status, printed, _ = run(
             *("loadtest", texts, "--url", triton.endpoints.grpc, "--json"),
-            *("--concurrency", 1, "--window", 1, "--stability", 900, "--trials", 3),
+            *("--concurrency", 2, "--window", 1, "--stability", 999),
             *("--out", tmp_path / "out", "--tls-ca", authority.ca),
             *("--tls-certificate", caller.certificate, "--tls-key", caller.key),
         )
@@ -207,8 +221,8 @@ def test_a_key_is_not_put_where_others_read_it(protected: Protected, texts: Path
     status, _, said = run("loadtest", texts, "--url", "127.0.0.1:1", *protected.options)
 
     assert status == 2
-    assert "every user of this machine can read it" in " ".join(said.split())
-    assert "`megatick replay` takes it from a file" in said
+    assert "every user of this machine can read them" in " ".join(said.split())
+    assert "`megatick replay` takes them from a file" in said
 
 
 @pytest.mark.parametrize(
@@ -234,6 +248,7 @@ def test_every_command_that_calls_a_server_has_the_options(command: str) -> None
     for option in ("", "-ca", "-certificate", "-key", "-server-name"):
         assert f" --tls{option} " in told
     assert " --caller-key-file " in told
+    assert " --header-file " in told
 
 
 @pytest.mark.parametrize(
@@ -254,6 +269,21 @@ def test_every_command_that_calls_a_server_has_the_options(command: str) -> None
             "caller key: expected one line of at least 16 letters",
             id="no-key",
         ),
+        pytest.param(
+            ["--header-file", "short.txt"],
+            "headers: short.txt, line 1: expected NAME: VALUE",
+            id="no-header",
+        ),
+        pytest.param(
+            ["--header-file", "none.txt"],
+            "headers: expected a UTF-8 file, found none.txt: No such file",
+            id="no-header-file",
+        ),
+        pytest.param(
+            ["--header-file", "odd.txt"],
+            "headers: token: expected printable ASCII, found something else",
+            id="no-ascii",
+        ),
     ],
 )
 def test_files_that_are_not_what_they_should_be_are_bad_usage(
@@ -261,6 +291,7 @@ def test_files_that_are_not_what_they_should_be_are_bad_usage(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("short.txt").write_text("hush")
+    Path("odd.txt").write_text("token: hush\N{BELL}", "utf-8")
 
     status, printed, said = run("score", TEXT, *options)
 

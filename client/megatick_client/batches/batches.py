@@ -146,17 +146,16 @@ class Batches:
             JobError: there is none, or it is finished.
         """
         folder = JobFolder.beside(output)
-        job = folder.load()
-        if job.end == "finished":
-            raise JobError(folder.path, "the batch is finished, nothing is left to cancel")
+        _check_unfinished(folder)
         folder.cancel.touch()  # for who runs it
         with folder.try_lock() as idle:
             if idle:
-                job = folder.load()  # what it says may have changed until the lock was ours
-                if job.end == "finished":
+                try:  # it may have ended until the lock was ours
+                    job = _check_unfinished(folder)
+                except JobError:
                     folder.cancel.unlink(missing_ok=True)
-                else:
-                    folder.ended(job, "cancelled", "it was cancelled.")
+                    raise
+                folder.ended(job, "cancelled", "it was cancelled.")
         return status_of(output)
 
     @staticmethod
@@ -171,3 +170,10 @@ class Batches:
 
     def _default_in_flight(self) -> int:
         return IN_FLIGHT_PER_SERVER * len(self._client.addresses)
+
+
+def _check_unfinished(folder: JobFolder) -> Job:
+    job = folder.load()
+    if job.end == "finished":
+        raise JobError(folder.path, "the batch is finished, nothing is left to cancel")
+    return job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -35,6 +35,13 @@ def column_of(values: Sequence[Any]) -> pa.Array:
     if _holds_empty_struct(column.type):  # Parquet has none
         return pa.array([_as_text(value) for value in values], pa.string())
     return column
+
+
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Go through a table's rows as Python's values."""
+    columns = [_values_of(column) for column in table.columns]
+    for row in zip(*columns, strict=True):
+        yield dict(zip(table.column_names, row, strict=True))
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
@@ -100,11 +107,19 @@ def _cast(column: pa.ChunkedArray, name: str, schema: pa.Schema) -> pa.ChunkedAr
     if column.type == wanted:
         return column
     if pa.types.is_string(wanted):
-        return pa.chunked_array([[_as_text(each) for each in column.to_pylist()]], wanted)
+        return pa.chunked_array([[_as_text(each) for each in _values_of(column)]], wanted)
     try:
         return column.cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DoesNotFit(schema, name) from error
+
+
+def _values_of(column: pa.ChunkedArray) -> list[Any]:
+    try:
+        values: list[Any] = column.to_pylist()
+    except OverflowError:  # a time that Python has no year for: Arrow writes its number
+        values = column.cast(pa.string()).to_pylist()
+    return values
 
 
 def _holds_empty_struct(kind: pa.DataType) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megatick_client.batches.columns import DoesNotFit, common_schema, fitted
+from megatick_client.batches.columns import DoesNotFit, common_schema, fitted, rows_of
 from megatick_client.batches.errors import SettingError
 from megatick_client.batches.files import whole
 from megatick_client.batches.json_lines import line_of
@@ -92,7 +92,7 @@ def _write_parquet(
 def _write_json_lines(path: Path, parts: Sequence[Part], schema: pa.Schema) -> None:
     with path.open("w", encoding="utf-8") as file:
         for table in _tables(parts, schema):
-            file.writelines(map(line_of, table.to_pylist()))
+            file.writelines(map(line_of, rows_of(table)))
 
 
 def _tables(parts: Sequence[Part], schema: pa.Schema) -> Iterator[pa.Table]:

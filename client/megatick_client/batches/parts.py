@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatick_client.batches.blocks import Block
-from megatick_client.batches.columns import joined
+from megatick_client.batches.columns import joined, rows_of
 from megatick_client.batches.errors import JobError
 from megatick_client.batches.files import whole
 from megatick_client.batches.json_lines import line_of
@@ -158,5 +158,4 @@ def _errors(held: list[Scored]) -> Iterator[dict[str, Any]]:
 def _values(block: Block, place: int) -> dict[str, Any] | None:
     if place in block.problems or not block.table.num_columns:
         return None
-    row: dict[str, Any] = block.table.slice(place, 1).to_pylist()[0]
-    return row
+    return next(rows_of(block.table.slice(place, 1)))

@@ -96,7 +96,7 @@ def run(
         elif not job.output.exists():
             raise JobError(
                 folder.path,
-                f"the batch is finished, but its output {job.output.name} is gone.  Put it "
+                f"the batch is finished, but its output {job.output} is gone.  Put it "
                 "back, or delete the folder to begin anew.",
             )
         _tidy(folder)
@@ -128,7 +128,7 @@ def _score(client: Client, folder: JobFolder, job: Job, report: Report) -> Job:
     except (BatchError, ScoringError, ClientError, *_DISK) as error:
         if not folder.cancel.exists():
             job = replace(job, model_digest=model.digest)
-            raise _left(folder, job, "stopped", str(error), writer) from error
+            raise _left(folder, job, "stopped", _reason(error, folder), writer) from error
     except BaseException:  # the process is told to end: keep what it has
         writer.flush()
         folder.save(replace(job, model_digest=model.digest))
@@ -141,6 +141,12 @@ def _score(client: Client, folder: JobFolder, job: Job, report: Report) -> Job:
     return job
 
 
+def _reason(error: Exception, folder: JobFolder) -> str:
+    if isinstance(error, _DISK):
+        return f"{type(error).__name__}: {error}.  Is the disk of {folder.path} full?"
+    return str(error)
+
+
 def _left(
     folder: JobFolder, job: Job, end: End, reason: str, writer: PartWriter | None = None
 ) -> BatchStopped:
@@ -149,8 +155,7 @@ def _left(
         try:
             writer.flush()
         except _DISK as error:
-            if str(error) != reason:
-                reason = f"{reason}  The rows since the last part are lost: {error}."
+            reason = f"{reason}  The rows since the last part are lost ({error})."
     with suppress(OSError):  # then the caller alone is told, and the job is "interrupted"
         folder.ended(job, end, reason)
     parts = parts_in(folder.parts)
@@ -215,7 +220,7 @@ def _finish(folder: JobFolder, job: Job) -> Job:
         write_output(job.output, parts, done.as_json(), empty=empty)
         folder.save(done)
     except _DISK as error:
-        raise _left(folder, job, "stopped", str(error)) from error
+        raise _left(folder, job, "stopped", _reason(error, folder)) from error
     return done
 
 

@@ -123,3 +123,18 @@ def test_what_is_written_as_json_is_json(client: Client, tmp_path: Path) -> None
     assert (rows_of(output)[0]["one"], rows_of(output)[0]["many"]) == (None, [None, 1.5])
     (error,) = errors_of(output)
     assert error["values"] == {"text": " ", "one": None, "many": [None, None]}
+
+
+def test_times_that_python_has_no_year_for(client: Client, tmp_path: Path) -> None:
+    """Milliseconds that were written as seconds: the number is kept."""
+    table = pa.table(
+        {"text": ["up +", " "], "at": pa.array([1_795_000_000_000] * 2, pa.timestamp("s"))}
+    )
+    source = tmp_path / "news.parquet"
+    pq.write_table(table, source)
+    output = tmp_path / "scores.jsonl"
+
+    client.batches.submit(source, output=output)
+
+    assert "1795000000000" in rows_of(output)[0]["at"]
+    assert "1795000000000" in errors_of(output)[0]["values"]["at"]
