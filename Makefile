@@ -45,6 +45,7 @@ BENCH_CACHE := --rounds 1
 BENCH_PRIORITIES := --rounds 1 --seconds 5
 BENCH_CLIENT := --rounds 3 --calls 200
 BENCH_FAILOVER := --seconds 3 --down 1
+BENCH_BATCH := --rows 200000
 BENCH_FIRST := --starts 1 --calls 101
 BENCH_SCALING := --rounds 1
 BENCH_PACKING := --rounds 1 --tokens 1024
@@ -66,6 +67,7 @@ bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload (15 min
 bench-client: $(BIN)/.dev-ready  ## Measure the SDK against servers that answer at once
 	$(BIN)/python benchmarks/client_calls.py $(BENCH_CLIENT)
 	$(BIN)/python benchmarks/failover.py $(BENCH_FAILOVER)
+	$(BIN)/python benchmarks/batch_killed.py $(BENCH_BATCH)
 
 bench-peers: $(BIN)/.dev-ready  ## Measure against what people use today (20 minutes)
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo

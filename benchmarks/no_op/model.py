@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-_NOTHING = {np.object_: b""}
+_NOTHING = {np.object_: b"nothing"}
 
 
 class TritonPythonModel:
-    """Answers every output of its config with zeros, or empty strings."""
+    """Answers every output of its config with zeros, and of strings "nothing"."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read what the outputs are."""
