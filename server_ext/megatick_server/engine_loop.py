@@ -67,6 +67,7 @@ class EngineLoop:
         self._engine = engine
         self._queue = RowQueue(limits)
         self._tokens_per_s = tokens_per_s
+        self._run_ends_s = -np.inf  # by that speed, in the monotonic clock's seconds
         self._meters = meters
         meters.mention(BATCH_SECONDS, BATCH_TOKENS, BATCH_ROWS, ATTENTION_PADDING_TOKENS)
         for lane in PRIORITIES:
@@ -85,15 +86,31 @@ class EngineLoop:
             RequestDropped: see ``RowQueue.check``.
         """
         with self._changed:
-            self._queue.check(
-                priority, timeout_s=timeout_s, tokens_per_s=self._tokens_per_s
-            )
+            self._check(priority, timeout_s, 0, time.monotonic())
 
     def submit(self, job: Job) -> None:
-        """Let a job wait for its turn; ``job.finish`` is called on another thread."""
+        """Let a job wait for its turn; ``job.finish`` is called on another thread.
+
+        Raises:
+            RequestDropped: see ``RowQueue.check``, by its own tokens.
+        """
         with self._changed:
-            self._queue.add(job, time.monotonic())
+            now_s = time.monotonic()
+            timeout_s = job.expires_s - now_s
+            self._check(job.priority, timeout_s, job.waiting_tokens, now_s)
+            self._queue.add(job, now_s)
             self._changed.notify()
+
+    def _check(
+        self, priority: Priority, timeout_s: float, tokens: int, now_s: float
+    ) -> None:
+        self._queue.check(
+            priority,
+            timeout_s=timeout_s,
+            tokens_per_s=self._tokens_per_s,
+            tokens=tokens,
+            busy_s=max(0.0, self._run_ends_s - now_s),
+        )
 
     def _waiting_requests(self, lane: Priority) -> int:
         with self._changed:
@@ -124,7 +141,11 @@ class EngineLoop:
                 if self._closing:
                     return None
                 self._changed.wait()
-            return self._queue.next_turn(time.monotonic())
+            now_s = time.monotonic()
+            turn = self._queue.next_turn(now_s, tokens_per_s=self._tokens_per_s)
+            tokens = sum(len(job.rows[row]) for job, rows in turn.run for row in rows)
+            self._run_ends_s = now_s + tokens / self._tokens_per_s
+            return turn
 
     def _run(self, turn: Turn) -> None:
         rows = [job.rows[row] for job, of_job in turn.run for row in of_job]

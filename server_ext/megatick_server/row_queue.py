@@ -24,6 +24,10 @@ Float32Array = npt.NDArray[np.float32]
 MAX_JOBS: Final = 4096
 """Requests that may wait, of both lanes together."""
 
+HEADROOM: Final = 1.4
+"""What is expected to take a second is given so many: the engine's speed is an average, and
+an answer must also be written and sent."""
+
 
 @dataclass(eq=False)
 class Job:
@@ -164,21 +168,35 @@ class RowQueue:
             self._tokens["backfill"] if priority == "backfill" else 0
         )
 
-    def check(self, priority: Priority, *, timeout_s: float, tokens_per_s: float) -> None:
+    def check(
+        self,
+        priority: Priority,
+        *,
+        timeout_s: float,
+        tokens_per_s: float,
+        tokens: int = 0,
+        busy_s: float = 0.0,
+    ) -> None:
         """Turn a request away that could not be answered in time.
+
+        One that finds nothing waiting and nothing running is always let in, whatever the
+        speed is thought to be: its run is what corrects that.
 
         Args:
             priority: its lane.
             timeout_s: how long its caller waits; infinite if he does not say.
             tokens_per_s: what the engine has been doing, > 0.
+            tokens: its own, where they are counted already.
+            busy_s: how long the run will take that goes on.
 
         Raises:
             RequestDropped: the queue is full, or too long for that deadline.
         """
         if len(self) >= self._limits.max_jobs:
             raise RequestDropped("queue_full", f"{len(self)} requests wait already")
-        wait_s = self.tokens_ahead(priority) / tokens_per_s
-        if wait_s > timeout_s:
+        ahead = self.tokens_ahead(priority)
+        wait_s = busy_s + HEADROOM * (ahead + tokens) / tokens_per_s
+        if wait_s > timeout_s and (ahead or busy_s):
             raise RequestDropped(
                 "too_late",
                 f"an answer would take about {wait_s:.1f} s, longer than the request's "
@@ -198,10 +216,16 @@ class RowQueue:
             lane.remove(job)
             self._tokens[job.priority] -= job.waiting_tokens
 
-    def next_turn(self, now_s: float) -> Turn:
+    def next_turn(self, now_s: float, *, tokens_per_s: float = np.inf) -> Turn:
         """Take out the rows that run next, none if none waits.
 
-        Jobs that nobody waits for any more and that are met on the way come out too.
+        All rows of a run are answered at its end, so a run is cut so that it ends before
+        the first of their deadlines.  Jobs that nobody waits for any more, or that cannot
+        be answered in time while others can, come out too where they are met.
+
+        Args:
+            now_s: what time it is.
+            tokens_per_s: what the engine has been doing, > 0.
         """
         turn = Turn([], [])
         budgets: dict[Priority, int] = {
@@ -209,24 +233,38 @@ class RowQueue:
             "backfill": self._limits.max_backfill_tokens,
         }
         for priority, budget in budgets.items():
-            if front := self._front(priority, budget, now_s, turn):
+            if front := self._front(priority, budget, now_s, tokens_per_s, turn):
                 self._take(front, budget, now_s, turn)
                 break
         return turn
 
     def _front(
-        self, priority: Priority, budget: int, now_s: float, turn: Turn
+        self,
+        priority: Priority,
+        budget: int,
+        now_s: float,
+        tokens_per_s: float,
+        turn: Turn,
     ) -> list[Job]:
-        """Take out a lane's oldest jobs, enough to fill a run."""
+        """Take out a lane's oldest jobs, enough to fill a run that ends in time."""
         lane = self._lanes[priority]
         front: list[Job] = []
-        tokens = 0
+        tokens, until_s = 0, np.inf
         while lane and tokens < budget:
-            job = lane.popleft()
+            job = lane[0]
             reason = _not_worth_it(job, now_s)
+            its_tokens = min(job.waiting_tokens, budget)
+            ends_s = now_s + HEADROOM * (tokens + its_tokens) / tokens_per_s
+            if reason is None and ends_s > min(until_s, job.expires_s):
+                if front:
+                    break
+                if now_s + its_tokens / tokens_per_s > job.expires_s and len(lane) > 1:
+                    reason = _too_late(job, now_s)
+            lane.popleft()
             if reason is None:
                 front.append(job)
-                tokens += job.waiting_tokens
+                tokens += its_tokens
+                until_s = min(until_s, job.expires_s)
             else:
                 self._tokens[priority] -= job.waiting_tokens
                 turn.dropped.append((job, reason))
@@ -253,8 +291,12 @@ class RowQueue:
 def _not_worth_it(job: Job, now_s: float) -> RequestDropped | None:
     """Say why a job is not worth computing any more, if so."""
     if job.expires_s <= now_s:
-        waited_s = now_s - job.submitted_s
-        return RequestDropped("expired", f"it waited {waited_s:.2f} s for its turn")
+        return _too_late(job, now_s)
     if job.cancelled():
         return RequestDropped("cancelled", "its caller has cancelled it")
     return None
+
+
+def _too_late(job: Job, now_s: float) -> RequestDropped:
+    waited_s = now_s - job.submitted_s
+    return RequestDropped("expired", f"it waited {waited_s:.2f} s for its turn")

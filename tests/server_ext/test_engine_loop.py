@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -15,7 +16,7 @@ from megatick_contract.admission import Priority
 from megatick_server.engine_loop import EngineLoop
 from megatick_server.errors import RequestDropped
 from megatick_server.meters import Meters
-from megatick_server.row_queue import Job, Limits
+from megatick_server.row_queue import HEADROOM, Job, Limits
 
 WAIT_S = 30.0
 
@@ -122,10 +123,11 @@ def test_a_row_that_breaks_the_engine_fails_its_own_request_only(
 def test_an_expired_request_is_told_so_without_a_run(
     loop: EngineLoop, engine: Sums
 ) -> None:
-    hold, late = Asked(1), Asked(7, expires_s=0.0)
+    hold, late = Asked(1), Asked(7, expires_s=time.monotonic() + 0.2)
     loop.submit(hold.job)
     assert engine.running.acquire(timeout=WAIT_S)
     loop.submit(late.job)
+    time.sleep(0.25)
     engine.may_run.release()
 
     assert isinstance(late.outcome(), RequestDropped)
@@ -140,9 +142,13 @@ def test_the_estimate_of_the_wait_follows_the_engines_speed(
     assert engine.running.acquire(timeout=WAIT_S)
     loop.submit(waiting.job)
 
-    loop.check("live", timeout_s=0.021)  # 20 tokens at 1000 a second
+    time.sleep(0.01)  # by when the one token that runs should be done
+    wait_s = HEADROOM * 20 / 1000
+    loop.check("live", timeout_s=wait_s + 0.001)
     with pytest.raises(RequestDropped, match="longer than the request's timeout"):
-        loop.check("live", timeout_s=0.019)
+        loop.check("live", timeout_s=wait_s - 0.001)
+    with pytest.raises(RequestDropped, match="longer than the request's timeout"):
+        loop.submit(Asked(*[1] * 5, expires_s=time.monotonic() + wait_s + 0.001).job)
 
 
 def test_closing_finishes_what_waits(loop: EngineLoop, engine: Sums) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from megatick_contract.admission import Priority
 from megatick_server.errors import RequestDropped
-from megatick_server.row_queue import Job, Limits, RowQueue, Turn
+from megatick_server.row_queue import HEADROOM, Job, Limits, RowQueue, Turn
 
 LIMITS = Limits(max_batch_tokens=20, max_backfill_tokens=8)
 
@@ -115,11 +115,51 @@ def test_a_request_that_expires_between_its_parts_is_dropped() -> None:
 def test_a_request_that_could_not_be_in_time_is_turned_away(
     priority: Priority, ahead: int
 ) -> None:
+    """By the run that goes on, the tokens ahead and its own, with headroom for these."""
     queue = queue_of(job(12), job(7, priority="backfill"))
+    expected_s = 2.0 + HEADROOM * (ahead + 3) / 10
 
-    queue.check(priority, timeout_s=ahead / 10, tokens_per_s=10.0)
-    with pytest.raises(RequestDropped, match=f"about {ahead / 10:.1f} s, longer than"):
-        queue.check(priority, timeout_s=ahead / 10 - 0.01, tokens_per_s=10.0)
+    def check(timeout_s: float) -> None:
+        queue.check(priority, timeout_s=timeout_s, tokens_per_s=10.0, tokens=3, busy_s=2.0)
+
+    check(expected_s + 0.001)
+    with pytest.raises(RequestDropped, match=f"about {expected_s:.1f} s, longer than"):
+        check(expected_s - 0.001)
+
+
+def test_whoever_finds_the_engine_idle_is_let_in_at_any_speed() -> None:
+    """Or a speed that was once too low could never be corrected."""
+    queue = RowQueue(LIMITS)
+
+    queue.check("live", timeout_s=0.1, tokens_per_s=1.0, tokens=1000)
+    with pytest.raises(RequestDropped):
+        queue.check("live", timeout_s=0.1, tokens_per_s=1.0, tokens=1000, busy_s=0.01)
+
+
+def test_a_run_ends_before_the_first_deadline_in_it() -> None:
+    """At 10 tokens a second, 5 and 4 tokens take 0.9 s x 1.4 of the 1.3 s that are left."""
+
+    def run_at(tokens_per_s: float) -> list[list[int]]:
+        jobs = [job(length, expires_s=1.3) for length in (5, 4, 4)]
+        return lengths(queue_of(*jobs).next_turn(0.0, tokens_per_s=tokens_per_s))
+
+    assert run_at(10.0) == [[5], [4]]
+    assert run_at(1e6) == [[5], [4], [4]]
+    # A patient one that is older is not made to wait for it, nor it for the patient one.
+    mixed = queue_of(job(5), job(4, expires_s=0.7), job(4))
+    assert lengths(mixed.next_turn(0.0, tokens_per_s=10.0)) == [[5]]
+
+
+def test_what_cannot_be_in_time_makes_room_for_what_can() -> None:
+    late, good = job(15, expires_s=1.0), job(5, expires_s=1.0)
+
+    turn = queue_of(late, good).next_turn(0.0, tokens_per_s=10.0)
+
+    assert [each for each, _ in turn.dropped] == [late]
+    assert [each for each, _ in turn.run] == [good]
+    # Alone it runs: nobody else wants the engine, and the speed may be wrong.
+    alone = queue_of(job(15, expires_s=1.0)).next_turn(0.0, tokens_per_s=10.0)
+    assert lengths(alone) == [[15]]
 
 
 def test_a_request_without_a_deadline_waits_for_as_long_as_it_takes() -> None:
