@@ -207,11 +207,14 @@ def test_a_server_that_runs_already_is_only_waited_for(repository: Path) -> None
     """As ``megatick demo --keep`` hands it over."""
 
     class Interrupts(io.StringIO):
-        """The terminal of a user who stops it once the panel is there."""
+        """The terminal of a user who stops it, once, when the panel is there."""
+
+        told = False  # what an interrupt left unwritten is written again
 
         def write(self, text: str) -> int:
             written = super().write(text)
-            if "stops it" in text:
+            if "stops it" in text and not self.told:
+                self.told = True
                 signal.raise_signal(signal.SIGTERM)
             return written
 
