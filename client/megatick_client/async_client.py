@@ -134,19 +134,13 @@ class AsyncClient(BaseClient):
             exchange.close()
 
     def _open_stream(self, address: str, requests: AsyncIterator[bytes]) -> Any:
-        if self._closed:
-            raise self._use_after_close()
+        self._refuse_if_closed()
         method = self._channels.stream(address, MODEL_STREAM_INFER)
         return method(requests, metadata=self._metadata())
 
     def _make_channels(self, tls: Tls | None) -> Channels:
         self._probes: set[asyncio.Task[None]] = set()
-        return Channels(
-            tls,
-            plain=grpc.aio.insecure_channel,
-            secure=grpc.aio.secure_channel,
-            place=asyncio.get_running_loop,
-        )
+        return Channels.awaiting(tls)
 
     async def _carry_out(self, step: Step, send: Sender) -> Outcome | None:
         match step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Self, TypeAlias
@@ -30,7 +31,7 @@ _HEADER_NAME: Final = re.compile(r"[0-9a-z_.-]+")  # gRPC's, of PROTOCOL-HTTP2.m
 _HEADER_VALUE: Final = re.compile(r"[ -~]+")
 
 
-class BaseClient:
+class BaseClient(ABC):
     """Connections to one Megatick server, or to several that serve the same.
 
     Every call raises a ``ClientError``: ``BadRequest`` for its arguments, the others for
@@ -96,8 +97,9 @@ class BaseClient:
         self._channels = self._make_channels(self._settings["tls"])
         self._process = os.getpid()
 
+    @abstractmethod
     def _make_channels(self, tls: Tls | None) -> Channels:
-        raise NotImplementedError
+        """Make what opens connections of the client's kind."""
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -6,11 +6,12 @@ the old ones alone and makes others.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import grpc  # type: ignore[import-untyped]
 
@@ -88,6 +89,21 @@ class Channels:
             # In this order: what is written in between is read again.
             self._stamp, self._stamped_s = tls.stamp(), time.monotonic()
             self._credentials = tls.credentials()
+
+    @classmethod
+    def blocking(cls, tls: Tls | None) -> Self:
+        """Channels for threads."""
+        return cls(tls, plain=grpc.insecure_channel, secure=grpc.secure_channel)
+
+    @classmethod
+    def awaiting(cls, tls: Tls | None) -> Self:
+        """Channels for tasks of the event loop that runs."""
+        return cls(
+            tls,
+            plain=grpc.aio.insecure_channel,
+            secure=grpc.aio.secure_channel,
+            place=asyncio.get_running_loop,
+        )
 
     def method(self, address: str, path: str) -> Any:
         """Return gRPC's callable of a method that takes bytes and returns bytes."""

@@ -78,7 +78,7 @@ class Client(BaseClient):
             exchange.close()
 
     def _make_channels(self, tls: Tls | None) -> Channels:
-        return Channels(tls, plain=grpc.insecure_channel, secure=grpc.secure_channel)
+        return Channels.blocking(tls)
 
     def _carry_out(self, step: Step) -> Outcome | None:
         match step:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
+from megatick_client.backoff import doubled_s
 from megatick_client.errors import (
     BadRequest,
     ClientError,
@@ -185,8 +186,8 @@ class Endpoints:
     def _eject(self, endpoint: Endpoint) -> None:
         if endpoint.ejected_until_s is not None:
             return  # several calls may find the same server gone
-        seconds = min(
-            FIRST_EJECTION_S * 2 ** min(endpoint.ejections, 30), LONGEST_EJECTION_S
+        seconds = doubled_s(
+            FIRST_EJECTION_S, endpoint.ejections, longest_s=LONGEST_EJECTION_S
         )
         endpoint.ejections += 1
         self._ejected += 1

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Final
 
+from megatick_client.backoff import doubled_s
 from megatick_client.errors import (
     BadRequest,
     ClientError,
@@ -63,7 +64,7 @@ class Retries:
 
     def wait_s(self, attempt: int, draw: random.Random) -> float:
         """Draw the seconds to wait after the ``attempt``-th sending, from 1."""
-        longest = min(self.first_wait_s * 2 ** min(attempt - 1, 30), self.longest_wait_s)
+        longest = doubled_s(self.first_wait_s, attempt - 1, longest_s=self.longest_wait_s)
         return draw.uniform(0, longest)
 
 

@@ -98,15 +98,7 @@ class Sender:
         self._rows = rows
         self._timeout_s = timeout_s
         self._metadata = metadata_of(headers)
-        self._connections = [
-            Channels(
-                tls,
-                plain=grpc.aio.insecure_channel,
-                secure=grpc.aio.secure_channel,
-                place=asyncio.get_running_loop,
-            )
-            for _ in range(connections)
-        ]
+        self._connections = [Channels.awaiting(tls) for _ in range(connections)]
         self._turns = itertools.cycle(self._connections)
 
     async def __aenter__(self) -> Sender:

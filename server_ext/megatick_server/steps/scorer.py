@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megatick_contract.admission import (
+    DEFAULT_PRIORITY,
     PRIORITIES,
     PRIORITY_PARAMETER,
     Priority,
@@ -235,7 +236,7 @@ class Scorer:
 
 
 def _priority(request: StepRequest) -> Priority:
-    found = request.parameters.get(PRIORITY_PARAMETER, "live")
+    found = request.parameters.get(PRIORITY_PARAMETER, DEFAULT_PRIORITY)
     if found not in PRIORITIES:
         problem = (
             f"came with {PRIORITY_PARAMETER} {found!r}, expected one of "
