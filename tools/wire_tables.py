@@ -51,8 +51,8 @@ def _parameters() -> str:
     lanes = ", ".join(f"`{each}`" for each in PRIORITIES)
     labels = ", ".join(LABELS)
     return f"""A request holds 1 to {ROWS_PER_REQUEST} rows on every server, up to 256 on a
-CPU's. The class axis is {labels}. An output with an asterisk matters
-rarely: the SDK asks for it only when told to. Request parameters:
+CPU's. The class axis is {labels}. An output with an asterisk costs
+something or rarely matters. Request parameters:
 
 | parameter | type | meaning |
 |---|---|---|

@@ -1,8 +1,8 @@
 """Requests and replies as the bytes of KServe v2.
 
-tritonclient brings the messages' definitions; its own encoder copies every tensor once
-more and keeps a channel to itself, so the bytes are made here and gRPC moves them as they
-are.  docs/decisions/0009 tells what that is worth.
+tritonclient brings the messages' definitions; its own clients keep their channels to
+themselves and encode a request anew each time it is sent, so the bytes are made here and
+gRPC moves them as they are.  docs/decisions/0009 tells what that is worth.
 """
 
 from __future__ import annotations
