@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from subject import Subject, median, read_texts
 
+from megatick_contract.cpu_engine import openvino_core
 from megatick_contract.packing import plan_batches
 from megatick_server.cpus import usable_cpus
 
@@ -130,7 +131,7 @@ def openvino_product(m: int, k: int, n: int, precision: str) -> Product:
         "INFERENCE_NUM_THREADS": str(usable_cpus()),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
+    request = openvino_core().compile_model(model, "CPU", options).create_infer_request()
     feed = np.ones((m, k), np.float32)
     return lambda: request.infer([feed], share_inputs=True, share_outputs=True)
 

@@ -29,9 +29,10 @@ from rich.progress import track
 from rich.table import Table
 from subject import LOGITS, Row, Subject, median, read_texts
 
+from megatick_contract.cpu_engine import CpuPrecision
 from megatick_contract.packing import plan_batches
 from megatick_server.cpus import usable_cpus
-from megatick_server.engine import Precision, compile_graph
+from megatick_server.engine import compile_graph
 
 Float32Array = npt.NDArray[np.float32]
 Run = Callable[[], Float32Array]
@@ -95,7 +96,7 @@ def refuse_int8(repositories: Sequence[Path]) -> None:
 class PaddedEngine:
     """The peers' graph, compiled as the packed one is."""
 
-    def __init__(self, path: Path, precision: Precision) -> None:
+    def __init__(self, path: Path, precision: CpuPrecision) -> None:
         compiled = compile_graph(path, precision=precision, threads=usable_cpus())
         self._request = compiled.create_infer_request()
 

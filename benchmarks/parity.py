@@ -24,8 +24,8 @@ from rich.table import Table
 from sklearn.metrics import accuracy_score, f1_score
 
 from megatick_client import Client
+from megatick_contract.cpu_engine import cpu_has_bf16
 from megatick_export import read_checkpoint, reference_network
-from megatick_export.options import cpu_has_bf16
 from megatick_export.parity import (
     Engine,
     compare,

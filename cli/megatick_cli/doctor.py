@@ -150,10 +150,9 @@ def cpu_quota(cgroup: Path) -> float | None:
 
 def _bf16() -> Check:
     if find_spec("openvino") is not None:
-        import openvino
+        from megatick_contract.cpu_engine import cpu_has_bf16
 
-        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        has = "BF16" in capabilities
+        has = cpu_has_bf16()
     else:
         flags = Path("/proc/cpuinfo").read_text()
         has = "avx512_bf16" in flags or "amx_bf16" in flags

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
+from megatick_contract.cpu_engine import CpuPrecision
 from megatick_export.engine import BatchLimits, gpu_compiler
 from megatick_export.evaluation import (
     EvaluationTexts,
@@ -233,7 +234,8 @@ def _layer_errors(bench: Workbench, choice: Choice) -> tuple[float, ...] | None:
     layers = network.architecture.num_layers
     rows = bench.rows[:_WATCHED_TEXTS]
     if bench.target == "cpu":
-        found = openvino_streams(choice.graph, layers, rows, precision=choice.precision)
+        precision = cast("CpuPrecision", choice.precision)  # PRECISIONS has no other
+        found = openvino_streams(choice.graph, layers, rows, precision=precision)
     elif choice.precision == "bf16":  # no CPU runtime here has kernels for a BF16 graph
         return None
     else:

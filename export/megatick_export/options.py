@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import openvino
-
 from megatick_contract import LABELS
+from megatick_contract.cpu_engine import cpu_has_bf16
 from megatick_export.engine.run import gpu_library
 from megatick_export.errors import EngineError, OptionsError
 
@@ -170,8 +169,3 @@ def _check_gpu() -> None:
             f"done here ({error})",
             found="auto",
         ) from error
-
-
-def cpu_has_bf16() -> bool:
-    """Whether OpenVINO finds bf16 arithmetic in this CPU."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import openvino
 import torch
 
+from megatick_contract.cpu_engine import CpuPrecision, openvino_core, openvino_options
 from megatick_contract.packing import packed_feed, plan_batches
 from megatick_contract.steps import LOGITS, POOLED
 from megatick_export.errors import ParityError
@@ -208,21 +208,8 @@ def onnxruntime_engine(path: Path) -> Engine:
     return run
 
 
-def openvino_options(precision: str) -> dict[str, Any]:
-    """OpenVINO's options for the CPU, as the server sets them.
-
-    Args:
-        precision: ``fp32``; ``bf16`` runs in bf16 what is float32 in the graph; ``int8``
-            rounds the inputs of products with INT8 weights to INT8 as they come.
-    """
-    return {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32" if precision == "int8" else "0",
-    }
-
-
 def openvino_engine(
-    path: Path, *, precision: str = "fp32", threads: int | None = None
+    path: Path, *, precision: CpuPrecision = "fp32", threads: int | None = None
 ) -> Engine:
     """Run the packed graph in OpenVINO on the CPU, as the server does.
 
@@ -231,7 +218,7 @@ def openvino_engine(
     options = openvino_options(precision)
     if threads is not None:
         options |= {"INFERENCE_NUM_THREADS": str(threads)}
-    compiled = openvino.Core().compile_model(str(path), "CPU", options)
+    compiled = openvino_core().compile_model(str(path), "CPU", options)
 
     names = [output.any_name for output in compiled.outputs]
 

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
+from megatick_contract.cpu_engine import (
+    CpuPrecision,
+    cpu_capabilities,
+    openvino_core,
+    openvino_options,
+)
 from megatick_contract.packing import packed_feed
 from megatick_server.errors import ArtefactError
 
 Float32Array = npt.NDArray[np.float32]
-Precision = Literal["fp32", "bf16", "int8"]
-
-_OPENVINO_OPTIONS: Final[dict[Precision, dict[str, str]]] = {
-    # What parity was measured with: without the second option OpenVINO would quantise
-    # products further on some CPUs.
-    "fp32": {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"},
-    "bf16": {"INFERENCE_PRECISION_HINT": "bf16", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"},
-    "int8": {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32"},
-}
 
 
-def compile_graph(path: Path, *, precision: Precision, threads: int) -> ov.CompiledModel:
+def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.CompiledModel:
     """Compile a graph for this machine's CPU.
 
     Args:
@@ -37,20 +33,19 @@ def compile_graph(path: Path, *, precision: Precision, threads: int) -> ov.Compi
         ArtefactError: the file is absent, corrupt, or asks for a precision that this CPU
             does not have.
     """
-    core = ov.Core()
-    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = cpu_capabilities()
     if precision == "bf16" and "BF16" not in capabilities:
         raise ArtefactError(
             path,
             "was exported for bf16, and this CPU has no bf16 arithmetic "
-            f"({', '.join(sorted(capabilities))}): export it with --precision fp32",
+            f"({', '.join(capabilities)}): export it with --precision fp32",
         )
     try:
-        return core.compile_model(
+        return openvino_core().compile_model(
             str(path),
             "CPU",
             {
-                **_OPENVINO_OPTIONS[precision],
+                **openvino_options(precision),
                 "INFERENCE_NUM_THREADS": str(threads),
                 "PERFORMANCE_HINT": "LATENCY",
             },
@@ -71,7 +66,7 @@ class PackedEngine:
         self,
         path: Path,
         *,
-        precision: Precision,
+        precision: CpuPrecision,
         threads: int,
     ) -> None:
         """Compile the graph.

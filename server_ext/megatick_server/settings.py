@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from megatick_contract.cpu_engine import CpuPrecision
 from megatick_contract.repository import DIGEST_FILE, SETTINGS_FILE
-from megatick_server.engine import Precision
 from megatick_server.errors import ArtefactError
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
@@ -48,7 +48,7 @@ class ScorerSettings(PreprocessSettings, SentimentSettings):
         max_backfill_tokens: the same where only backfill waits.
     """
 
-    precision: Precision
+    precision: CpuPrecision
     max_batch_tokens: int = Field(ge=1)
     max_backfill_tokens: int = Field(ge=1)
 

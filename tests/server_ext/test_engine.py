@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import openvino
 import pytest
 
+from megatick_server import engine
 from megatick_server.engine import PackedEngine
 from megatick_server.errors import ArtefactError
 
@@ -25,12 +25,7 @@ def test_a_corrupt_graph_is_named(tmp_path: Path) -> None:
 def test_bf16_on_a_cpu_without_it_is_refused_rather_than_emulated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class OldCpu:
-        def get_property(self, device: str, name: str) -> list[str]:
-            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
-            return ["FP32", "INT8"]
-
-    monkeypatch.setattr(openvino, "Core", OldCpu)
+    monkeypatch.setattr(engine, "cpu_capabilities", lambda: ("FP32", "INT8"))
 
     with pytest.raises(ArtefactError, match=r"no bf16 arithmetic \(FP32, INT8\): export"):
         load(tmp_path / "model.onnx", "bf16")

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import torch
 
+from megatick_contract.cpu_engine import CpuPrecision, openvino_core, openvino_options
 from megatick_contract.packing import packed_feed
 from megatick_export.network import Network
-from megatick_export.parity import Rows, onnxruntime_session, openvino_options
+from megatick_export.parity import Rows, onnxruntime_session
 from megatick_export.to_onnx import layer_output
 
 Streams = Sequence[np.ndarray[Any, Any]]
@@ -78,9 +78,11 @@ def onnxruntime_streams(graph: Path, layers: int, rows: Rows) -> Streams:
         copy.unlink(missing_ok=True)
 
 
-def openvino_streams(graph: Path, layers: int, rows: Rows, *, precision: str) -> Streams:
+def openvino_streams(
+    graph: Path, layers: int, rows: Rows, *, precision: CpuPrecision
+) -> Streams:
     """Run one batch in OpenVINO and look at every layer; arguments as above."""
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(str(graph))
     for name in _names(layers):
         model.add_outputs(name)

@@ -1,0 +1,48 @@
+"""How the packed graph runs on CPUs: what is measured at export is what is served."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final, Literal
+
+import openvino
+
+CpuPrecision = Literal["fp32", "bf16", "int8"]
+
+_OPTIONS: Final[dict[CpuPrecision, dict[str, str]]] = {
+    # A group size of 0: else OpenVINO would quantise products further on some CPUs.
+    "fp32": {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"},
+    "bf16": {"INFERENCE_PRECISION_HINT": "bf16", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"},
+    "int8": {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32"},
+}
+
+
+@cache
+def openvino_core() -> openvino.Core:
+    """Give OpenVINO, the same in the whole process and until its end.
+
+    Each ``Core`` with a CPU plugin gives the thread that made it a signal stack, and puts
+    back the one before when it goes.  Two that do not go in the opposite order (2026.4)
+    leave that thread with a stack that is freed, and its next signal is a crash.
+    """
+    return openvino.Core()
+
+
+def openvino_options(precision: CpuPrecision) -> dict[str, str]:
+    """OpenVINO's options for a graph.
+
+    Args:
+        precision: ``fp32``; ``bf16`` runs in bf16 what is float32 in the graph; ``int8``
+            rounds the inputs of products with INT8 weights to INT8 as they come.
+    """
+    return dict(_OPTIONS[precision])
+
+
+def cpu_capabilities() -> tuple[str, ...]:
+    """Name the arithmetic that OpenVINO finds in this CPU, such as ``BF16``, sorted."""
+    return tuple(sorted(openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+
+
+def cpu_has_bf16() -> bool:
+    """Whether OpenVINO finds bf16 arithmetic in this CPU."""
+    return "BF16" in cpu_capabilities()
