@@ -2,7 +2,8 @@
 
 TrainingError
 ├── DataPackageMissing   a package that only carries data is not installed
-└── DataError            a table does not hold what it should
+├── DataError            a table does not hold what it should
+└── EvaluationError      what is to be judged cannot be, or would be judged unfairly
 """
 
 from __future__ import annotations
@@ -33,3 +34,12 @@ class DataError(TrainingError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
+
+
+class EvaluationError(TrainingError):
+    """What is to be judged cannot be, or would be judged unfairly."""
+
+    def __init__(self, what: str, expected: str, found: str, hint: str = "") -> None:
+        ending = f"  {hint}" if hint else ""
+        super().__init__(f"{what}: expected {expected}, found {found}.{ending}")
+        self.what, self.expected, self.found = what, expected, found
