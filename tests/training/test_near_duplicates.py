@@ -10,18 +10,7 @@ import pytest
 from megatick_contract.near_duplicates import resemblance, sketch
 from megatick_training.near_duplicates import NearDuplicates, near_duplicate_groups
 
-WORDS = [
-    "margin",
-    "outlook",
-    "dividend",
-    "tariff",
-    "crude",
-    "lender",
-    "yields",
-    "chip",
-    "merger",
-    "strike",
-]
+WORDS = ("margin", "outlook", "dividend", "tariff", "crude", "lender", "yields", "chip")
 
 
 def headlines(count: int, *, seed: int) -> list[str]:

@@ -5,7 +5,8 @@ TrainingError
 ├── DataError            a table does not hold what it should
 ├── TimeError            a time is absent, or has no zone
 ├── SplitError           a split leaks, or has an empty part
-└── LookAheadError       a feature was not known at its moment
+├── LookAheadError       a feature was not known at its moment
+└── EvaluationError      what is to be judged cannot be, or would be judged unfairly
 """
 
 from __future__ import annotations
@@ -60,3 +61,12 @@ class LookAheadError(TrainingError, ValueError):
             f"known at {known_at}"
         )
         self.row = row
+
+
+class EvaluationError(TrainingError):
+    """What is to be judged cannot be, or would be judged unfairly."""
+
+    def __init__(self, what: str, expected: str, found: str, hint: str = "") -> None:
+        ending = f"  {hint}" if hint else ""
+        super().__init__(f"{what}: expected {expected}, found {found}.{ending}")
+        self.what, self.expected, self.found = what, expected, found
