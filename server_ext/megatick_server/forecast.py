@@ -120,7 +120,8 @@ def _absolute(bars: int) -> Feature:
         mean = np.nansum(moves, axis=1) / np.maximum(known, 1)
         moved = (mean > 0) & (seen.volatility > 0)
         ratio = np.divide(mean, seen.volatility, out=np.ones_like(mean), where=moved)
-        return np.log(ratio)
+        log_ratio: Float64Array = np.log(ratio)
+        return log_ratio
 
     return feature
 

@@ -40,8 +40,9 @@ def test_a_long_table_becomes_one_column_a_symbol(tmp_path: Path, suffix: str) -
         "2020-01-03 00:00:00+00:00",
     ]
     # Adjusted closes win over closes; the volume stays as it was traded.
-    np.testing.assert_array_equal(prices.closes, [[5, np.nan], [5.5, 20]])
-    np.testing.assert_array_equal(prices.bars["volume"], [[700, np.nan], [np.nan, 900]])
+    np.testing.assert_array_equal(prices.closes, np.array([[5, np.nan], [5.5, 20]]))
+    volume = np.array([[700, np.nan], [np.nan, 900]])
+    np.testing.assert_array_equal(prices.bars["volume"], volume)
 
 
 def test_a_wide_table_has_its_times_in_utc(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_wide_table_has_its_times_in_utc(tmp_path: Path) -> None:
     closes = read_closes(path)
 
     assert closes.index[0] == pd.Timestamp("2020-01-02T21:00:00Z")
-    np.testing.assert_array_equal(closes, [[1, np.nan], [2, 3]])
+    np.testing.assert_array_equal(closes, np.array([[1, np.nan], [2, 3]]))
 
 
 @pytest.mark.parametrize(

@@ -123,9 +123,9 @@ def _bar_times(values: pd.Series, path: Path) -> pd.Series:
 def _check(closes: pd.DataFrame, path: Path) -> None:
     wrong = (closes <= 0) | np.isinf(closes)
     if wrong.any(axis=None):
-        at, symbol = wrong.stack().idxmax()
+        row, column = np.argwhere(wrong.to_numpy())[0]
         raise DataError(
             path,
-            f"holds a close that is not above 0: {closes.at[at, symbol]} of {symbol} at "
-            f"{at}; leave a missing close empty",
+            f"holds a close that is not above 0: {closes.iat[row, column]} of "
+            f"{closes.columns[column]} at {closes.index[row]}; leave a missing close empty",
         )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from megatick_training.errors import DataError, TimeError
@@ -11,7 +12,7 @@ from megatick_training.forecasting.news import Story, read_news, states_at
 HOUR = 3600.0
 
 
-def times(*given: str) -> np.ndarray:
+def times(*given: str) -> npt.NDArray[np.datetime64]:
     return np.array(given, "datetime64[ns]")
 
 
@@ -30,8 +31,8 @@ def test_a_bar_knows_what_was_published_before_its_close_and_nothing_later() -> 
     states, elapsed_s = states_at(story, bars, half_life_s=2 * HOUR)
 
     # One half-life lies between the texts: 0.8 / 2 - 0.4 = 0 over a weight of 1.5.
-    expected = [[0, 0, 0, 0], [0, 0, 0, 0], [0.8, 1, 0.8, 1], [0, 1.5, -0.4, 2]]
-    np.testing.assert_allclose(states, expected, atol=1e-7)
+    none, one, both = [0.0, 0, 0, 0], [0.8, 1, 0.8, 1], [0, 1.5, -0.4, 2]
+    np.testing.assert_allclose(states, np.array([none, none, one, both]), atol=1e-7)
     np.testing.assert_array_equal(elapsed_s[:, 0], [0, 0, HOUR, 3 * HOUR])
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from megatick_training.forecasting.news import News, Story
 from megatick_training.forecasting.windows import make_windows
 
 
-def table(bars: int, **symbols: np.ndarray) -> pd.DataFrame:
+def table(bars: int, **symbols: npt.NDArray[np.float64]) -> pd.DataFrame:
     index = pd.date_range("2020-01-01", periods=bars, freq="D", tz="UTC")
     return pd.DataFrame(symbols, index=index)
 
@@ -41,7 +42,9 @@ def test_a_bar_of_a_symbol_is_one_at_which_it_has_a_close() -> None:
 
 def test_news_of_a_symbol_is_known_to_its_own_windows_alone() -> None:
     prices = np.exp(0.01 * np.arange(66))
-    story = Story(np.array(["2020-03-04T12:00"], "datetime64[ns]"), np.float32([0.5]))
+    story = Story(
+        np.array(["2020-03-04T12:00"], "datetime64[ns]"), np.array([0.5], np.float32)
+    )
 
     windows = make_windows(
         table(66, A=prices, B=prices), news=News({"A": story}), half_life_s=1
