@@ -147,8 +147,8 @@ def fit_forecaster(
         windows = make_windows(closes, news=story, half_life_s=HALF_LIFE_S)
     periods = make_periods(
         windows,
-        train_until=train_until,
-        calibrate_until=calibrate_until,
+        train_until=_day(train_until),
+        calibrate_until=_day(calibrate_until),
         hold_out_symbols=hold_out_symbols,
         seed=seed,
     )
@@ -230,8 +230,17 @@ def _clock(given: str) -> timedelta:
 
 def _closed_at(closes: pd.DataFrame, close_time: timedelta) -> pd.DataFrame:
     """Move bars that have only dates to the time of their close."""
-    dates_only = (closes.index == closes.index.normalize()).all()
-    return closes.set_axis(closes.index + close_time) if dates_only else closes
+    import pandas as pd
+
+    index = pd.DatetimeIndex(closes.index)
+    dates_only = (index == index.normalize()).all()
+    return closes.set_axis(index + close_time) if dates_only else closes
+
+
+def _day(given: datetime | None) -> pd.Timestamp | None:
+    import pandas as pd
+
+    return None if given is None else pd.Timestamp(given)
 
 
 def _fit_with_bar(

@@ -126,6 +126,6 @@ def _check(closes: pd.DataFrame, path: Path) -> None:
         row, column = np.argwhere(wrong.to_numpy())[0]
         raise DataError(
             path,
-            f"holds a close that is not above 0: {closes.iat[row, column]} of "
+            f"holds a close that is not above 0: {closes.to_numpy()[row, column]} of "
             f"{closes.columns[column]} at {closes.index[row]}; leave a missing close empty",
         )
