@@ -154,6 +154,16 @@ def test_a_long_phrase_is_parted_at_its_weakest_pair() -> None:
     assert {e.text for e in found.spans} == {"a b", "c d e f"}
 
 
+def test_words_that_are_apart_are_no_phrase() -> None:
+    """Of 20 words in 9 runs, two runs of two move the score; the run between does not."""
+    weights = dict.fromkeys("pqrs", 0.1)
+
+    found, rounds = explain("p q x x r s" + " x" * 14, additive(**weights), max_variants=20)
+
+    assert {e.text for e in found.spans} == {"p q", "r s"}
+    assert rounds == [9, 4, 2, 2]
+
+
 def test_a_long_text_is_refined_where_it_matters() -> None:
     """One word of 4,000: found with 128 variants, each at its own place."""
     words = ["w"] * 4000

@@ -96,11 +96,20 @@ def test_fail_open_gives_it_and_counts_it(
         writer.record(lambda: {"kind": "reply"}, told)
         assert told.wait() is None
         assert seen.wait(10)
-    writer.record(lambda: {"kind": "reply"}, Told())
+    making = threading.Event()
+
+    def tell() -> dict[str, Any]:
+        making.set()
+        return {"kind": "reply"}
+
+    writer.record(tell, Told())
+    assert making.wait(10)
+    writer.record(lambda: {"kind": "reply"}, Told())  # too late for the first's writing
     writer.close()
 
     kinds = [(each["kind"], each.get("count")) for each in records(tmp_path)]
-    assert kinds == [("genesis", None), ("lost", 1), ("reply", None), ("end", None)]
+    replies = [("reply", None)] * 2
+    assert kinds == [("genesis", None), ("lost", 1), *replies, ("end", None)]
     (report,) = verify_folder(tmp_path, KEY)
     assert (report.lost, report.findings) == (1, ())
 
