@@ -2,7 +2,13 @@
 
 TrainingError
 ├── DataPackageMissing   a package that only carries data is not installed
-└── DataError            a table does not hold what it should
+├── CollectError         texts cannot be collected as asked
+│   └── FetchError       an address gives no answer, or a wrong one
+├── DataError            a table does not hold what it should
+├── TimeError            a time is absent, or has no zone
+├── SplitError           a split leaks, or has an empty part
+├── LookAheadError       a feature was not known at its moment
+└── EvaluationError      what is to be judged cannot be, or would be judged unfairly
 """
 
 from __future__ import annotations
@@ -27,9 +33,55 @@ class DataPackageMissing(TrainingError):
         self.package = package
 
 
+class CollectError(TrainingError):
+    """Texts cannot be collected as asked."""
+
+
+class FetchError(CollectError):
+    """An address gives no answer, or a wrong one."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"{url}: {problem}")
+        self.url = url
+        self.problem = problem
+
+
 class DataError(TrainingError):
     """A table does not hold what it should."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
+
+
+class TimeError(TrainingError, ValueError):
+    """A time is absent, is none, or has no zone."""
+
+    def __init__(self, what: str, *, place: int, expected: str, found: object) -> None:
+        super().__init__(f"{what}, row {place}: expected {expected}, found {found!r:.60}")
+        self.what = what
+        self.place = place
+
+
+class SplitError(TrainingError, ValueError):
+    """A split leaks, or has a part without rows."""
+
+
+class LookAheadError(TrainingError, ValueError):
+    """A feature was not known before the moment that uses it."""
+
+    def __init__(self, *, row: object, known_at: object, moment: object) -> None:
+        super().__init__(
+            f"row {row!r}: expected what was known before {moment}, found what became "
+            f"known at {known_at}"
+        )
+        self.row = row
+
+
+class EvaluationError(TrainingError):
+    """What is to be judged cannot be, or would be judged unfairly."""
+
+    def __init__(self, what: str, expected: str, found: str, hint: str = "") -> None:
+        ending = f"  {hint}" if hint else ""
+        super().__init__(f"{what}: expected {expected}, found {found}.{ending}")
+        self.what, self.expected, self.found = what, expected, found

@@ -1,0 +1,1 @@
+"""How good a model is: measures, tests, and the traps that would flatter it."""
