@@ -12,10 +12,10 @@ For every name below, or those given, it writes ``tests/golden/NAME/``: a checkp
 Megatron's format, ``reference.npz`` with token ids and Megatron's float32 logits for them,
 and ``info.json`` with versions.  Another release writes beside those of 0.16.1, into
 ``NAME_core0.14.0``: 0.14.0 runs in the same environment; 0.19.2 asks for Python 3.12 and
-imports triton, which torch's CUDA build brings.  There are, of 0.19.2 and but for the last
-also of 0.14.0::
+imports triton, which torch's CUDA build brings.  There are, of 0.19.2, and the first four
+of 0.14.0 too::
 
-    llama qwen_tp2_release bert bert_tp2_dist llama_tp2_per_layer
+    llama qwen_tp2_release bert bert_tp2_dist llama_tp2_per_layer nemotron_pp2_uneven
   A model is made and run in one process; where it is saved
 by several, megatron-core reshards it, one process a rank.  To see whether megatron-core
 reads what Megatick wrote::
