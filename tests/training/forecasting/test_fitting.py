@@ -83,7 +83,7 @@ def test_what_is_judged_does_not_move_the_fit() -> None:
         windows, train_until=None, calibrate_until=None, hold_out_symbols=0.25, seed=0
     )
     shaken = closes.copy()
-    later = shaken.index.tz_localize(None) >= periods.judge_from
+    later = pd.DatetimeIndex(shaken.index).tz_localize(None) >= periods.judge_from
     shaken.loc[later] *= np.linspace(1, 40, later.sum())[:, None]
     for symbol in periods.held_out:
         shaken[symbol] = closes[symbol].iloc[::-1].to_numpy()

@@ -56,7 +56,8 @@ def walk_forward(
     Raises:
         TooLittleHistory: a fold, or what is before it, has too few rows.
     """
-    total, trials = len(HORIZONS_BARS) * len(candidates), []
+    total = len(HORIZONS_BARS) * len(candidates)
+    trials: list[list[Trial]] = []
     for horizon in range(len(HORIZONS_BARS)):
         folds = _folds(sample, periods, horizon)
         of_horizon = []
