@@ -3,6 +3,9 @@
 TrainingError
 ├── DataPackageMissing   a package that only carries data is not installed
 ├── DataError            a table does not hold what it should
+├── TimeError            a time is absent, or has no zone
+├── SplitError           a split leaks, or has an empty part
+├── LookAheadError       a feature was not known at its moment
 └── EvaluationError      what is to be judged cannot be, or would be judged unfairly
 """
 
@@ -34,6 +37,30 @@ class DataError(TrainingError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
+
+
+class TimeError(TrainingError, ValueError):
+    """A time is absent, is none, or has no zone."""
+
+    def __init__(self, what: str, *, place: int, expected: str, found: object) -> None:
+        super().__init__(f"{what}, row {place}: expected {expected}, found {found!r:.60}")
+        self.what = what
+        self.place = place
+
+
+class SplitError(TrainingError, ValueError):
+    """A split leaks, or has a part without rows."""
+
+
+class LookAheadError(TrainingError, ValueError):
+    """A feature was not known before the moment that uses it."""
+
+    def __init__(self, *, row: object, known_at: object, moment: object) -> None:
+        super().__init__(
+            f"row {row!r}: expected what was known before {moment}, found what became "
+            f"known at {known_at}"
+        )
+        self.row = row
 
 
 class EvaluationError(TrainingError):

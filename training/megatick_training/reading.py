@@ -1,0 +1,31 @@
+"""Tables from files, a block of rows at a time, as the client's batches read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from megatick_client.batches.blocks import Block
+from megatick_client.batches.errors import SourceError
+from megatick_client.batches.reading import read_blocks
+from megatick_client.batches.sources import Source, find_files
+from megatick_training.errors import DataError
+
+
+def read_tables(pattern: str | Path) -> Iterator[Block]:
+    """Read a file, the files of a folder or those of a glob, in bounded memory.
+
+    Args:
+        pattern: of CSV or JSON lines (also ``.gz``, ``.zst``) or Parquet files.
+
+    Yields:
+        Blocks of rows; the columns of a CSV are text, and a row that could not be read is
+        one with a problem.
+
+    Raises:
+        DataError: a file is absent, damaged, or of another kind.
+    """
+    try:
+        yield from read_blocks([Source.of(path) for path in find_files(pattern)])
+    except SourceError as error:
+        raise DataError(Path(error.source), error.problem) from error
