@@ -20,6 +20,7 @@ from megatick_cli.build_engine import build_engine
 from megatick_cli.demo.command import demo
 from megatick_cli.doctor import doctor
 from megatick_cli.export import export
+from megatick_cli.finetune import finetune
 from megatick_cli.inspect import inspect
 from megatick_cli.loadtest import loadtest
 from megatick_cli.replay import replay
@@ -56,6 +57,7 @@ def _options(
 
 app.command()(demo)
 app.command()(inspect)
+app.command()(finetune)
 app.command()(export)
 app.command()(build_engine)
 app.command()(verify)

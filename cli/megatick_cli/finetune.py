@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from megatick_export import Checkpoint
     from megatick_export.tokenizer import PreparedTokenizer
-    from megatick_training.finetuning.job import Job, Outcome
     from megatick_training.finetuning import Look, Watcher
+    from megatick_training.finetuning.job import Job, Outcome
     from megatick_training.labelled_text import LabelledTexts
 
 
@@ -186,7 +186,9 @@ def _precision(asked: str, device: torch.device) -> Literal["fp32", "bf16"]:
         case "fp32" | "bf16":
             return asked
         case _:
-            raise typer.BadParameter(f"--precision: expected auto, fp32 or bf16, found {asked}")
+            raise typer.BadParameter(
+                f"--precision: expected auto, fp32 or bf16, found {asked}"
+            )
 
 
 def _headed(
@@ -241,13 +243,18 @@ def _classify(
 
 def _pretrain(job: Job, train: Path, dev: Path | None, dev_share: float) -> Outcome:
     from megatick_training.finetuning.job import run_pretraining
-    from megatick_training.labelled_text import read_texts, split_texts
+    from megatick_training.finetuning.plain_text import (
+        read_plain_texts,
+        split_plain_texts,
+    )
 
-    texts = read_texts(train)
+    texts = read_plain_texts(train)
     if dev is None:
-        texts, chosen_by = split_texts(texts, held_back=dev_share, seed=job.options.seed)
+        texts, chosen_by = split_plain_texts(
+            texts, held_back=dev_share, seed=job.options.seed
+        )
     else:
-        chosen_by = read_texts(dev)
+        chosen_by = read_plain_texts(dev)
     with _Bar() as bar:
         return run_pretraining(job, train=texts, dev=chosen_by, watcher=bar.watcher)
 
@@ -281,7 +288,8 @@ class _Bar(Progress):
     def _look(self, look: Look) -> None:
         figures = ", ".join(f"{name} {value:.4f}" for name, value in look.said.items())
         self.console.print(
-            f"epoch {look.epoch:.2f}: loss {look.loss:.4f}, dev {look.dev_loss:.4f}, {figures}",
+            f"epoch {look.epoch:.2f}: loss {look.loss:.4f}, "
+            f"dev {look.dev_loss:.4f}, {figures}",
             highlight=False,
         )
 

@@ -272,9 +272,7 @@ def _next(
     checkpoint: Checkpoint, weights: Mapping[str, Tensor], looks: Sequence[Look]
 ) -> Checkpoint:
     best = max(looks, key=lambda look: look.score)
-    return replace(
-        checkpoint, weights=weights, iteration=checkpoint.iteration + best.step
-    )
+    return replace(checkpoint, weights=weights, iteration=checkpoint.iteration + best.step)
 
 
 def _class_weights(classes: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:

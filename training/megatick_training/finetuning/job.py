@@ -1,12 +1,12 @@
 """A whole run, from files to a folder: checkpoint, tokenizer, adapter, figures, report.
 
-    OUT/iter_0000468/ …          the Megatron checkpoint, and the tracker that names it
-    OUT/tokenizer.json           as it was trained with
-    OUT/adapter.safetensors      low-rank adapters and head, half precision
-    OUT/finetune.json            command, data hashes, options, figures
-    OUT/looks.csv                every look at the dev rows
-    OUT/report.html              the same to read
-    OUT/training.state           only until the run is done
+OUT/iter_0000468/ …          the Megatron checkpoint, and the tracker that names it
+OUT/tokenizer.json           as it was trained with
+OUT/adapter.safetensors      low-rank adapters and head, half precision
+OUT/finetune.json            command, data hashes, options, figures
+OUT/looks.csv                every look at the dev rows
+OUT/report.html              the same to read
+OUT/training.state           only until the run is done
 """
 
 from __future__ import annotations

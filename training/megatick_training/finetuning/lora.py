@@ -1,8 +1,8 @@
 """Low-rank adapters on a network's linear layers, and what is left of them in the weights.
 
-Source: Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen, "LoRA: Low-Rank Adaptation of
-Large Language Models", ICLR 2022, section 4.1: W + (alpha / r)·B·A, with A random and B zero
-at first, so that training begins at the model itself.
+Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, section
+4.1: W + (alpha / r)·B·A, with A random and B zero at first, so that training begins at the
+model itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from megatick_export.transformer import Linear
 Weights = dict[str, Tensor]
 
 DOWN, UP = ".lora_down", ".lora_up"
-"""What follows a weight's canonical name in an adapter: A [r, in], and (alpha / r)·B [out, r]."""
+"""What follows a weight's name in an adapter: A [r, in], and (alpha / r)·B [out, r]."""
 
 
 class LoraLinear(nn.Module):
@@ -42,6 +41,7 @@ class LoraLinear(nn.Module):
         self.down = nn.Parameter(base.weight.new_empty(rank, base.in_features))
         self.up = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+        self.train(base.training)
 
     def forward(self, given: Tensor) -> Tensor:
         """Map ``[..., in]`` to ``[..., out]``."""

@@ -265,7 +265,7 @@ class Trainer:
             )
         except TrainingStateError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a file that is no state raises
+        except Exception as error:
             raise TrainingStateError(
                 self._path, f"is no state of a training run: {error}"
             ) from error
