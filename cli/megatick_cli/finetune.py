@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -36,6 +37,10 @@ def finetune(
         Path, typer.Option(help="Texts to train on: columns text, label.", dir_okay=False)
     ],
     out: Annotated[Path, typer.Option(help="Folder of the new checkpoint.")],
+    labels: Annotated[
+        str | None,
+        typer.Option(help='What other labels mean, as \'{"bullish": "positive"}\'.'),
+    ] = None,
     dev: Annotated[
         Path | None,
         typer.Option(help="Texts to choose by.", show_default="held back of --train"),
@@ -44,10 +49,14 @@ def finetune(
         list[Path] | None, typer.Option(help="Texts that are only judged; repeatable.")
     ] = None,
     dev_share: Annotated[
-        float, typer.Option(help="Held back to choose by, where --dev is not given.")
+        float,
+        typer.Option(
+            min=0.001, max=0.9, help="Held back to choose by, where --dev is not given."
+        ),
     ] = 0.1,
     test_share: Annotated[
-        float, typer.Option(help="Held back to be judged, by near-duplicate groups.")
+        float,
+        typer.Option(min=0, max=0.9, help="Held back to be judged and for nothing else."),
     ] = 0.0,
     split: Annotated[
         str | None, typer.Option(help="Only rows of --test whose column split is this.")
@@ -157,12 +166,32 @@ def finetune(
         },
         notes={"head_words": head_words, "dev_share": dev_share, "test_share": test_share},
     )
-    shares = (dev_share, test_share)
-    if continue_pretraining:
-        outcome = _pretrain(job, train, dev, dev_share)
-    else:
-        outcome = _classify(job, (train, train_split), dev, (test or [], split), shares)
+    files = _Files(
+        train, dev, tuple(test or ()), train_split, split, dev_share, test_share, labels
+    )
+    run = _pretrain if continue_pretraining else _classify
+    with _Bar() as bar:
+        watcher = bar.watcher if tensorboard is None else _also(bar.watcher, tensorboard)
+        outcome = run(job, files, watcher)
     _tell(outcome, out)
+
+
+def _also(watcher: Watcher, folder: Path) -> Watcher:
+    """Tell TensorBoard, too."""
+    from megatick_training.finetuning import Watcher
+    from megatick_training.finetuning.logs import TensorBoardLog
+
+    log = TensorBoardLog(folder)
+
+    def step(done: int, steps: int, loss: float) -> None:
+        watcher.step(done, steps, loss)
+        log.step(done, steps, loss)
+
+    def look(look: Look) -> None:
+        watcher.look(look)
+        log.look(look)
+
+    return Watcher(step, look)
 
 
 def _precision(asked: str, device: torch.device) -> Literal["fp32", "bf16"]:
@@ -212,51 +241,55 @@ def _headed(
     return with_head(checkpoint, seed=seed)
 
 
-def _classify(
-    job: Job,
-    train: tuple[Path, str | None],
-    dev: Path | None,
-    test: tuple[list[Path], str | None],
-    shares: tuple[float, float],
-) -> Outcome:
+@dataclass(frozen=True)
+class _Files:
+    """Where the texts come from; shares are held back of ``train``."""
+
+    train: Path
+    dev: Path | None
+    test: tuple[Path, ...]
+    train_split: str | None
+    test_split: str | None
+    dev_share: float
+    test_share: float
+    labels: str | None
+
+
+def _classify(job: Job, files: _Files, watcher: Watcher) -> Outcome:
     from megatick_training.finetuning.job import run_finetuning
-    from megatick_training.labelled_text import read_labelled_texts
+    from megatick_training.labelled_text import read_labelled_texts, read_synonyms
 
-    dev_share, test_share = shares
-    texts = read_labelled_texts(train[0], split=train[1])
+    synonyms = {} if files.labels is None else read_synonyms(files.labels)
+    seed = job.options.seed
+    train = read_labelled_texts(files.train, split=files.train_split, synonyms=synonyms)
     judged_on: dict[str, LabelledTexts] = {}
-    if test_share:
-        texts, judged_on["held back"] = texts.split(
-            held_back=test_share, seed=job.options.seed
-        )
-    if dev is None:
-        texts, chosen_by = texts.split(held_back=dev_share, seed=job.options.seed)
+    if files.test_share:
+        train, held_back = train.split(held_back=files.test_share, seed=seed)
+        judged_on["held back"] = held_back
+    if files.dev is None:
+        train, dev = train.split(held_back=files.dev_share, seed=seed)
     else:
-        chosen_by = read_labelled_texts(dev)
-    files, split = test
-    judged_on |= {file.name: read_labelled_texts(file, split=split) for file in files}
-    with _Bar() as bar:
-        return run_finetuning(
-            job, train=texts, dev=chosen_by, judged_on=judged_on, watcher=bar.watcher
-        )
+        dev = read_labelled_texts(files.dev, synonyms=synonyms)
+    judged_on |= {
+        file.name: read_labelled_texts(file, split=files.test_split, synonyms=synonyms)
+        for file in files.test
+    }
+    return run_finetuning(job, train=train, dev=dev, judged_on=judged_on, watcher=watcher)
 
 
-def _pretrain(job: Job, train: Path, dev: Path | None, dev_share: float) -> Outcome:
+def _pretrain(job: Job, files: _Files, watcher: Watcher) -> Outcome:
     from megatick_training.finetuning.job import run_pretraining
     from megatick_training.finetuning.plain_text import (
         read_plain_texts,
         split_plain_texts,
     )
 
-    texts = read_plain_texts(train)
-    if dev is None:
-        texts, chosen_by = split_plain_texts(
-            texts, held_back=dev_share, seed=job.options.seed
-        )
+    train, seed = read_plain_texts(files.train), job.options.seed
+    if files.dev is None:
+        train, dev = split_plain_texts(train, held_back=files.dev_share, seed=seed)
     else:
-        chosen_by = read_plain_texts(dev)
-    with _Bar() as bar:
-        return run_pretraining(job, train=texts, dev=chosen_by, watcher=bar.watcher)
+        dev = read_plain_texts(files.dev)
+    return run_pretraining(job, train=train, dev=dev, watcher=watcher)
 
 
 class _Bar(Progress):

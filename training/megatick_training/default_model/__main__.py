@@ -1,6 +1,6 @@
 """Write the default model as a checkpoint, or what it was fine-tuned from.
 
-    python -m megatick_training.default_model build/smollm2 --bare
+python -m megatick_training.default_model build/smollm2 --bare
 """
 
 from __future__ import annotations

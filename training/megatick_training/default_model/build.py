@@ -19,7 +19,7 @@ from megatick_training.errors import DataError
 from megatick_training.finetuning.lora import merged
 
 DEFAULT_ADAPTER: Final = Path(__file__).with_name("adapter.safetensors")
-"""What ``megatick finetune`` learnt; ``finetune.json`` and ``MODEL_CARD.md`` are beside it."""
+"""What ``megatick finetune`` learnt; its figures and its model card are beside it."""
 
 READOUT: Final = "\nSentiment:"
 """Appended to every text by the tokenizer itself, so that the last token, which the head
@@ -28,9 +28,7 @@ reads, is always the model's own next word on the matter."""
 _HEAD: Final = "classification_head."
 
 
-def write_default_checkpoint(
-    path: Path, *, adapter: Path | None = DEFAULT_ADAPTER
-) -> None:
+def write_default_checkpoint(path: Path, *, adapter: Path | None = DEFAULT_ADAPTER) -> None:
     """Write SmolLM2-135M, fine-tuned, as a torch_dist checkpoint.
 
     Args:
@@ -62,7 +60,9 @@ def _adapted(model: SmolLM2, path: Path) -> dict[str, torch.Tensor]:
         for part in ("weight", "bias"):
             weights[_HEAD + part] = adapter[_HEAD + part].float()
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(path, f"is no adapter of this model with a head: {error}") from error
+        raise DataError(
+            path, f"is no adapter of this model with a head: {error}"
+        ) from error
     return weights
 
 
