@@ -77,18 +77,8 @@ def test_a_killed_run_goes_on_where_it_was(
     checkpoint: Path, labelled: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    # A look, and so a save, after every step; it would not end by itself in a minute.
-    words = command(
-        checkpoint,
-        labelled,
-        out,
-        "--epochs",
-        "60",
-        "--evaluations",
-        "9",
-        "--patience",
-        "999",
-    )
+    often = ["--epochs", "20", "--evaluations", "1", "--patience", "20"]
+    words = command(checkpoint, labelled, out, *often)
     process = subprocess.Popen(
         [sys.executable, "-c", "from megatick_cli import main; main()", *words],
         stdout=subprocess.PIPE,

@@ -249,7 +249,8 @@ def _trained_parameters(
 def _own(parameter: nn.Parameter) -> nn.Parameter:
     """Let it be trained, without touching the checkpoint that it shares its memory with."""
     parameter.data = parameter.data.clone()
-    return parameter.requires_grad_()
+    parameter.requires_grad = True
+    return parameter
 
 
 def _weights(

@@ -220,7 +220,9 @@ class Language:
     def _hidden(self, feed: dict[str, Tensor]) -> Tensor:
         """Run the layers on packed tokens: [N, hidden], after the final norm."""
         network = self._network
-        layout = PackedLayout.of(**feed, causal=True)
+        layout = PackedLayout.of(
+            feed["input_ids"], feed["row_lengths"], feed["max_seqlen"], causal=True
+        )
         hidden = network.embed(feed["input_ids"].long(), layout.positions)
         rotation = network.rotation(layout.positions)
         for layer in network.layers:
