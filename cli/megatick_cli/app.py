@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from megatick_cli.audit import audit
 from megatick_cli.batch import batch
 from megatick_cli.build_engine import build_engine
 from megatick_cli.clean import clean
@@ -63,6 +64,7 @@ app.command()(build_engine)
 app.command()(verify)
 app.command()(serve)
 app.command()(score)
+app.add_typer(audit, name="audit")
 app.add_typer(batch, name="batch")
 app.command()(replay)
 app.command()(loadtest)
