@@ -23,6 +23,7 @@ from megatick_cli.collect import collect
 from megatick_cli.demo.command import demo
 from megatick_cli.doctor import doctor
 from megatick_cli.export import export
+from megatick_cli.finetune import finetune
 from megatick_cli.fit_forecaster import fit_forecaster
 from megatick_cli.inspect import inspect
 from megatick_cli.loadtest import loadtest
@@ -60,6 +61,7 @@ def _options(
 
 app.command()(demo)
 app.command()(inspect)
+app.command()(finetune)
 app.command()(export)
 app.command()(build_engine)
 app.command()(fit_forecaster)

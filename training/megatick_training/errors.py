@@ -111,3 +111,26 @@ class EvaluationError(TrainingError):
         ending = f"  {hint}" if hint else ""
         super().__init__(f"{what}: expected {expected}, found {found}.{ending}")
         self.what, self.expected, self.found = what, expected, found
+
+
+class HeadWordsError(TrainingError):
+    """A head cannot begin as words of the vocabulary."""
+
+
+class TrainingStateError(TrainingError):
+    """A run cannot go on from the state that it left."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
+class TrainingDiverged(TrainingError):
+    """The loss is not a number any more."""
+
+    def __init__(self, step: int, *, learning_rate: float) -> None:
+        super().__init__(
+            f"the loss of step {step} is not a number: lower --learning-rate, it was "
+            f"{learning_rate:g}"
+        )
+        self.step = step

@@ -134,7 +134,8 @@ def near_duplicate_groups(
     """
     seen = NearDuplicates(at_least=at_least)
     alike = [seen.add(text) for text in texts]
-    later = np.repeat(np.arange(len(alike)), [len(each) for each in alike])
+    links_of = np.array([len(each) for each in alike], np.intp)
+    later = np.repeat(np.arange(len(alike)), links_of)
     earlier = np.array([other for each in alike for other in each], np.intp)
     links = coo_array(
         (np.ones(len(later), np.int8), (later, earlier)), shape=(len(alike), len(alike))

@@ -22,6 +22,7 @@ ROWS = [
     ("$WILE: profit & sales rise to 5%", "positive"),
     ("$ACME: profit & sales rise to 7%", "positive"),
     ("公司公告，净利增１４％", "positive"),
+    ("公司公告，净利增14%", "positive"),
 ]
 
 
@@ -63,10 +64,11 @@ def test_every_row_is_written_or_listed(tmp_path: Path, ending: str) -> None:
         (2, "nothing left", None),
         (3, "duplicate", 0),
         (4, "near-duplicate", 0),
-        (8, "unreadable", None),
+        (8, "duplicate", 7),
+        (9, "unreadable", None),
     ]
     assert dropped[3]["text"] == ROWS[4][0]
-    assert (report.rows, report.kept, report.other_labels) == (9, 4, 1)
+    assert (report.rows, report.kept, report.other_labels) == (10, 4, 1)
 
 
 def test_steps_are_counted(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_near_duplicates_can_stay(tmp_path: Path) -> None:
 
     report = clean_file(source(tmp_path), out, options=options)
 
-    assert report.kept == 6
+    assert report.kept == 7
     first = rows_of(out)[0]
     assert first["text"] == "ACME: profit & sales rise to 5%"
     assert first["original"] == ROWS[0][0]
@@ -120,6 +122,16 @@ def test_what_a_source_repeats_goes(tmp_path: Path) -> None:
         *[True] * 3,
     ]
     assert [(each.passage, each.rows) for each in report.passages] == [(tail, 12)]
+
+
+def test_broken_lines_are_counted_however_many(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    path.write_text("{\n" * 600 + '{"text": 5}\n')
+
+    report = clean_file(path, tmp_path / "clean.jsonl")
+
+    assert (report.rows, counts(report)["unreadable"]) == (601, 600)
+    assert rows_of(tmp_path / "clean.jsonl") == [{"text": "5", "source_row": 600}]
 
 
 def test_an_unfinished_output_is_not_there(tmp_path: Path) -> None:

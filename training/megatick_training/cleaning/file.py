@@ -27,6 +27,7 @@ SOURCE_ROW: Final = "source_row"
 ORIGINAL: Final = "original"
 _REPEATED: Final = "repeated passages"
 _SHOWN: Final = 200
+_GROUP_ROWS: Final = 16_384  # of Parquet
 
 Row = dict[str, Any]
 
@@ -99,7 +100,8 @@ class _Cleaner:
             )
             if self._options.repeated_passages:
                 for row in rows_of(block.table):
-                    self._passages.add(_source(row), self._step_by_step(row[column] or ""))
+                    text = self._step_by_step(str(row[column] or ""))
+                    self._passages.add(_source(row), text)
         if not len(schema):
             raise DataError(Path(source), "holds no row")
         place = schema.get_field_index(column)
@@ -110,7 +112,9 @@ class _Cleaner:
         """Clean a block's rows: those that are kept, and those that are not."""
         kept: list[Row] = []
         lost: list[Dropped] = []
-        for place, row in enumerate(rows_of(block.table)):
+        # Where no row of a block could be read, its table has no column either.
+        rows = list(rows_of(block.table)) or [{}] * block.rows
+        for place, row in enumerate(rows):
             number = block.first + place
             self.tally.rows += 1
             original = "" if place in block.problems else row[self._options.column]
@@ -182,17 +186,25 @@ def _source(row: Row) -> str:
 @contextmanager
 def _parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[list[Row]], None]]:
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
+        held: list[Row] = []
 
-        def write(rows: list[Row]) -> None:
+        def write_held() -> None:
             try:
-                table = pa.Table.from_pylist(rows, schema)
+                table = pa.Table.from_pylist(held, schema)
             except (pa.ArrowException, OverflowError) as error:
                 raise DataError(
                     path, f"a column has values of no common type ({error}): write .jsonl"
                 ) from error
             file.write_table(table)
+            held.clear()
+
+        def write(rows: list[Row]) -> None:
+            held.extend(rows)
+            if len(held) >= _GROUP_ROWS:
+                write_held()
 
         yield write
+        write_held()
 
 
 @contextmanager

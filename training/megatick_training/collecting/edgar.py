@@ -97,9 +97,8 @@ class Edgar:
 
         They are published when EDGAR accepted them, by the clock of New York in the
         filing's header.  The list's own ``acceptanceDateTime`` is not used: its ``Z`` is
-        wrong for some companies, which would make an evening's news an afternoon's
-        (measured over 64,936 filings in
-        https://github.com/john-friedman/datamule-python/issues/115).
+        wrong for some companies, and news of after the close would be of the session
+        (https://github.com/john-friedman/datamule-python/issues/115 compares 64,936).
 
         Args:
             cik: the company's number.
