@@ -93,10 +93,11 @@ def test_a_killed_run_goes_on_where_it_was(
     assert (out / "training.state").exists()
     assert not (out / "finetune.json").exists()
 
-    refused = CliRunner().invoke(app, command(checkpoint, labelled, out, "--epochs", "1"))
+    for other in (["--epochs", "1"], [*often, "--head-words=-,0,+"]):
+        refused = CliRunner().invoke(app, command(checkpoint, labelled, out, *other))
 
-    assert refused.exit_code == 1
-    assert "training.state: is of a run with another checkpoint" in str(refused.exception)
+        assert refused.exit_code == 1
+        assert "training.state: is of a run with another check" in str(refused.exception)
 
     told = CliRunner().invoke(app, words)
 

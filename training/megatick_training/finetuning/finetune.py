@@ -294,6 +294,9 @@ def _run_name(
     digest = hashlib.sha256(options.model_dump_json().encode())
     for file in checkpoint.files:
         digest.update(sha256(file).encode())
+    for name in HEAD:  # it may be new, and in no file
+        if name in checkpoint.weights:
+            digest.update(checkpoint.weights[name].float().numpy().tobytes())
     for part in (*texts, *dev):
         digest.update(hashlib.sha256(part.encode()).digest())
     digest.update(classes.tobytes())
