@@ -19,6 +19,7 @@ from megatick_cli.batch import batch
 from megatick_cli.build_engine import build_engine
 from megatick_cli.demo.command import demo
 from megatick_cli.doctor import doctor
+from megatick_cli.evaluate_sentiment import evaluate_sentiment
 from megatick_cli.export import export
 from megatick_cli.inspect import inspect
 from megatick_cli.loadtest import loadtest
@@ -59,6 +60,7 @@ app.command()(inspect)
 app.command()(export)
 app.command()(build_engine)
 app.command()(verify)
+app.command()(evaluate_sentiment)
 app.command()(serve)
 app.command()(score)
 app.add_typer(batch, name="batch")
