@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from megatick_export.receipt import machine
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 _HEADER = (
-    "| checkpoint | layout | shards | dtype | architecture | largest difference |",
-    "|---|---|---|---|---|---|",
+    "| checkpoint | by | layout | shards | dtype | architecture | largest difference |",
+    "|---|---|---|---|---|---|---|",
 )
 
 
@@ -63,6 +64,13 @@ def in_words(checkpoint: Checkpoint) -> str:
     return ", ".join(filter(None, parts))
 
 
+def written_by(info: Mapping[str, str]) -> str:
+    """Name the release that wrote a checkpoint and computed its logits."""
+    core = info.get("megatron_core")
+    release = f"core {core}" if core else f"Megatron-LM {info['megatron_lm']}"
+    return f"{release}, partly by hand" if "by_hand" in info else release
+
+
 def main() -> None:
     """Print the table, its date and its machine."""
     parents = [Path(given) for given in sys.argv[1:]] or [GOLDEN]
@@ -74,7 +82,8 @@ def main() -> None:
             shards = f"{read.tensor_parallel} x {read.pipeline_parallel}"
             shards += f" x {read.virtual_stages}" if read.virtual_stages > 1 else ""
             dtype = str(read.dtype).removeprefix("torch.")
-            row = (folder.name, read.layout, shards, dtype, in_words(read))
+            by = written_by(info)
+            row = (folder.name, by, read.layout, shards, dtype, in_words(read))
             difference = largest_difference(read, folder)
             lines.append(f"| {' | '.join(row)} | {difference:.1e} |")
     sys.stdout.write("\n".join(lines) + "\n")

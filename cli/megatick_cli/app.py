@@ -15,8 +15,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from megatick_cli.audit import audit
 from megatick_cli.batch import batch
 from megatick_cli.build_engine import build_engine
+from megatick_cli.clean import clean
+from megatick_cli.collect import collect
 from megatick_cli.demo.command import demo
 from megatick_cli.doctor import doctor
 from megatick_cli.evaluate_sentiment import evaluate_sentiment
@@ -63,9 +66,12 @@ app.command()(verify)
 app.command()(evaluate_sentiment)
 app.command()(serve)
 app.command()(score)
+app.add_typer(audit, name="audit")
 app.add_typer(batch, name="batch")
 app.command()(replay)
 app.command()(loadtest)
+app.add_typer(collect, name="collect")
+app.command()(clean)
 app.command()(doctor)
 
 

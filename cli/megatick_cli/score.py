@@ -50,6 +50,14 @@ def score(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a text and line.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Name the words that each score rests on, by leaving words out "
+            "(docs/explain.md).",
+        ),
+    ] = False,
     timeout_s: Annotated[
         float,
         typer.Option(
@@ -64,7 +72,8 @@ def score(
     Exit status: 0 every text scored; 1 none (one message on stderr says why, and which
     text); 2 bad usage.
     """
-    from megatick_client import Client
+    from megatick_cli.explained import explained_table
+    from megatick_client import Client, Explanations
 
     given = _texts(texts or [], file)
     with (
@@ -74,20 +83,27 @@ def score(
             tls=connection.tls,
             headers=connection.headers,
         ) as client,
-        Console(stderr=True).status(f"Scoring {len(given)} texts…"),
+        Console(stderr=True).status(
+            f"{'Explaining' if explain else 'Scoring'} {len(given)} texts…"
+        ),
     ):
         begin_s = time.perf_counter()
-        results = client.score(given)
+        results = client.explain(given) if explain else client.score(given)
         took_ms = (time.perf_counter() - begin_s) * 1e3
     if as_json:
         for result in results:
             fields = dataclasses.asdict(result)
             # Of this connection, and of texts that are split: no part of this score.
-            del fields["reply"], fields["parts"]
+            for key in ("reply", "parts"):
+                fields.pop(key, None)
             typer.echo(json.dumps(fields, ensure_ascii=False))
         return
     count = f"{len(given)} text{'s' if len(given) > 1 else ''}"
-    Console().print(_table(results, caption=f"{count} in {took_ms:.1f} ms at {address}"))
+    caption = f"{count} in {took_ms:.1f} ms at {address}"
+    if isinstance(results, Explanations):
+        Console().print(explained_table(results, caption=caption))
+    else:
+        Console().print(_table(results, caption=caption))
 
 
 def _texts(texts: list[str], file: Path | None) -> list[str]:

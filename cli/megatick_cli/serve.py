@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS, SENTIMENT
+from megatick_server.audit.settings import AuditSettings, OnFailure
 from megatick_server.launcher.keys import ADMIN_KEY, CALLER_KEY, GRPC_PREFIX, AccessKey
 from megatick_server.launcher.options import (
     LOOPBACK,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OPEN: Final = "What to open"
 _GUARD: Final = "Who may call (docs/security.md)"
+_AUDIT: Final = "What is recorded (docs/audit.md)"
 
 
 def serve(
@@ -150,6 +152,42 @@ def serve(
             help="Keep the answers of the latest N texts.  Pays only where texts repeat.",
         ),
     ] = 0,
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Record every reply in hash-chained files of this folder.",
+            show_default="record nothing",
+            rich_help_panel=_AUDIT,
+        ),
+    ] = None,
+    audit_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Holds the secret that seals the records and hides the inputs.",
+            rich_help_panel=_AUDIT,
+        ),
+    ] = None,
+    audit_failure: Annotated[
+        OnFailure,
+        typer.Option(
+            help="A reply that cannot be recorded (a full disk) is refused, or is given "
+            "and counted.",
+            rich_help_panel=_AUDIT,
+        ),
+    ] = "refuse",
+    audit_sync_s: Annotated[
+        float,
+        typer.Option(
+            "--audit-sync-s",
+            metavar="SECONDS",
+            min=0.0,
+            help="How long a record may wait to be forced to the disk; 0: its reply waits "
+            "for that.",
+            rich_help_panel=_AUDIT,
+        ),
+    ] = 1.0,
     ready_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long loading may take.")
     ] = 120.0,
@@ -174,7 +212,7 @@ def serve(
     Exit status: 0 stopped on request; 1 could not start, or ended on its own (one
     message on stderr says why); 2 bad usage.
     """
-    from megatick_server.errors import OptionsError
+    from megatick_server.errors import AuditError, OptionsError
     from megatick_server.launcher import TritonServer
 
     try:
@@ -195,13 +233,26 @@ def serve(
             log_verbose=log_verbose,
             cpus=cpus,
             cached_texts=cached_texts,
+            audit=_audit(audit, audit_key_file, audit_failure, audit_sync_s),
         )
-    except OptionsError as error:
+    except (OptionsError, AuditError) as error:
         raise typer.BadParameter(str(error)) from error
     warn_of_exposures(options, Console(stderr=True))
     log = _LogLines(everything=verbose)
     server = TritonServer(repository, options, on_log=log)
     run_until_signalled(server, Console(), log)
+
+
+def _audit(
+    folder: Path | None, key_file: Path | None, on_failure: OnFailure, sync_s: float
+) -> AuditSettings | None:
+    if folder is None or key_file is None:
+        if folder or key_file:
+            raise typer.BadParameter("give --audit and --audit-key-file together")
+        return None
+    settings = AuditSettings(folder, key_file, on_failure, sync_s)
+    settings.check()
+    return settings
 
 
 def _key(option: str, file: Path | None) -> AccessKey | None:

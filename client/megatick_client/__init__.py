@@ -25,6 +25,7 @@ from megatick_client.errors import (
     ServerUnavailable,
     Unauthenticated,
 )
+from megatick_client.explanations import Evidence, Explanation, Explanations
 from megatick_client.forecasts import Forecast, Forecasts, Interval
 from megatick_client.health import Health, ModelStatus, ServerHealth, ServerMetadata
 from megatick_client.hedging import Hedging
@@ -49,6 +50,9 @@ __all__ = [
     "DeadlineExceeded",
     "Embedding",
     "Embeddings",
+    "Evidence",
+    "Explanation",
+    "Explanations",
     "Forecast",
     "Forecasts",
     "Gap",

@@ -43,6 +43,7 @@ class AsyncClient(BaseClient):
     """
 
     score = awaited(calls.score)
+    explain = awaited(calls.explain)
     embed = awaited(calls.embed)
     forecast = awaited(calls.forecast)
     market_view = awaited(calls.market_view)

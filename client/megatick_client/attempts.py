@@ -16,6 +16,7 @@ from typing import Final
 from megatick_client.deadlines import Deadline
 from megatick_client.endpoints import Endpoint, Endpoints
 from megatick_client.errors import (
+    BadRequest,
     DeadlineExceeded,
     ModelNotReady,
     ServerError,
@@ -135,6 +136,26 @@ def infer(line: Line, request: Request, deadline: Deadline) -> Exchange[Reply]:
     request_id = line.request_id()
     answered = yield from answer(line, query_of(request, request_id), deadline)
     return read_reply(request, answered, request_id=request_id)
+
+
+def infer_all(line: Line, request: Request, deadline: Deadline) -> Exchange[Reply]:
+    """Send a request's chunks one after another, within one deadline.
+
+    Refused chunks do not stop the rest: their rows are gathered, so that one error
+    names every bad row of the call.
+    """
+    replies: list[Reply] = []
+    refusals: list[tuple[int, BadRequest]] = []
+    for start, chunk in request.chunks():
+        try:
+            replies.append((yield from infer(line, chunk, deadline)))
+        except BadRequest as error:
+            if not error.rejections:
+                raise
+            refusals.append((start, error))
+    if refusals:
+        raise BadRequest.joined(refusals, rows=request.rows) from refusals[0][1]
+    return Reply.joined(replies)
 
 
 def query_of(request: Request, request_id: str) -> Query:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
-from megatick_client.attempts import Line, Query, answer, ask, infer, query_of
+from megatick_client.attempts import Line, Query, answer, ask, infer_all, query_of
 from megatick_client.deadlines import Deadline
 from megatick_client.embeddings import (
     Embedding,
@@ -30,6 +30,7 @@ from megatick_client.errors import (
     ModelNotReady,
     ServerUnavailable,
 )
+from megatick_client.explanations import Explanation, Explanations
 from megatick_client.forecasts import (
     Forecast,
     Forecasts,
@@ -43,6 +44,7 @@ from megatick_client.market_views import (
     market_view_request,
     read_market_views,
 )
+from megatick_client.occlusion import MAX_SPANS, MAX_VARIANTS, explain_rows
 from megatick_client.price_windows import read_prices
 from megatick_client.requests import Reply, Request
 from megatick_client.sentiment_states import SentimentState, read_elapsed, read_states
@@ -144,6 +146,78 @@ def score(
         single=rows.single,
         timeout_s=timeout_s,
     )
+
+
+@overload
+def explain(  # type: ignore[overload-overlap]  # as in score
+    texts: str,
+    *,
+    max_spans: int = ...,
+    max_variants: int = ...,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timeout_s: float | None = ...,
+) -> Call[Explanation]: ...
+@overload
+def explain(
+    texts: Iterable[str],
+    *,
+    max_spans: int = ...,
+    max_variants: int = ...,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timeout_s: float | None = ...,
+) -> Call[Explanations]: ...
+def explain(
+    texts: str | Iterable[str],
+    *,
+    max_spans: int = MAX_SPANS,
+    max_variants: int = MAX_VARIANTS,
+    truncation: Truncation = "head",
+    priority: Priority = "backfill",
+    timeout_s: float | None = None,
+) -> Call[Any]:
+    """Name the words of a text, or of many, that its score rests on.
+
+    Words are left out and the rest is scored by the same served model, many variants of
+    all texts in a request; see ``megatick_client.occlusion`` for how, and for what this
+    cannot see.
+
+    Args:
+        texts: as ``score`` takes them.
+        max_spans: most spans to name of a text, >= 1.
+        max_variants: most variants of a text to score, >= 4; a text of more words is
+            looked into where it matters, from coarse to fine.
+        truncation: as ``score`` takes it, but for "split".
+        priority: as ``score`` takes it; an explanation can wait.
+        timeout_s: seconds for the whole call; the client's own where None.  The search
+            ends early where the time would not suffice, and says so (``refined``).
+
+    Returns:
+        An ``Explanation`` for one str, ``Explanations`` in the given order for more.
+
+    Raises:
+        BadRequest: lists every bad text by its row.
+        ClientError: see the class.
+    """
+    rows = read_texts(texts)
+    for name, value, least in (
+        ("max_spans", max_spans, 1),
+        ("max_variants", max_variants, 4),
+    ):
+        if not isinstance(value, int) or value < least:
+            raise BadRequest(f"{name}: expected an int >= {least}, found {value!r:.40}")
+    request = sentiment_request(rows, truncation).in_lane(priority)
+
+    def exchange(line: Line, deadline: Deadline) -> Exchange[Any]:
+        if not rows.texts:
+            return Explanations((), rows.frame_index)
+        explained = yield from explain_rows(
+            rows, request, line, deadline, max_spans=max_spans, max_variants=max_variants
+        )
+        return explained[0] if rows.single else explained
+
+    return Call(exchange, timeout_s)
 
 
 @overload
@@ -497,27 +571,7 @@ def _rows_call(
     def exchange(line: Line, deadline: Deadline) -> Exchange[Any]:
         if not request.rows:
             return empty
-        results = read((yield from _all_chunks(line, request, deadline)))
+        results = read((yield from infer_all(line, request, deadline)))
         return results[0] if single else results
 
     return Call(exchange, timeout_s)
-
-
-def _all_chunks(line: Line, request: Request, deadline: Deadline) -> Exchange[Reply]:
-    """Send a request's chunks one after another, within one deadline.
-
-    Refused chunks do not stop the rest: their rows are gathered, so that one error
-    names every bad row of the call.
-    """
-    replies: list[Reply] = []
-    refusals: list[tuple[int, BadRequest]] = []
-    for start, chunk in request.chunks():
-        try:
-            replies.append((yield from infer(line, chunk, deadline)))
-        except BadRequest as error:
-            if not error.rejections:
-                raise
-            refusals.append((start, error))
-    if refusals:
-        raise BadRequest.joined(refusals, rows=request.rows) from refusals[0][1]
-    return Reply.joined(replies)

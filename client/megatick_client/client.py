@@ -35,6 +35,7 @@ class Client(BaseClient):
     """
 
     score = blocking(calls.score)
+    explain = blocking(calls.explain)
     embed = blocking(calls.embed)
     forecast = blocking(calls.forecast)
     market_view = blocking(calls.market_view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -31,6 +32,8 @@ _PACKAGES: Final = (
     "tokenizers",
     "numpy",
 )
+_COMPILERS: Final = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx")
+"""Compilers for GPUs.  Exporting needs none of them: those installed are named."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Receipt:
             chosen graph against the reference network; None where nothing here runs it.
         files: SHA-256 of each file of the repository, by path relative to it; this one,
             its page and the digest's own are left out.
-        versions: of what made it.
+        versions: of what made it, and of the compilers for GPUs that were installed.
         machine: processor and system that made it.
     """
 
@@ -119,9 +122,13 @@ class Receipt:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that took part."""
+    """Versions of Python, of the packages that took part, and of installed compilers."""
     found = {"python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
+    found |= {name: importlib.metadata.version(name) for name in _PACKAGES}
+    for name in _COMPILERS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def machine() -> str:

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from megatick_contract.models import Model
 from megatick_contract.tensors import NUMPY_DTYPES
+from megatick_server.audit.log import AuditLog
 from megatick_server.errors import OutputUnavailable, RequestDropped, RequestRefused
 from megatick_server.meters import Meters
 from megatick_server.metrics import FAILURES, REJECTIONS, REQUESTS
@@ -39,6 +41,7 @@ class StepRequest:
         wanted: names of the outputs that were asked for.
         timeout_s: how long its caller waits, infinite if he does not say.
         cancelled: whether he has given up.
+        request_id: what he calls it; empty if he does not say.
     """
 
     inputs: Mapping[str, npt.NDArray[Any]]
@@ -46,13 +49,15 @@ class StepRequest:
     wanted: frozenset[str]
     timeout_s: float = math.inf
     cancelled: Callable[[], bool] = lambda: False
+    request_id: str = ""
 
 
 class Step(Protocol):
-    """What computes one Triton model."""
+    """What computes one Triton model; ``audit`` records its replies, if it is there."""
 
     model: Model
     meters: Meters
+    audit: AuditLog | None
 
     def __call__(
         self, requests: Sequence[StepRequest]
@@ -70,6 +75,7 @@ class DeferredStep(Protocol):
 
     model: Model
     meters: Meters
+    audit: AuditLog | None
 
     def accept(self, request: StepRequest, reply: Reply) -> None:
         """Take a request on; what is raised here is its answer."""
@@ -97,7 +103,10 @@ def accept(step: DeferredStep, triton_requests: Sequence[Any], pb_utils: Any) ->
             request: StepRequest = request,
             sender: Any = sender,
         ) -> None:
-            sender.send(_respond(step, request, answer, pb_utils), flags=final)
+            def send(response: Any) -> None:
+                sender.send(response, flags=final)
+
+            _deliver(step, request, answer, pb_utils, send)
 
         try:
             step.accept(request, reply)
@@ -122,12 +131,19 @@ def execute(step: Step, triton_requests: Sequence[Any], pb_utils: Any) -> list[A
     requests = [_read(step.model, request, pb_utils) for request in triton_requests]
     readable = [each for each in requests if isinstance(each, StepRequest)]
     answers = iter(_answer(step, readable))
-    return [
-        _respond(step, each, next(answers), pb_utils)
-        if isinstance(each, StepRequest)
-        else _refuse(step, each, pb_utils)
-        for each in requests
-    ]
+    responses: list[Future[Any]] = [Future() for _ in requests]
+    for each, response in zip(requests, responses, strict=True):
+        if isinstance(each, StepRequest):
+            _deliver(step, each, next(answers), pb_utils, response.set_result)
+        else:
+            response.set_result(_refuse(step, each, pb_utils))
+    return [response.result() for response in responses]
+
+
+def close(step: Step | DeferredStep) -> None:
+    """End what a step's replies are recorded in, where they are."""
+    if step.audit is not None:
+        step.audit.close()
 
 
 def _answer(step: Step, requests: Sequence[StepRequest]) -> Sequence[Arrays | Exception]:
@@ -169,24 +185,48 @@ def _read_whole(
         wanted=frozenset(request.requested_output_names()),
         timeout_s=request.timeout() / 1e6 or math.inf,  # microseconds; 0 is none
         cancelled=cancelled,
+        request_id=request.request_id(),
     )
 
 
-def _respond(
+def _deliver(
     step: Step | DeferredStep,
     request: StepRequest,
     answer: Arrays | Exception,
     pb_utils: Any,
-) -> Any:
-    """Make a response of an answer, and count it."""
+    send: Callable[[Any], None],
+) -> None:
+    """Send the response to a request, once it is recorded where replies are."""
+    answer = _wanted(step.model, request, answer)
+    if step.audit is None:
+        send(_respond(step, answer, pb_utils))
+        return
+
+    def recorded(problem: Exception | None) -> None:
+        send(_respond(step, problem or answer, pb_utils))
+
+    step.audit.record(
+        request.request_id, request.inputs, request.parameters, answer, recorded
+    )
+
+
+def _wanted(
+    model: Model, request: StepRequest, answer: Arrays | Exception
+) -> Arrays | Exception:
+    """Of an answer, the outputs that were asked for."""
     if isinstance(answer, Exception):
-        return _refuse(step, answer, pb_utils)
-    model = step.model
+        return answer
     missing = sorted(request.wanted - answer.keys())
     if missing:
         absent = [each.name for each in model.inputs if each.name not in request.inputs]
-        unavailable = OutputUnavailable(missing, absent_inputs=absent)
-        return _refuse(step, unavailable, pb_utils)
+        return OutputUnavailable(missing, absent_inputs=absent)
+    return {name: answer[name] for name in request.wanted}
+
+
+def _respond(step: Step | DeferredStep, answer: Arrays | Exception, pb_utils: Any) -> Any:
+    """Make a response of an answer, and count it."""
+    if isinstance(answer, Exception):
+        return _refuse(step, answer, pb_utils)
     step.meters.add(REQUESTS)
     return pb_utils.InferenceResponse(
         output_tensors=[
@@ -194,8 +234,8 @@ def _respond(
                 tensor.name,
                 np.ascontiguousarray(answer[tensor.name], NUMPY_DTYPES[tensor.datatype]),
             )
-            for tensor in model.outputs
-            if tensor.name in request.wanted
+            for tensor in step.model.outputs
+            if tensor.name in answer
         ]
     )
 

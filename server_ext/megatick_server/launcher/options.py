@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
+from megatick_server.audit.settings import AUDIT_VARIABLE, AuditSettings
 from megatick_server.environment import CACHED_TEXTS_VARIABLE
 from megatick_server.errors import OptionsError
 from megatick_server.launcher.keys import AccessKey
@@ -88,6 +89,7 @@ class ServeOptions:
         cpus: CPUs that the server may use, ≥ 1: the first of those that this process may;
             None takes all of them.
         cached_texts: texts whose answers are kept, ≥ 0.
+        audit: where every reply is recorded; None records none.
     """
 
     address: str = LOOPBACK
@@ -106,6 +108,7 @@ class ServeOptions:
     log_verbose: int = 0
     cpus: int | None = None
     cached_texts: int = 0
+    audit: AuditSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse what Triton would misread.
@@ -179,7 +182,10 @@ class ServeOptions:
     @property
     def variables(self) -> dict[str, str]:
         """What the steps are told, in environment variables."""
-        return {CACHED_TEXTS_VARIABLE: str(self.cached_texts)}
+        return {
+            CACHED_TEXTS_VARIABLE: str(self.cached_texts),
+            AUDIT_VARIABLE: self.audit.variable if self.audit else "",
+        }
 
     @property
     def restricted(self) -> tuple[Api, ...]:

@@ -30,6 +30,7 @@ from megatick_contract.text import (
     Truncation,
 )
 from megatick_server.adapter import Arrays, StepRequest
+from megatick_server.audit.log import AuditLog
 from megatick_server.errors import RequestRefused
 from megatick_server.meters import Meters
 from megatick_server.metrics import STAGE_SECONDS, TRUNCATED_TEXTS
@@ -42,6 +43,7 @@ class Preprocess:
     """The ``preprocess`` model."""
 
     model = PREPROCESS
+    audit: AuditLog | None = None
 
     def __init__(
         self, tokenizer: TextTokenizer, *, meters: Meters, longest: int | None = None
@@ -62,7 +64,9 @@ class Preprocess:
             folder.path / TOKENIZER_FILE, max_tokens=settings.max_tokens
         )
         meters = Meters(cls.model.name)
-        return cls(tokenizer, meters=meters, longest=settings.longest)
+        step = cls(tokenizer, meters=meters, longest=settings.longest)
+        step.audit = AuditLog.of_environment(cls.model.name, model_digest="")
+        return step
 
     def __call__(
         self, requests: Sequence[StepRequest]

@@ -26,6 +26,7 @@ from megatick_contract.prices import (
 from megatick_contract.repository import FORECASTER_FILE
 from megatick_contract.steps import EARLIER_US, PRICE_FORECAST_STEP
 from megatick_server.adapter import Arrays, StepRequest
+from megatick_server.audit.log import AuditLog
 from megatick_server.errors import RequestRefused
 from megatick_server.forecast import Forecaster, load_forecaster
 from megatick_server.meters import Meters
@@ -38,6 +39,7 @@ class PriceForecast:
     """The ``price_forecast`` model: a public model, and the last step of a market view."""
 
     model = PRICE_FORECAST_STEP
+    audit: AuditLog | None = None
 
     def __init__(
         self, forecaster: Forecaster, *, model_digest: str, meters: Meters
@@ -59,11 +61,14 @@ class PriceForecast:
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Load the forecaster of the version folder."""
         folder = ModelFolder.of(triton_args)
-        return cls(
+        digest = folder.model_digest()
+        step = cls(
             load_forecaster(folder.path / FORECASTER_FILE),
-            model_digest=folder.model_digest(),
+            model_digest=digest,
             meters=Meters(cls.model.name),
         )
+        step.audit = AuditLog.of_environment(cls.model.name, model_digest=digest)
+        return step
 
     def __call__(
         self, requests: Sequence[StepRequest]

@@ -44,6 +44,7 @@ from megatick_contract.steps import (
 )
 from megatick_contract.text import EMBEDDING, TEXT, TOKENS, TRUNCATED
 from megatick_server.adapter import Arrays, Reply, StepRequest
+from megatick_server.audit.log import AuditLog
 from megatick_server.cpus import usable_cpus
 from megatick_server.engine import PackedEngine
 from megatick_server.engine_loop import EngineLoop
@@ -74,6 +75,7 @@ class Scorer:
     """The ``scorer`` model."""
 
     model = SCORER
+    audit: AuditLog | None = None
 
     def __init__(
         self,
@@ -117,7 +119,7 @@ class Scorer:
         meters = Meters(cls.model.name)
         meters.watch(PADDING_TOKENS, lambda: engine.padding_tokens)
         speed = _warm_up(engine)
-        return cls(
+        step = cls(
             Preprocess(tokenizer, meters=meters),
             EngineLoop(engine, limits, tokens_per_s=speed, meters=meters),
             SentimentScores(settings, model_digest=digest, meters=meters),
@@ -125,6 +127,8 @@ class Scorer:
             RowCache(cached_texts()),
             meters,
         )
+        step.audit = AuditLog.of_environment(cls.model.name, model_digest=digest)
+        return step
 
     def accept(self, request: StepRequest, reply: Reply) -> None:
         """Check a request, and let its rows wait for the engine.

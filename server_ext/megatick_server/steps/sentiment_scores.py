@@ -26,6 +26,7 @@ from megatick_contract.steps import (
 )
 from megatick_contract.text import EMBEDDING, LABELS, PROBABILITIES, SCORE
 from megatick_server.adapter import Arrays, StepRequest
+from megatick_server.audit.log import AuditLog
 from megatick_server.errors import RequestRefused
 from megatick_server.meters import Meters
 from megatick_server.metrics import ANSWERS, SCORES, STAGE_SECONDS
@@ -43,6 +44,7 @@ class SentimentScores:
     """The ``sentiment_scores`` model."""
 
     model = SENTIMENT_SCORES
+    audit: AuditLog | None = None
 
     def __init__(
         self, settings: SentimentSettings, *, model_digest: str, meters: Meters
@@ -57,11 +59,14 @@ class SentimentScores:
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Read the step's settings."""
         folder = ModelFolder.of(triton_args)
-        return cls(
+        digest = folder.model_digest()
+        step = cls(
             folder.settings(SentimentSettings),
-            model_digest=folder.model_digest(),
+            model_digest=digest,
             meters=Meters(cls.model.name),
         )
+        step.audit = AuditLog.of_environment(cls.model.name, model_digest=digest)
+        return step
 
     def __call__(
         self, requests: Sequence[StepRequest]

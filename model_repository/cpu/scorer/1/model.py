@@ -4,7 +4,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from megatick_server.adapter import accept
+from megatick_server.adapter import accept, close
 from megatick_server.publisher import Publisher
 from megatick_server.steps.scorer import Scorer
 
@@ -24,4 +24,5 @@ class TritonPythonModel:
     def finalize(self) -> None:
         """Answer what waits, and end."""
         self._step.close()
+        close(self._step)
         self._publisher.close()

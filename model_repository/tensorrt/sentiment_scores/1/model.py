@@ -4,7 +4,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from megatick_server.adapter import execute
+from megatick_server.adapter import close, execute
 from megatick_server.publisher import Publisher
 from megatick_server.steps.sentiment_scores import SentimentScores
 
@@ -23,4 +23,5 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Tell the last metrics, and end."""
+        close(self._step)
         self._publisher.close()

@@ -1,0 +1,111 @@
+"""The real Triton records what it answers: what became of the record and of the answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from exported import Exported
+from typer.testing import CliRunner
+
+from megatick_cli import app as command
+from megatick_client import BadRequest, Client
+from megatick_server.audit import AuditKey, AuditSettings, read_records, verify_folder
+from megatick_server.launcher import ServeOptions, TritonServer
+
+pytestmark = pytest.mark.triton
+
+TEXTS = ["Profit doubled", "Plant closes", "Zürich: neue Aufträge"]
+PRICES = [100.0, 101.0, 99.5]
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    file = tmp_path / "audit.key"
+    file.write_text("0123456789abcdef" * 4 + "\n")
+    return file
+
+
+@contextmanager
+def audited(exported: Exported, folder: Path, key_file: Path) -> Iterator[TritonServer]:
+    options = ServeOptions(
+        grpc_port=0, metrics_port=None, audit=AuditSettings(folder, key_file)
+    )
+    with TritonServer(exported.out, options) as server:
+        yield server
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    """``megatick audit …``; its status, and what it printed in one line."""
+    result = CliRunner().invoke(command.app, ["audit", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, " ".join(result.stdout.split())
+
+
+def test_recorded_killed_verified_edited_and_replayed(
+    exported: Exported, tmp_path: Path, key_file: Path
+) -> None:
+    folder = tmp_path / "log"
+    with audited(exported, folder, key_file) as server:
+        with Client(server.endpoints.grpc, timeout_s=60) as client:
+            scored = client.score(TEXTS)
+            client.forecast(PRICES)
+            view = client.market_view(TEXTS[0], PRICES)
+            with pytest.raises(BadRequest):
+                client.score(" ")
+        os.kill(server.pid, signal.SIGKILL)
+
+    key = AuditKey.read(key_file)
+    assert [report.findings for report in verify_folder(folder, key)] == [(), ()]
+    replies = [each for each in read_records(folder) if each["kind"] == "reply"]
+    by_inputs = {tuple(each["inputs"]): each for each in replies}
+    (text_only,) = (each for each in replies if len(each["inputs"].get("TEXT", ())) == 3)
+    found = [p.__dict__ for p in (row.probabilities for row in scored)]
+    assert text_only["outputs"]["PROBABILITIES"] == [list(each.values()) for each in found]
+    assert text_only["request_id"] == scored[0].reply.request_id
+    whole = by_inputs["ELAPSED_S", "PRICES", "SENTIMENT_STATE", "TEXT"]
+    assert whole["outputs"]["SCORE"] == [[view.sentiment.score]]
+    prices = by_inputs["ELAPSED_S", "PRICES", "SENTIMENT_STATE"]
+    assert prices["inputs"]["PRICES"] == whole["inputs"]["PRICES"]
+    assert sorted(each.get("refused", "") for each in replies) == ["", "", "", "invalid"]
+    for file in folder.iterdir():
+        assert "Profit" not in file.read_text()
+        assert "0123456789abcdef" not in file.read_text()
+
+    status, said = run("verify", folder, "--key-file", key_file)
+    assert status == 0, said
+    assert "has no end" in said
+    kept = [line.split()[0] for line in run("head", folder)[1].split(" records")[:-1]]
+    assert run("verify", folder, *(w for h in kept for w in ("--head", h)))[0] == 0
+
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(["Another", *TEXTS]))
+    replayed = ("replay", folder, "--inputs", texts, "--key-file", key_file)
+    status, said = run(*replayed, "--repository", exported.out, "--tolerance", "1e-5")
+    assert status == 0, said
+    assert "4 rows compared, 0 differ" in said
+
+    file = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    lines = file.read_bytes().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if b"PROBABILITIES" in line)
+    lines[at] = lines[at].replace(b'"TOKENS":[[', b'"TOKENS":[[9', 1)
+    file.write_bytes(b"".join(lines))
+    status, said = run("verify", folder)
+    assert status == 1
+    assert f"{file.name}, line {at + 1}: was edited" in said
+    file.write_bytes(b"".join(lines[:-1]))
+    assert run("verify", folder, "--head", kept[0], "--head", kept[1])[0] == 1
+
+
+def test_an_orderly_stop_ends_the_chains(
+    exported: Exported, tmp_path: Path, key_file: Path
+) -> None:
+    with audited(exported, tmp_path / "log", key_file):
+        pass
+
+    assert all(report.ended for report in verify_folder(tmp_path / "log"))

@@ -1,0 +1,160 @@
+"""Files, from the raw rows to the clean ones and back by their numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from megatick_training.cleaning import CleaningOptions, CleaningReport, clean_file
+from megatick_training.errors import DataError
+
+ROWS = [
+    ("$acme: profit &amp; sales rise to 5% https://t.co/a", "positive"),
+    ("", "neutral"),
+    ("https://t.co/b", "neutral"),
+    ("$ACME: profit & sales rise to 5%", "positive"),
+    ("$ACME - profit & sales rise to 5%!", "negative"),
+    ("$WILE: profit & sales rise to 5%", "positive"),
+    ("$ACME: profit & sales rise to 7%", "positive"),
+    ("公司公告，净利增１４％", "positive"),
+    ("公司公告，净利增14%", "positive"),
+]
+
+
+def source(folder: Path) -> Path:
+    path = folder / "raw.jsonl"
+    lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    path.write_text("\n".join([*lines, "{"]) + "\n")
+    return path
+
+
+def counts(report: CleaningReport) -> dict[str, int]:
+    return {each.step: each.rows for each in report.steps} | {
+        each.reason: each.rows for each in report.dropped
+    }
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        return rows
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_every_row_is_written_or_listed(tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"clean.{ending}"
+
+    report = clean_file(source(tmp_path), out)
+
+    assert rows_of(out) == [
+        {"text": "$ACME: profit & sales rise to 5%", "label": "positive", "source_row": 0},
+        {"text": "$WILE: profit & sales rise to 5%", "label": "positive", "source_row": 5},
+        {"text": "$ACME: profit & sales rise to 7%", "label": "positive", "source_row": 6},
+        {"text": "公司公告，净利增14%", "label": "positive", "source_row": 7},
+    ]
+    dropped = rows_of(tmp_path / f"clean.{ending}.dropped.jsonl")
+    assert [(each["source_row"], each["reason"], each["repeats"]) for each in dropped] == [
+        (1, "empty", None),
+        (2, "nothing left", None),
+        (3, "duplicate", 0),
+        (4, "near-duplicate", 0),
+        (8, "duplicate", 7),
+        (9, "unreadable", None),
+    ]
+    assert dropped[3]["text"] == ROWS[4][0]
+    assert (report.rows, report.kept, report.other_labels) == (10, 4, 1)
+
+
+def test_steps_are_counted(tmp_path: Path) -> None:
+    found = counts(clean_file(source(tmp_path), tmp_path / "clean.jsonl"))
+
+    assert found["markup"] == 1
+    assert found["links"] == 2
+    assert found["cashtags"] == 1
+    assert found["full-width letters and digits"] == 1
+    assert found["encoding"] == found["boilerplate"] == found["too long"] == 0
+
+
+def test_near_duplicates_can_stay(tmp_path: Path) -> None:
+    options = CleaningOptions(near_duplicates=False, original=True, cashtags="bare")
+    out = tmp_path / "clean.parquet"
+
+    report = clean_file(source(tmp_path), out, options=options)
+
+    assert report.kept == 7
+    first = rows_of(out)[0]
+    assert first["text"] == "ACME: profit & sales rise to 5%"
+    assert first["original"] == ROWS[0][0]
+
+
+def test_a_row_too_long_for_the_wire_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "raw.parquet"
+    texts = ["涨" * 21_845, "涨" * 21_845 + "aa"]  # 65,535 and 65,537 bytes of UTF-8
+    pq.write_table(pa.table({"text": texts}), path)
+
+    report = clean_file(path, tmp_path / "clean.jsonl")
+
+    assert counts(report)["too long"] == 1
+    assert rows_of(tmp_path / "clean.jsonl")[0]["source_row"] == 0
+
+
+def test_what_a_source_repeats_goes(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    tail = "Find all of our briefings in one place."
+    rows = [
+        {"source": name, "text": f"{word} is up for reasons of its own. {tail}"}
+        for name in ("wire", "desk")
+        for word in ("abcdefghijkl" if name == "wire" else "mno")
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    options = CleaningOptions(near_duplicates=False)
+
+    report = clean_file(path, tmp_path / "clean.jsonl", options=options)
+
+    assert [tail in row["text"] for row in rows_of(tmp_path / "clean.jsonl")] == [
+        *[False] * 12,
+        *[True] * 3,
+    ]
+    assert [(each.passage, each.rows) for each in report.passages] == [(tail, 12)]
+
+
+def test_broken_lines_are_counted_however_many(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    path.write_text("{\n" * 600 + '{"text": 5}\n')
+
+    report = clean_file(path, tmp_path / "clean.jsonl")
+
+    assert (report.rows, counts(report)["unreadable"]) == (601, 600)
+    assert rows_of(tmp_path / "clean.jsonl") == [{"text": "5", "source_row": 600}]
+
+
+def test_an_unfinished_output_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "raw.csv"
+    path.write_text("text,source_row\nup,1\n")
+
+    with pytest.raises(DataError, match="column 'source_row', which is added"):
+        clean_file(path, tmp_path / "clean.parquet")
+
+    assert [each.name for each in tmp_path.iterdir()] == ["raw.csv"]
+
+
+@pytest.mark.parametrize(
+    ("table", "out", "problem"),
+    [
+        pytest.param("headline\nup\n", "clean.jsonl", "lacks column 'text'", id="column"),
+        pytest.param("text\n", "clean.jsonl", "holds no row", id="empty"),
+        pytest.param("text\nup\n", "clean.csv", r"\.parquet or \.jsonl", id="ending"),
+    ],
+)
+def test_what_cannot_be_cleaned(tmp_path: Path, table: str, out: str, problem: str) -> None:
+    path = tmp_path / "raw.csv"
+    path.write_text(table)
+
+    with pytest.raises(DataError, match=problem):
+        clean_file(path, tmp_path / out)
