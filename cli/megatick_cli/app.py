@@ -24,6 +24,7 @@ from megatick_cli.demo.command import demo
 from megatick_cli.doctor import doctor
 from megatick_cli.evaluate_sentiment import evaluate_sentiment
 from megatick_cli.export import export
+from megatick_cli.fit_forecaster import fit_forecaster
 from megatick_cli.inspect import inspect
 from megatick_cli.loadtest import loadtest
 from megatick_cli.replay import replay
@@ -62,6 +63,7 @@ app.command()(demo)
 app.command()(inspect)
 app.command()(export)
 app.command()(build_engine)
+app.command()(fit_forecaster)
 app.command()(verify)
 app.command()(evaluate_sentiment)
 app.command()(serve)

@@ -11,7 +11,7 @@ exponential is positive, so quantiles never cross.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -59,12 +59,38 @@ class Observed:
     Attributes:
         closes: float32, shape (rows, 64), oldest first, NaN where missing.
         volatility: float64, shape (rows,), of one bar.
+        returns: float64, shape (rows, 63), log return ending at each bar, or NaN.
+        spans: float64, shape (rows, 63), bars that each spans.
         state: float32, shape (rows, 4), the sentiment state, decayed to now.
     """
 
     closes: Float32Array
     volatility: Float64Array
+    returns: Float64Array
+    spans: Float64Array
     state: Float32Array
+
+
+def observe(
+    closes: Float32Array,
+    state: Float32Array,
+    elapsed_s: Float32Array,
+    *,
+    ewma_decay: float,
+    half_life_s: float,
+) -> Observed:
+    """What the inputs of a forecast, as on the wire, say now."""
+    returns, spans = bar_returns(closes)
+    return Observed(
+        closes=closes,
+        volatility=ewma_volatility(closes, decay=ewma_decay),
+        returns=returns,
+        spans=spans,
+        state=decay(state, elapsed_s, half_life_s=half_life_s),
+    )
+
+
+Feature = Callable[[Observed], Float64Array]
 
 
 def _sentiment_mean(seen: Observed) -> Float64Array:
@@ -77,15 +103,41 @@ def _sentiment_mean(seen: Observed) -> Float64Array:
 
 
 def _last_return(seen: Observed) -> Float64Array:
-    returns, spans = bar_returns(seen.closes)
-    scale = seen.volatility * np.sqrt(spans[:, -1])
+    return _in_volatilities(seen.returns[:, -1], seen, bars=seen.spans[:, -1])
+
+
+def _momentum(bars: int) -> Feature:
+    def feature(seen: Observed) -> Float64Array:
+        return _in_volatilities(np.nansum(seen.returns[:, -bars:], axis=1), seen, bars=bars)
+
+    return feature
+
+
+def _absolute(bars: int) -> Feature:
+    def feature(seen: Observed) -> Float64Array:
+        moves = np.abs(seen.returns[:, -bars:]) / np.sqrt(seen.spans[:, -bars:])
+        known = (~np.isnan(moves)).sum(axis=1)
+        mean = np.nansum(moves, axis=1) / np.maximum(known, 1)
+        moved = (mean > 0) & (seen.volatility > 0)
+        ratio = np.divide(mean, seen.volatility, out=np.ones_like(mean), where=moved)
+        log_ratio: Float64Array = np.log(ratio)
+        return log_ratio
+
+    return feature
+
+
+def _in_volatilities(
+    returns: Float64Array, seen: Observed, *, bars: Float64Array | float
+) -> Float64Array:
+    """Log returns over so many bars in standard deviations; 0 where unknown or flat."""
+    scale = seen.volatility * np.sqrt(bars)
     standard: Float64Array = np.divide(
-        returns[:, -1], scale, out=np.zeros_like(scale), where=scale > 0
+        np.nan_to_num(returns), scale, out=np.zeros_like(scale), where=scale > 0
     )
     return standard
 
 
-FEATURES: Final[dict[str, Callable[[Observed], Float64Array]]] = {
+FEATURES: Final[dict[str, Feature]] = {
     # Decayed mean score, in [-1, 1]; 0 without news.
     "sentiment_mean": _sentiment_mean,
     # Score of the latest text, in [-1, 1]; 0 without news.
@@ -94,10 +146,34 @@ FEATURES: Final[dict[str, Callable[[Observed], Float64Array]]] = {
     "news_weight": lambda seen: np.log1p(seen.state[:, STATE_WEIGHT].astype(np.float64)),
     # How much news there was: log(1 + texts), ≥ 0.
     "news_count": lambda seen: np.log1p(seen.state[:, STATE_TEXTS].astype(np.float64)),
-    # The latest return in units of the volatility.
+    # The latest return in units of the volatility, and its size alone.
     "last_return": _last_return,
+    "last_move": lambda seen: np.abs(_last_return(seen)),
+    # The return over the latest bars in units of their volatility.
+    "momentum_5": _momentum(5),
+    "momentum_20": _momentum(20),
+    "momentum_63": _momentum(63),
+    # How large the volatility is: its log in per cent a bar, at least of 0.0001 %.
+    "log_volatility": lambda seen: np.log(np.maximum(seen.volatility * 100, 1e-4)),
+    # Log of the mean |return| of the latest bars over the volatility; 0 if none moved.
+    "absolute_5": _absolute(5),
+    "absolute_20": _absolute(20),
+    "absolute_63": _absolute(63),
 }
-"""What a fitted forecaster may lean on, by name; each gives one float64 a row."""
+"""What a fitted forecaster may lean on, by name; each gives one float64 a row.
+
+Source:
+    Mean absolute returns over a day, a week, a month: Forsberg and Ghysels, "Why do
+    absolute returns predict volatility so well?", Journal of Financial Econometrics 5
+    (2007); signed past returns, the leverage effect: Corsi and Renò, "Discrete-time
+    volatility forecasting with persistent leverage effect", Journal of Business and
+    Economic Statistics 30 (2012).
+"""
+
+
+def feature_values(seen: Observed, names: Sequence[str]) -> Float64Array:
+    """Compute features by name, shape (rows, names)."""
+    return np.stack([FEATURES[name](seen) for name in names], axis=1)
 
 
 class Forecaster(BaseModel):
@@ -184,11 +260,16 @@ class Forecaster(BaseModel):
             state: float32, shape (rows, 4), as ``SENTIMENT_STATE``.
             elapsed_s: float32, shape (rows, 1), seconds since that state.
         """
-        volatility = ewma_volatility(closes, decay=self.ewma_decay)
+        seen = observe(
+            closes,
+            state,
+            elapsed_s,
+            ewma_decay=self.ewma_decay,
+            half_life_s=self.half_life_s,
+        )
         horizons = np.sqrt(np.array(self.horizons_bars, np.float64))
-        to_horizon = volatility[:, None, None] * horizons[:, None]  # (rows, H, 1)
-        aged = decay(state, elapsed_s, half_life_s=self.half_life_s)
-        shift, scale = self._lean(Observed(closes, volatility, aged))
+        to_horizon = seen.volatility[:, None, None] * horizons[:, None]  # (rows, H, 1)
+        shift, scale = self._lean(seen)
         standard = np.array(self.quantiles) * scale + shift  # (rows, H, Q)
         return Forecast(
             quantiles=(to_horizon * standard).astype(np.float32),
@@ -205,7 +286,7 @@ class Forecaster(BaseModel):
         rows, horizons = len(seen.closes), len(self.horizons_bars)
         if not self.features:
             return np.zeros((rows, horizons, 1)), np.ones((rows, horizons, 1))
-        values = np.stack([FEATURES[name](seen) for name in self.features], axis=1)
+        values = feature_values(seen, self.features)
         location = values @ np.array(self.location).T  # (rows, H)
         log_scale = values @ np.array(self.log_scale).T
         scale = np.exp(np.clip(log_scale, -_MAX_LOG_SCALE, _MAX_LOG_SCALE))

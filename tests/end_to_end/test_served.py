@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ pytestmark = pytest.mark.triton
 TOLERANCE = 2e-5
 """Of a probability: float32, and a batch sums in another order than a row alone."""
 
+FORECASTER = (
+    Path(__file__).parents[2]
+    / "model_repository"
+    / "shared"
+    / "price_forecast"
+    / "1"
+    / "forecaster.json"
+)
 PRICES = (100 * np.exp(np.cumsum(np.full(30, 0.01)))).tolist()
 
 
@@ -126,17 +135,25 @@ def test_a_market_view_joins_the_text_to_the_state_and_the_forecast(
     np.testing.assert_array_equal(view.forecast.quantiles, forecast.quantiles)
 
 
-def test_a_forecast_is_the_random_walk_and_claims_no_edge(client: Client) -> None:
+def test_a_forecast_is_what_the_fitted_numbers_say(client: Client) -> None:
+    fitted = json.loads(FORECASTER.read_text())
     forecast = client.forecast(PRICES)
 
     assert forecast.horizons_bars == (1, 5, 20)
-    assert not forecast.edge.any()
-    np.testing.assert_array_equal(forecast.quantiles, forecast.baseline_quantiles)
-    assert (np.diff(forecast.quantiles, axis=-1) > 0).all()
-    # Every return is 1 %, so the width grows as the root of the horizon, up to the
-    # calibration of each horizon (1.662, 1.688 and 1.686 at the 0.95 level).
-    widths = forecast.quantiles[:, -1] / np.sqrt(forecast.horizons_bars)
-    np.testing.assert_allclose(widths, [0.01662, 0.01688, 0.01686], atol=2e-5)
+    assert list(forecast.edge) == fitted["edge"]
+    np.testing.assert_allclose(forecast.edge_p_value, fitted["edge_p_value"], rtol=1e-6)
+    # Every return is 1 %: the volatility is one, so its log and that of every mean
+    # |return| over it are 0, the latest move is 1, and the return over n bars √n.
+    seen = {"last_move": 1.0, "momentum_5": 5**0.5, "momentum_20": 20**0.5}
+    values = [seen.get(name, 0.0) for name in fitted["features"]]
+    scales = np.exp(np.array(fitted["log_scale"]) @ values)[:, None]
+    to_horizon = 0.01 * np.sqrt([[1], [5], [20]])
+    np.testing.assert_allclose(
+        forecast.quantiles, to_horizon * scales * fitted["quantiles"], rtol=2e-3
+    )
+    np.testing.assert_allclose(
+        forecast.baseline_quantiles, to_horizon * fitted["baseline_quantiles"], rtol=2e-3
+    )
 
 
 @pytest.mark.parametrize(

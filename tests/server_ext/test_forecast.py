@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from megatick_server.errors import ArtefactError
-from megatick_server.forecast import load_forecaster
+from megatick_server.forecast import FEATURES, feature_values, load_forecaster, observe
 
 SHIPPED = (
     Path(__file__).parents[2]
@@ -160,9 +160,50 @@ def test_an_absent_forecaster_is_named(tmp_path: Path) -> None:
         load_forecaster(tmp_path / "none.json")
 
 
-def test_the_shipped_random_walk_claims_no_edge() -> None:
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # The volatility of these returns, 0.01 sixty-two times and then -0.04, with a decay
+        # of 0.5: weights 1 and 1 (1/2 + 1/4 + …), so √((0.04² + 0.01²) / 2) = 0.029155.
+        pytest.param("log_volatility", np.log(2.9155), id="in-per-cent"),
+        pytest.param("last_return", -0.04 / 0.029155, id="last"),
+        pytest.param("last_move", 0.04 / 0.029155, id="its-size"),
+        pytest.param("momentum_5", (4 * 0.01 - 0.04) / 0.029155 / 5**0.5, id="of-5"),
+        pytest.param("momentum_20", (19 * 0.01 - 0.04) / 0.029155 / 20**0.5, id="of-20"),
+        pytest.param("momentum_63", (62 * 0.01 - 0.04) / 0.029155 / 63**0.5, id="of-63"),
+        pytest.param("absolute_5", np.log(0.08 / 5 / 0.029155), id="size-of-5"),
+        pytest.param("absolute_20", np.log(0.23 / 20 / 0.029155), id="size-of-20"),
+        pytest.param("absolute_63", np.log(0.66 / 63 / 0.029155), id="size-of-63"),
+    ],
+)
+def test_features_of_the_closes(name: str, expected: float) -> None:
+    returns = np.append(np.full(62, 0.01), -0.04)
+    closes = np.exp(np.append(0, np.cumsum(returns)))[None].astype(np.float32)
+
+    seen = observe(closes, NO_NEWS, NOW, ewma_decay=0.5, half_life_s=1.0)
+
+    assert feature_values(seen, [name])[0, 0] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("known", [[63], [0, 63], [61, 63], list(range(50, 64))])
+@pytest.mark.parametrize("moves", [False, True])
+def test_features_are_finite_whatever_closes_are_missing(
+    known: list[int], moves: bool
+) -> None:
+    closes = np.full((1, 64), np.nan, np.float32)
+    closes[0, known] = np.linspace(5, 6, len(known)) if moves else 5
+    if len(known) == 1:
+        closes[0, 0] = 5  # a forecast needs two
+
+    seen = observe(closes, NO_NEWS, NOW, ewma_decay=0.94, half_life_s=1.0)
+
+    assert np.isfinite(feature_values(seen, list(FEATURES))).all()
+
+
+def test_the_shipped_forecaster_leans_on_prices_alone_and_around_zero() -> None:
     shipped = load_forecaster(SHIPPED)
 
-    assert shipped.quantiles == shipped.baseline_quantiles
-    assert shipped.edge == (False, False, False)
-    assert not shipped.features
+    assert not any(name.startswith(("news", "sentiment")) for name in shipped.features)
+    assert not np.any(shipped.location)
+    for quantiles in (*shipped.quantiles, *shipped.baseline_quantiles):
+        np.testing.assert_array_equal(quantiles, -np.array(quantiles)[::-1])

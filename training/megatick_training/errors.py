@@ -5,6 +5,8 @@ TrainingError
 ├── CollectError         texts cannot be collected as asked
 │   └── FetchError       an address gives no answer, or a wrong one
 ├── DataError            a table does not hold what it should
+├── PriceSourceFailed    prices could not be fetched over the network
+├── TooLittleHistory     too few moves to fit, calibrate or judge a forecaster on
 ├── TimeError            a time is absent, or has no zone
 ├── SplitError           a split leaks, or has an empty part
 ├── LookAheadError       a feature was not known at its moment
@@ -52,6 +54,30 @@ class DataError(TrainingError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
+
+
+class PriceSourceFailed(TrainingError):
+    """Prices could not be fetched over the network."""
+
+    def __init__(self, source: str, *, symbol: str, host: str, problem: str) -> None:
+        super().__init__(
+            f"{source}: no prices of {symbol!r} from {host}: {problem}.  Check the symbol "
+            "and the network (and HTTPS_PROXY), or download the prices where there is one "
+            "and give the file with --prices"
+        )
+        self.source, self.symbol, self.host = source, symbol, host
+
+
+class TooLittleHistory(TrainingError):
+    """Too few moves to fit, calibrate or judge a forecaster on."""
+
+    def __init__(self, what: str, *, horizon_bars: int, rows: int) -> None:
+        super().__init__(
+            f"{what} has {rows} moves to {horizon_bars} bars: too few.  Give more bars or "
+            "more symbols (each needs 64 closes before its first forecast), or other "
+            "--train-until and --calibrate-until"
+        )
+        self.horizon_bars, self.rows = horizon_bars, rows
 
 
 class TimeError(TrainingError, ValueError):

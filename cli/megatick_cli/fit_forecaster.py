@@ -1,0 +1,303 @@
+"""``megatick fit-forecaster``: price histories into a forecaster that the server loads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from megatick_training.forecasting import Fitted, Periods, Windows
+
+SourceChoice = Literal["finance-datareader", "pandas-datareader"]
+_DAY = "%Y-%m-%d"
+
+_WHAT = "What it is fitted on"
+_HOW = "How it is judged"
+
+
+def fit_forecaster(
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Forecaster to write (JSON); its report stands beside it, as .report.html."
+        ),
+    ],
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            help="Closes: CSV, JSON lines (.gz or not) or Parquet; long (symbol, date, "
+            "close, perhaps adj_close) or wide (date, a column a symbol).  Or --source.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    source: Annotated[
+        SourceChoice | None,
+        typer.Option(
+            help="Fetch daily closes with this library instead (pandas-datareader: series "
+            "of FRED); they are kept beside --out, as .prices.csv.gz.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    symbols: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Only these symbols; needed with --source.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    start: Annotated[
+        datetime | None,
+        typer.Option(formats=[_DAY], help="First day, UTC.", rich_help_panel=_WHAT),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option(formats=[_DAY], help="Last day, UTC.", rich_help_panel=_WHAT),
+    ] = None,
+    news: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scored texts (symbol, published_at with its zone, score), such as "
+            "`megatick batch` writes.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    close_time: Annotated[
+        str,
+        typer.Option(
+            metavar="HH:MM",
+            help="When, in UTC, a bar with a date alone has its close: news after it is "
+            "not known to it.  00:00 keeps all of that day's news out.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = "00:00",
+    train_until: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=[_DAY],
+            help="Last day to fit on.",
+            show_default="60 % of the bars",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    calibrate_until: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=[_DAY],
+            help="Last day to calibrate on; what is later is judged.",
+            show_default="80 % of the bars",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    hold_out_symbols: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.9,
+            help="Share of the symbols that are only judged.",
+            rich_help_panel=_HOW,
+        ),
+    ] = 0.2,
+    seed: Annotated[
+        int, typer.Option(help="Of the draw of those symbols.", rich_help_panel=_HOW)
+    ] = 0,
+) -> None:
+    """Fit the distribution of the log return at 1, 5 and 20 bars, and judge it.
+
+    Candidates compete walking forward through the time that is fitted on; the winner's
+    intervals are made conformal on later moves, and it is judged against the random walk
+    on moves that are later still, some of symbols never seen.  It claims an edge only
+    where it is better at p ≤ 0.05.  Serve it with `megatick export --forecaster FILE`.
+
+    Exit status: 0 written, with an edge or without; 1 failed, and nothing is written (one
+    message on stderr says why); 2 bad usage.
+    """
+    from megatick_training.forecasting import (
+        HALF_LIFE_S,
+        make_periods,
+        make_windows,
+        read_news,
+    )
+    from megatick_training.forecasting.page import sections
+    from megatick_training.reports import write_report
+
+    console = Console()
+    closes_at = _clock(close_time)
+    with console.status("reading …"):
+        closes, files = _closes(prices, source, symbols, start, end, out)
+        closes = _closed_at(closes, closes_at)
+        story = None if news is None else read_news(news)
+        windows = make_windows(closes, news=story, half_life_s=HALF_LIFE_S)
+    periods = make_periods(
+        windows,
+        train_until=_day(train_until),
+        calibrate_until=_day(calibrate_until),
+        hold_out_symbols=hold_out_symbols,
+        seed=seed,
+    )
+    if news is not None:
+        files["news"] = news
+    fitted = _fit_with_bar(windows, periods, files, news=news is not None)
+    report = out.with_suffix(".report.html")
+    write_report(
+        report,
+        title="Forecaster",
+        command=("megatick", *sys.argv[1:]),
+        data=files,
+        sections=sections(fitted),
+    )
+    _write_whole(out, fitted.forecaster.model_dump_json(indent=2) + "\n")
+    _print(console, fitted)
+    console.print(f"[green]✓[/] {out}  [dim]report: {report}[/]", highlight=False)
+
+
+def _closes(
+    prices: Path | None,
+    source: SourceChoice | None,
+    symbols: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    out: Path,
+) -> tuple[pd.DataFrame, dict[str, Path]]:
+    """The closes asked for, and the file that holds them."""
+    from megatick_training.errors import DataError
+    from megatick_training.prices import read_closes
+
+    names = [name.strip() for name in symbols.split(",")] if symbols else []
+    if (prices is None) == (source is None):
+        raise typer.BadParameter("give --prices FILE or --source LIBRARY, one of them")
+    if prices is not None:
+        file = prices
+        closes = read_closes(prices)
+        missing = sorted(set(names) - set(closes.columns))
+        if missing:
+            raise DataError(prices, f"has no symbol {missing[0]!r}")
+        closes = closes[names] if names else closes
+    else:
+        file = out.with_suffix(".prices.csv.gz")
+        closes = _fetched(names, source, start, end, file)
+    first = None if start is None else start.strftime(_DAY)
+    last = None if end is None else end.strftime(_DAY)
+    return closes.loc[first:last], {"prices": file}
+
+
+def _fetched(
+    names: list[str],
+    source: SourceChoice | None,
+    start: datetime | None,
+    end: datetime | None,
+    file: Path,
+) -> pd.DataFrame:
+    from megatick_training.fetched_prices import fetch_prices
+
+    if source is None or not names or start is None or end is None:
+        raise typer.BadParameter(
+            "give --symbols, --start and --end as well", param_hint="--source"
+        )
+    fetched = fetch_prices(
+        names, source=source, start=start.strftime(_DAY), end=end.strftime(_DAY)
+    )
+    fetched.closes.to_csv(file)
+    return fetched.closes
+
+
+def _clock(given: str) -> timedelta:
+    try:
+        time = datetime.strptime(given, "%H:%M")
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"expected HH:MM, found {given!r}", param_hint="--close-time"
+        ) from error
+    return timedelta(hours=time.hour, minutes=time.minute)
+
+
+def _closed_at(closes: pd.DataFrame, close_time: timedelta) -> pd.DataFrame:
+    """Move bars that have only dates to the time of their close."""
+    import pandas as pd
+
+    index = pd.DatetimeIndex(closes.index)
+    dates_only = (index == index.normalize()).all()
+    return closes.set_axis(index + close_time) if dates_only else closes
+
+
+def _day(given: datetime | None) -> pd.Timestamp | None:
+    import pandas as pd
+
+    return None if given is None else pd.Timestamp(given)
+
+
+def _fit_with_bar(
+    windows: Windows, periods: Periods, files: dict[str, Path], *, news: bool
+) -> Fitted:
+    from megatick_training.forecasting import fit_forecaster
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("walking candidates forward"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=None)
+        return fit_forecaster(
+            windows,
+            periods,
+            source=", ".join(file.name for file in files.values()),
+            news=news,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it, so that a reader sees all of it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _print(console: Console, fitted: Fitted) -> None:
+    from megatick_training.forecasting.page import (
+        candidates_table,
+        coverage_table,
+        edge_table,
+    )
+
+    tables = {
+        "Loss saved against the random walk, walking forward (* taken)": candidates_table(
+            fitted
+        ),
+        "Later moves inside the intervals (the random walk's)": coverage_table(
+            fitted.judged
+        ),
+        "Later moves, against the random walk": edge_table(fitted.judged),
+    }
+    for title, frame in tables.items():
+        table = Table(title=title, title_justify="left", box=box.SIMPLE)
+        for name in frame.columns:
+            table.add_column(name, justify="left" if name == frame.columns[0] else "right")
+        for row in frame.itertuples(index=False):
+            table.add_row(*map(str, row))
+        console.print(table)

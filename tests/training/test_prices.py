@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from megatick_training.errors import DataError
+from megatick_training.prices import read_closes, read_prices
+
+LONG = """symbol,date,close,Adj Close,volume
+000001,2020-01-02,10,5,700
+000001,2020-01-03,11,5.5,
+MSFT,2020-01-03,20,20,900
+"""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".jsonl", ".parquet"])
+def test_a_long_table_becomes_one_column_a_symbol(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"prices{suffix}"
+    source = tmp_path / "source.csv"
+    source.write_text(LONG)
+    table = pd.read_csv(source, dtype={"symbol": str})
+    if suffix == ".parquet":
+        table.to_parquet(path)
+    elif suffix == ".jsonl":
+        table.to_json(path, orient="records", lines=True)
+    elif suffix == ".csv.gz":
+        path.write_bytes(gzip.compress(LONG.encode()))
+    else:
+        path.write_text(LONG)
+
+    prices = read_prices(path)
+
+    assert list(prices.closes.columns) == ["000001", "MSFT"]
+    assert list(prices.closes.index.astype(str)) == [
+        "2020-01-02 00:00:00+00:00",
+        "2020-01-03 00:00:00+00:00",
+    ]
+    # Adjusted closes win over closes; the volume stays as it was traded.
+    np.testing.assert_array_equal(prices.closes, np.array([[5, np.nan], [5.5, 20]]))
+    volume = np.array([[700, np.nan], [np.nan, 900]])
+    np.testing.assert_array_equal(prices.bars["volume"], volume)
+
+
+def test_a_wide_table_has_its_times_in_utc(tmp_path: Path) -> None:
+    path = tmp_path / "closes.csv"
+    path.write_text("time,A,B\n2020-01-02T16:00:00-05:00,1,\n2020-01-03T21:00:00Z,2,3\n")
+
+    closes = read_closes(path)
+
+    assert closes.index[0] == pd.Timestamp("2020-01-02T21:00:00Z")
+    np.testing.assert_array_equal(closes, np.array([[1, np.nan], [2, 3]]))
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        pytest.param("Date,A\n2020-01-02,5\n2020-01-01,6\n", "dates must rise", id="order"),
+        pytest.param("Date,A\n2020-01-01,5\n2020-01-02,0\n", "0.0 of A at 2020", id="zero"),
+        pytest.param("Date,A\n2020-01-01,inf\n", "not above 0: inf", id="infinite"),
+        pytest.param("Date,A\n2020-01-01,five\n", "expected numbers in 'A'", id="words"),
+        pytest.param("Name,A\nx,5\n", "or dates in 'Name'", id="no-dates"),
+        pytest.param("Date\n2020-01-01\n", "at least one symbol", id="no-symbol"),
+        pytest.param("Date,A\n", "holds no row", id="empty"),
+        pytest.param("symbol,close\nA,5\n", "lacks a column 'date or", id="no-time"),
+        pytest.param(
+            "symbol,time,close\nA,2020-01-02 16:00,5\n", "without a zone", id="no-zone"
+        ),
+        pytest.param(
+            "symbol,date,close\nA,2020-01-02,5\nA,2020-01-02,6\n",
+            "two bars of A",
+            id="twice",
+        ),
+    ],
+)
+def test_a_table_that_is_not_prices_is_refused(
+    tmp_path: Path, table: str, problem: str
+) -> None:
+    path = tmp_path / "closes.csv"
+    path.write_text(table)
+
+    with pytest.raises(DataError, match=problem) as caught:
+        read_prices(path)
+
+    assert str(path) in str(caught.value)

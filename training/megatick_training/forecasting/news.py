@@ -1,0 +1,133 @@
+"""Scored news, and the sentiment state that it leaves at each bar.
+
+The state is what a client of the server would hold: every text is added by the code that
+serves (``decay``, then ``add_score``), in the order in which it was published.  A bar's
+state holds what had been published before the bar's close: what appears in the very
+second of a decision was not read in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from megatick_server.sentiment import add_score, decay
+from megatick_training.errors import DataError
+from megatick_training.tables import (
+    SYMBOL_NAMES,
+    find_column,
+    numbers,
+    read_rows,
+)
+from megatick_training.times import utc_times
+
+Float32Array = npt.NDArray[np.float32]
+Times = npt.NDArray[np.datetime64]
+
+_SECOND = np.timedelta64(1, "s")
+
+
+@dataclass(frozen=True)
+class Story:
+    """One symbol's scored texts.
+
+    Attributes:
+        at: datetime64[ns], shape (texts,), UTC, when each was published, rising.
+        scores: float32, shape (texts,), in [-1, 1].
+    """
+
+    at: Times
+    scores: Float32Array
+
+
+@dataclass(frozen=True)
+class News:
+    """Scored texts of many symbols.
+
+    Attributes:
+        stories: by symbol.
+    """
+
+    stories: Mapping[str, Story]
+
+    @property
+    def texts(self) -> int:
+        """How many there are."""
+        return sum(len(story.at) for story in self.stories.values())
+
+
+def read_news(path: Path) -> News:
+    """Read scored texts from CSV or JSON lines (gzip or not), or from Parquet.
+
+    The columns are symbol (or ticker), published_at (a time with its zone) and score, as
+    ``megatick batch`` gives it.
+
+    Raises:
+        DataError: not such a table, or a score that is not in [-1, 1].
+        TimeError: a time is absent or has no zone.
+    """
+    rows = read_rows(path)
+    symbol = find_column(rows, SYMBOL_NAMES, required_in=path)
+    published = find_column(rows, ("published_at",), required_in=path)
+    score = find_column(rows, ("score",))
+    if score is None:
+        raise DataError(
+            path,
+            f"lacks a column 'score', it has {list(rows.columns)}; score its texts first, "
+            "with `megatick batch`",
+        )
+    scores = numbers(rows[score], path)
+    wrong = ~(scores.abs() <= 1)
+    if wrong.any():
+        raise DataError(
+            path,
+            f"row {wrong.argmax()} has the score {scores[wrong].iloc[0]}, expected one in "
+            "[-1, 1]",
+        )
+    table = pd.DataFrame(
+        {
+            "symbol": rows[symbol].astype(str),
+            "at": utc_times(rows[published], what=f"{path}: {published}"),
+            "score": scores,
+        }
+    ).sort_values("at", kind="stable")
+    return News(
+        {
+            str(name): Story(
+                at=of_symbol["at"].dt.tz_localize(None).to_numpy("datetime64[ns]"),
+                scores=of_symbol["score"].to_numpy(np.float32),
+            )
+            for name, of_symbol in table.groupby("symbol", sort=True)
+        }
+    )
+
+
+def states_at(
+    story: Story, bars: Times, *, half_life_s: float
+) -> tuple[Float32Array, Float32Array]:
+    """Give the sentiment state as of each bar's close.
+
+    Args:
+        story: a symbol's scored texts.
+        bars: datetime64[ns], shape (bars,), UTC, each bar's close.
+        half_life_s: seconds, > 0.
+
+    Returns:
+        The state after the last text that was published before the close,
+        float32, shape (bars, 4), zeros where there was none; and the seconds since that
+        text, float32, shape (bars, 1).
+    """
+    after = np.zeros((len(story.at) + 1, 1, 4), np.float32)  # after so many texts
+    since = np.diff(story.at, prepend=story.at[:1]) / _SECOND
+    for text, elapsed_s in enumerate(since.astype(np.float32)):
+        aged = decay(after[text], elapsed_s.reshape(1, 1), half_life_s=half_life_s)
+        after[text + 1] = add_score(aged, story.scores[text].reshape(1, 1))
+    texts = np.searchsorted(story.at, bars, side="left")
+    last = story.at[np.maximum(texts - 1, 0)] if len(story.at) else bars
+    elapsed = np.where(texts > 0, (bars - last) / _SECOND, 0.0)
+    return after[texts, 0], elapsed.astype(np.float32)[:, None]

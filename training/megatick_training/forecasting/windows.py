@@ -1,0 +1,107 @@
+"""Every forecast that could have been asked for, and what then happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from megatick_contract import HORIZONS_BARS, WINDOW_BARS
+from megatick_training.forecasting.news import News, Story, states_at
+
+BoolArray = npt.NDArray[np.bool_]
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Times = npt.NDArray[np.datetime64]
+
+_NEVER: Final = np.datetime64("NaT", "ns")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One row a symbol and bar with 64 closes behind it.
+
+    Attributes:
+        closes: float32, shape (rows, 64), as ``PRICES``, none missing.
+        state: float32, shape (rows, 4), as ``SENTIMENT_STATE``.
+        elapsed_s: float32, shape (rows, 1), seconds from that state to the bar's close.
+        returns: float64, shape (rows, H), log return to each horizon, NaN where the table
+            ends before it.
+        symbols: shape (rows,), the symbol's name.
+        at: datetime64[ns], shape (rows,), UTC, the close that the forecast is made at.
+        until: datetime64[ns], shape (rows, H), the close of each horizon, NaT past the end.
+    """
+
+    closes: Float32Array
+    state: Float32Array
+    elapsed_s: Float32Array
+    returns: Float64Array
+    symbols: npt.NDArray[np.str_]
+    at: Times
+    until: Times
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def take(self, rows: BoolArray) -> Windows:
+        """Pick rows."""
+        return Windows(
+            **{each.name: getattr(self, each.name)[rows] for each in fields(self)}
+        )
+
+
+def make_windows(closes: pd.DataFrame, *, news: News | None, half_life_s: float) -> Windows:
+    """Cut each symbol's history into windows.
+
+    A bar of a symbol is a row at which it has a close: exchanges with different holidays
+    may stand in one table.
+
+    Args:
+        closes: as ``read_prices`` gives them.
+        news: what was published about the symbols; None leaves the state at zeros.
+        half_life_s: of the sentiment state, seconds.
+
+    Returns:
+        Rows by symbol, then by time; none where every symbol is shorter than 65 bars.
+    """
+    stories = news.stories if news else {}
+    parts = [
+        _windows_of(closes[symbol].dropna(), str(symbol), stories, half_life_s)
+        for symbol in closes.columns
+    ]
+    return Windows(
+        **{
+            each.name: np.concatenate([getattr(part, each.name) for part in parts])
+            for each in fields(Windows)
+        }
+    )
+
+
+def _windows_of(
+    closes: pd.Series, symbol: str, stories: Mapping[str, Story], half_life_s: float
+) -> Windows:
+    values = closes.to_numpy(np.float64)
+    times = pd.DatetimeIndex(closes.index).tz_localize(None).to_numpy("datetime64[ns]")
+    last = np.arange(WINDOW_BARS - 1, len(values) - 1)  # a bar must follow
+    seen = np.empty((0, WINDOW_BARS))
+    if len(last):
+        seen = np.lib.stride_tricks.sliding_window_view(values, WINDOW_BARS)[:-1]
+    ends = last[:, None] + np.array(HORIZONS_BARS)  # (rows, H)
+    inside = ends < len(values)
+    clipped = np.minimum(ends, len(values) - 1)
+    at = times[last]
+    story = stories.get(symbol, Story(times[:0], np.empty(0, np.float32)))
+    state, elapsed_s = states_at(story, at, half_life_s=half_life_s)
+    return Windows(
+        closes=seen.astype(np.float32),
+        state=state,
+        elapsed_s=elapsed_s,
+        returns=np.where(inside, np.log(values[clipped] / values[last, None]), np.nan),
+        symbols=np.full(len(last), symbol),
+        at=at,
+        until=np.where(inside, times[clipped], _NEVER),
+    )
