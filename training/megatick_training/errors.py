@@ -11,6 +11,7 @@ TrainingError
 ├── SplitError           a split leaks, or has an empty part
 ├── LookAheadError       a feature was not known at its moment
 └── EvaluationError      what is to be judged cannot be, or would be judged unfairly
+    └── LeakageError     it knows what it could not have known
 """
 
 from __future__ import annotations
@@ -111,3 +112,7 @@ class EvaluationError(TrainingError):
         ending = f"  {hint}" if hint else ""
         super().__init__(f"{what}: expected {expected}, found {found}.{ending}")
         self.what, self.expected, self.found = what, expected, found
+
+
+class LeakageError(EvaluationError):
+    """What is judged knows what it could not have known."""
