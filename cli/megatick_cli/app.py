@@ -26,6 +26,7 @@ from megatick_cli.evaluate import evaluate
 from megatick_cli.evaluate_sentiment import evaluate_sentiment
 from megatick_cli.evaluate_stocknet import evaluate_stocknet
 from megatick_cli.export import export
+from megatick_cli.finetune import finetune
 from megatick_cli.fit_forecaster import fit_forecaster
 from megatick_cli.inspect import inspect
 from megatick_cli.loadtest import loadtest
@@ -63,6 +64,7 @@ def _options(
 
 app.command()(demo)
 app.command()(inspect)
+app.command()(finetune)
 app.command()(export)
 app.command()(build_engine)
 app.command()(fit_forecaster)

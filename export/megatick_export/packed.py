@@ -137,8 +137,9 @@ class PackedLayout:
             prefix: P, tokens that stand before every row and are not among ``input_ids``.
         """
         longest = max_seqlen.shape[0]
-        tokens = torch.arange(input_ids.shape[0])
-        slots = torch.arange(longest)
+        device = row_lengths.device
+        tokens = torch.arange(input_ids.shape[0], device=device)
+        slots = torch.arange(longest, device=device)
         lengths = row_lengths.long()
         ends = torch.cumsum(lengths, 0)
         starts = ends - lengths

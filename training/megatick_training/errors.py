@@ -10,8 +10,11 @@ TrainingError
 ├── TimeError            a time is absent, or has no zone
 ├── SplitError           a split leaks, or has an empty part
 ├── LookAheadError       a feature was not known at its moment
-└── EvaluationError      what is to be judged cannot be, or would be judged unfairly
-    └── LeakageError     it knows what it could not have known
+├── EvaluationError      what is to be judged cannot be, or would be judged unfairly
+│   └── LeakageError     it knows what it could not have known
+├── HeadWordsError       a head cannot begin as words of the vocabulary
+├── TrainingStateError   a run cannot go on from the state that it left
+└── TrainingDiverged     the loss is not a number any more
 """
 
 from __future__ import annotations
@@ -116,3 +119,26 @@ class EvaluationError(TrainingError):
 
 class LeakageError(EvaluationError):
     """What is judged knows what it could not have known."""
+
+
+class HeadWordsError(TrainingError):
+    """A head cannot begin as words of the vocabulary."""
+
+
+class TrainingStateError(TrainingError):
+    """A run cannot go on from the state that it left."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
+class TrainingDiverged(TrainingError):
+    """The loss is not a number any more."""
+
+    def __init__(self, step: int, *, learning_rate: float) -> None:
+        super().__init__(
+            f"the loss of step {step} is not a number: lower --learning-rate, it was "
+            f"{learning_rate:g}"
+        )
+        self.step = step

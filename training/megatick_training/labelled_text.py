@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from megatick_training.near_duplicates import (
     IntArray,
     near_duplicate_groups,
 )
-from megatick_training.reading import read_tables
+from megatick_training.reading import read_rows
 from megatick_training.times import utc_times
 
 NO_SYNONYMS: Final[Mapping[str, Label]] = MappingProxyType({})
@@ -111,7 +111,7 @@ def read_labelled_texts(
     needed = _NEEDED if split is None else (*_NEEDED, "split")
     rows = [
         (where, row)
-        for where, row in _rows(path, needed)
+        for where, row in read_rows(path, needed)
         if split is None or row["split"] == split
     ]
     if not rows:
@@ -154,19 +154,6 @@ def read_synonyms(written: str) -> dict[str, Label]:
             source, f"expected an object of label to one of {list(LABELS)}, found {read!r}"
         )
     return read
-
-
-def _rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row, and where it stands."""
-    for block in read_tables(path):
-        for place, problem in block.problems.items():
-            raise DataError(path, f"line {block.lines[place]}: {problem}")
-        columns = block.table.column_names
-        for column in needed:
-            if column not in columns:
-                raise DataError(path, f"lacks column {column!r}, it has {columns}")
-        for line, row in zip(block.lines, block.table.to_pylist(), strict=True):
-            yield f"line {line}", row
 
 
 def _classes(
