@@ -22,6 +22,9 @@ from megatick_cli.clean import clean
 from megatick_cli.collect import collect
 from megatick_cli.demo.command import demo
 from megatick_cli.doctor import doctor
+from megatick_cli.evaluate import evaluate
+from megatick_cli.evaluate_sentiment import evaluate_sentiment
+from megatick_cli.evaluate_stocknet import evaluate_stocknet
 from megatick_cli.export import export
 from megatick_cli.finetune import finetune
 from megatick_cli.fit_forecaster import fit_forecaster
@@ -66,6 +69,9 @@ app.command()(export)
 app.command()(build_engine)
 app.command()(fit_forecaster)
 app.command()(verify)
+app.command()(evaluate)
+app.command()(evaluate_sentiment)
+app.command()(evaluate_stocknet)
 app.command()(serve)
 app.command()(score)
 app.add_typer(audit, name="audit")

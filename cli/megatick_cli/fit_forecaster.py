@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+from megatick_cli.bar_closes import clock, closed_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,10 +141,10 @@ def fit_forecaster(
     from megatick_training.reports import write_report
 
     console = Console()
-    closes_at = _clock(close_time)
+    closes_at = clock(close_time)
     with console.status("reading …"):
         closes, files = _closes(prices, source, symbols, start, end, out)
-        closes = _closed_at(closes, closes_at)
+        closes = closed_at(closes, closes_at)
         story = None if news is None else read_news(news)
         windows = make_windows(closes, news=story, half_life_s=HALF_LIFE_S)
     periods = make_periods(
@@ -216,25 +218,6 @@ def _fetched(
     )
     fetched.closes.to_csv(file)
     return fetched.closes
-
-
-def _clock(given: str) -> timedelta:
-    try:
-        time = datetime.strptime(given, "%H:%M")
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"expected HH:MM, found {given!r}", param_hint="--close-time"
-        ) from error
-    return timedelta(hours=time.hour, minutes=time.minute)
-
-
-def _closed_at(closes: pd.DataFrame, close_time: timedelta) -> pd.DataFrame:
-    """Move bars that have only dates to the time of their close."""
-    import pandas as pd
-
-    index = pd.DatetimeIndex(closes.index)
-    dates_only = (index == index.normalize()).all()
-    return closes.set_axis(index + close_time) if dates_only else closes
 
 
 def _day(given: datetime | None) -> pd.Timestamp | None:

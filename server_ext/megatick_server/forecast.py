@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -193,6 +194,7 @@ class Forecaster(BaseModel):
         edge: per horizon, whether it beat the random walk in its last evaluation.
         edge_p_value: per horizon, of that test.
         fitted_on: the data, in words.
+        fitted_until: last day that was fitted or calibrated on; None if nobody says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -213,6 +215,7 @@ class Forecaster(BaseModel):
     edge: tuple[bool, ...]
     edge_p_value: tuple[_Probability, ...]
     fitted_on: str
+    fitted_until: date | None = None
 
     @model_validator(mode="after")
     def _shapes_agree(self) -> Self:

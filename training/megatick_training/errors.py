@@ -10,7 +10,11 @@ TrainingError
 ├── TimeError            a time is absent, or has no zone
 ├── SplitError           a split leaks, or has an empty part
 ├── LookAheadError       a feature was not known at its moment
-└── EvaluationError      what is to be judged cannot be, or would be judged unfairly
+├── EvaluationError      what is to be judged cannot be, or would be judged unfairly
+│   └── LeakageError     it knows what it could not have known
+├── HeadWordsError       a head cannot begin as words of the vocabulary
+├── TrainingStateError   a run cannot go on from the state that it left
+└── TrainingDiverged     the loss is not a number any more
 """
 
 from __future__ import annotations
@@ -111,6 +115,10 @@ class EvaluationError(TrainingError):
         ending = f"  {hint}" if hint else ""
         super().__init__(f"{what}: expected {expected}, found {found}.{ending}")
         self.what, self.expected, self.found = what, expected, found
+
+
+class LeakageError(EvaluationError):
+    """What is judged knows what it could not have known."""
 
 
 class HeadWordsError(TrainingError):

@@ -119,7 +119,7 @@ def interval_coverage(
     Raises:
         EvaluationError: an end of the interval is not among the levels.
     """
-    low, high = (_column(levels, (1 + sign * nominal) / 2) for sign in (-1, 1))
+    low, high = (level_column(levels, (1 + sign * nominal) / 2) for sign in (-1, 1))
     inside = pd.Series((quantiles[:, low] <= observed) & (observed <= quantiles[:, high]))
     return Coverage(
         nominal=nominal,
@@ -242,7 +242,12 @@ def _accuracy_and_mcc(daily: Float64Array) -> Float64Array:
     return np.array([(tp + tn) / (tp + fp + fn + tn), mcc])
 
 
-def _column(levels: Float64Array, level: float) -> int:
+def level_column(levels: Float64Array, level: float) -> int:
+    """Find the column of a quantile level.
+
+    Raises:
+        EvaluationError: it is not among them.
+    """
     found = np.flatnonzero(np.isclose(levels, level))
     if not len(found):
         raise EvaluationError(

@@ -78,12 +78,14 @@ def fit_forecaster(
     chosen = [choose(of_horizon) for of_horizon in trials]
     fits, quantiles = _calibrated(sample, periods, chosen)
     _, baseline = _calibrated(sample, periods, [of_horizon[0] for of_horizon in trials])
-    unjudged = _forecaster(windows, fits, quantiles, baseline, judged=[], source=source)
+    unjudged = _forecaster(
+        windows, periods, fits, quantiles, baseline, judged=[], source=source
+    )
     judged = judge(unjudged, sample, periods)
     source = f"{source}: {_describe(windows, periods)}"
     return Fitted(
         forecaster=_forecaster(
-            windows, fits, quantiles, baseline, judged=judged, source=source
+            windows, periods, fits, quantiles, baseline, judged=judged, source=source
         ),
         periods=periods,
         trials=trials,
@@ -128,6 +130,7 @@ def _calibrated(
 
 def _forecaster(
     windows: Windows,
+    periods: Periods,
     fits: Sequence[Fit],
     quantiles: Sequence[Float64Array],
     baseline: Sequence[Float64Array],
@@ -157,6 +160,7 @@ def _forecaster(
         edge=tuple(each.edge for each in strictest) or (False,) * len(fits),
         edge_p_value=tuple(each.test.p_value for each in strictest) or (1.0,) * len(fits),
         fitted_on=source,
+        fitted_until=(periods.judge_from - pd.Timedelta(days=1)).date(),
     )
 
 

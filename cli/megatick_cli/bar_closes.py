@@ -1,0 +1,40 @@
+"""When a bar that has a date alone has its close."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CloseTime = Annotated[
+    str,
+    typer.Option(
+        metavar="HH:MM",
+        help="When, in UTC, a bar with a date alone has its close: news after it is not "
+        "known to it.  00:00 keeps all of that day's news out.",
+    ),
+]
+
+
+def clock(given: str) -> timedelta:
+    """Read the option: how long after midnight, as in ``21:00``."""
+    try:
+        time = datetime.strptime(given, "%H:%M")
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"expected HH:MM, found {given!r}", param_hint="--close-time"
+        ) from error
+    return timedelta(hours=time.hour, minutes=time.minute)
+
+
+def closed_at(closes: pd.DataFrame, close_time: timedelta) -> pd.DataFrame:
+    """Move bars that have only dates to the time of their close."""
+    import pandas as pd
+
+    index = pd.DatetimeIndex(closes.index)
+    dates_only = (index == index.normalize()).all()
+    return closes.set_axis(index + close_time) if dates_only else closes

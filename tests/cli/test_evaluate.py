@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from html_page import Page
+from typer.testing import CliRunner
+
+from megatick_cli.app import app
+from megatick_training.errors import EvaluationError, LeakageError
+
+SHIPPED = Path(__file__).parents[2] / (
+    "model_repository/shared/price_forecast/1/forecaster.json"
+)
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> Path:
+    days = pd.date_range("2020-01-01", periods=200, name="date")
+    moves = np.random.default_rng(0).normal(scale=0.01, size=(200, 2))
+    closes = pd.DataFrame(50 * np.exp(moves.cumsum(axis=0)), days, columns=["A", "B"])
+    closes.to_csv(tmp_path / "prices.csv")
+    return tmp_path / "prices.csv"
+
+
+@pytest.fixture
+def forecaster(tmp_path: Path) -> Path:
+    document = json.loads(SHIPPED.read_text()) | {"fitted_until": "2020-03-31"}
+    (tmp_path / "forecaster.json").write_text(json.dumps(document))
+    return tmp_path / "forecaster.json"
+
+
+def arguments(prices: Path, forecaster: Path, *more: str) -> list[str]:
+    given = {"prices": prices, "forecaster": forecaster, "out": prices.parent / "out.html"}
+    return ["evaluate", *(f"--{k}={v}" for k, v in given.items()), *more]
+
+
+def test_it_reports(prices: Path, forecaster: Path) -> None:
+    asked = arguments(prices, forecaster, "--json", "--auto-ets-rows=20")
+
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+
+    document = json.loads(result.stdout)
+    first = document["horizons"][0]
+    assert first["horizon_bars"] == 1
+    # From 21 April, 20 bars after March, to 17 July, the last with a bar after it.
+    assert first["dates"] == 88
+    assert set(first["versus"]) == {"random walk", "drift", "price only", "AutoETS"}
+    assert document["invested"]["rule"]["cost_bps"] == 10
+    page = Page((prices.parent / "out.html").read_text())
+    assert page.fetched == []
+    shown = [row for row in page.rows if row[:2] == ["1", "random walk"]]
+    assert shown[0][3] == f"{first['scores']['pinball'] * 1e4:.4g}"
+
+
+def test_it_prints_tables(prices: Path, forecaster: Path) -> None:
+    asked = arguments(prices, forecaster, "--auto-ets-rows=0")
+
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+
+    for title in ("Against its competitors", "Coverage, %", "Direction", "Investment"):
+        assert title in result.stdout
+
+
+def test_it_refuses_what_was_fitted_on(prices: Path, forecaster: Path) -> None:
+    result = CliRunner().invoke(
+        app, arguments(prices, forecaster, "--since=2020-03-01", "--auto-ets-rows=0")
+    )
+
+    assert isinstance(result.exception, LeakageError)
+    assert not (prices.parent / "out.html").exists()
+
+
+def test_it_asks_since_when_if_nobody_says(prices: Path, forecaster: Path) -> None:
+    document = json.loads(forecaster.read_text()) | {"fitted_until": None}
+    forecaster.write_text(json.dumps(document))
+
+    result = CliRunner().invoke(app, arguments(prices, forecaster))
+
+    assert isinstance(result.exception, EvaluationError)
+    assert "Give --since" in str(result.exception)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from megatick_server.forecast import Forecaster
+from megatick_training.errors import EvaluationError
+from megatick_training.evaluation.forecaster_judgement import (
+    judge_forecaster,
+    judge_investment,
+)
+from megatick_training.evaluation.investment import Rule
+from megatick_training.forecasting.windows import Windows
+
+
+def test_a_random_walk_does_not_beat_itself(
+    forecaster: Forecaster, windows: Windows
+) -> None:
+    judged = judge_forecaster(forecaster, windows)
+
+    assert [each.horizon_bars for each in judged] == [1, 5, 20]
+    assert [set(each.versus) for each in judged] == [
+        {"random walk", "drift", "price only"}
+    ] * 3
+    for each in judged:
+        assert each.versus["random walk"].test.p_value == 1
+        assert each.versus["random walk"].theirs.pinball == each.scores.pinball
+        assert each.direction.calls == 0
+    # 240 bars of 4 symbols, 63 before the first window; each horizon lacks its last bars.
+    counts = [each.scores.forecasts for each in judged]
+    assert counts == [4 * (240 - 63 - bars) for bars in (1, 5, 20)]
+
+
+def test_its_price_errors_are_those_of_the_last_close(
+    forecaster: Forecaster, windows: Windows, closes: pd.DataFrame
+) -> None:
+    judged = judge_forecaster(forecaster, windows)
+
+    table = closes.to_numpy()[63:]
+    for each in judged:
+        misses = np.abs(table[each.horizon_bars :] - table[: -each.horizon_bars])
+        assert each.scores.price.mae == pytest.approx(misses.mean(), rel=1e-5)
+        relative = misses / table[each.horizon_bars :]
+        assert each.scores.price.mape == pytest.approx(relative.mean(), rel=1e-5)
+
+
+def test_its_intervals_cover_what_a_random_walk_should(
+    forecaster: Forecaster, windows: Windows
+) -> None:
+    first, *_ = judge_forecaster(forecaster, windows)
+
+    for coverage in first.scores.coverage:  # estimated volatility makes tails fatter
+        assert coverage.overall == pytest.approx(coverage.nominal, abs=0.06)
+
+
+def test_the_better_width_wins(forecaster: Forecaster, windows: Windows) -> None:
+    wide = tuple(tuple(3 * q for q in row) for row in forecaster.baseline_quantiles)
+    better = forecaster.model_copy(update={"baseline_quantiles": wide})
+
+    first, *_ = judge_forecaster(better, windows)
+
+    assert first.versus["random walk"].test.p_value < 0.001
+    assert first.versus["random walk"].test.mean_difference < 0
+    assert first.scores.crps < first.versus["random walk"].theirs.crps
+
+
+def test_auto_ets_is_compared_on_dates_that_are_spread(
+    forecaster: Forecaster, windows: Windows
+) -> None:
+    judged = judge_forecaster(forecaster, windows, auto_ets_rows=100)
+
+    # 704 rows on 176 dates: 25 dates are allowed, every eighth is 22.
+    first = judged[0].versus["AutoETS"]
+    assert first.ours.forecasts == first.theirs.forecasts == 4 * 22
+    assert first.ours.pinball == pytest.approx(first.theirs.pinball, rel=0.2)
+
+
+def test_other_horizons_are_refused(forecaster: Forecaster, windows: Windows) -> None:
+    other = forecaster.model_copy(update={"horizons_bars": (1, 5, 10)})
+
+    with pytest.raises(EvaluationError, match=r"\(1, 5, 20\), found \(1, 5, 10\)"):
+        judge_forecaster(other, windows)
+
+
+def test_a_walk_that_leans_nowhere_never_invests(
+    forecaster: Forecaster, windows: Windows
+) -> None:
+    invested = judge_investment(forecaster, windows, Rule())
+
+    assert invested.ours.annual_return == 0
+    assert invested.ours.turnover == 0
+    assert invested.held.turnover > 0
+    assert invested.excess.annual_return * invested.held.annual_return < 0

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from megatick_training.evaluation.investment import Rule, hold_all, invest, performance
+
+DAYS = pd.date_range("2020-01-01", periods=4)
+
+
+def table(*rows: list[float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, DAYS[: len(rows)], columns=["A", "B"], dtype=float)
+
+
+def test_positions_by_the_rule() -> None:
+    p_up = table([0.61, 0.6], [0.39, 0.4], [0.5, math.nan])
+
+    out = Rule(threshold=0.1).positions(p_up)
+    short = Rule(threshold=0.1, below="short").positions(p_up)
+
+    pd.testing.assert_frame_equal(out, table([1, 0], [0, 0], [0, math.nan]))
+    pd.testing.assert_frame_equal(short, table([1, 0], [-1, 0], [0, math.nan]))
+
+
+def test_a_position_earns_from_the_next_bar_on_and_pays_for_changes() -> None:
+    positions = table([1, 0], [1, 1], [0, -1])
+    next_returns = table([0.1, -0.5], [0.2, 0.1], [9, 0.04])
+
+    earned, traded = invest(positions, next_returns, cost_bps=100)  # 1 %
+
+    # Half of the wealth a symbol: 0.1/2, (0.2 + 0.1)/2, -0.04/2, less 1 % of what changed.
+    assert traded.tolist() == pytest.approx([0.5, 0.5, 1.5])
+    assert earned.tolist() == pytest.approx([0.05 - 0.005, 0.15 - 0.005, -0.02 - 0.015])
+
+
+def test_a_symbol_that_is_not_there_takes_no_wealth() -> None:
+    positions = table([1, math.nan], [1, 1])
+    next_returns = table([0.1, 9], [0.2, math.nan])
+
+    earned, traded = invest(positions, next_returns, cost_bps=0)
+
+    assert earned.tolist() == pytest.approx([0.1, 0.2])
+    assert traded.tolist() == pytest.approx([1, 0])
+
+
+def test_holding_is_always_in() -> None:
+    held = hold_all(table([0.2, math.nan], [0.9, 0.5]))
+
+    pd.testing.assert_frame_equal(held, table([1, math.nan], [1, 1]))
+
+
+def test_performance_by_hand() -> None:
+    days = pd.date_range("2020-01-01", periods=5, freq="91.3125D")  # four bars a year
+    returns = pd.Series([0.1, -0.5, 0.2, 0.1, 0.3], days, dtype="float64")
+    traded = pd.Series([1.0, 0, 0, 0, 0.5], days, dtype="float64")
+
+    found = performance(returns, traded)
+
+    wealth = 1.1 * 0.5 * 1.2 * 1.1 * 1.3
+    assert found.annual_return == pytest.approx(wealth ** (4 / 5) - 1)
+    assert found.sharpe == pytest.approx(0.04 / returns.std(ddof=0) * 2)
+    assert found.max_drawdown == pytest.approx(0.5)
+    assert found.turnover == pytest.approx(1.5 / 5 * 4)
+
+
+def test_its_interval_is_the_normals_of_independent_returns() -> None:
+    days = pd.date_range("2020-01-01", periods=1000, freq="8766h")  # a bar a year
+    values = np.random.default_rng(0).normal(0.001, 0.01, 1000)
+    returns = pd.Series(values, days)
+
+    found = performance(returns, pd.Series(np.zeros(1000), days))
+
+    half = 1.96 * 0.01 / math.sqrt(1000)
+    low, high = found.annual_return_interval
+    assert (high - low) / 2 == pytest.approx(half, rel=0.2)
+    assert low < found.annual_return < high
+
+
+def test_what_never_varies_has_no_sharpe() -> None:
+    returns = pd.Series(np.zeros(100), pd.date_range("2020-01-01", periods=100))
+
+    found = performance(returns, returns)
+
+    assert (found.annual_return, found.max_drawdown, found.turnover) == (0, 0, 0)
+    assert math.isnan(found.sharpe)
+    assert all(map(math.isnan, found.sharpe_interval))

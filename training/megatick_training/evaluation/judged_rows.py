@@ -1,0 +1,84 @@
+"""Which forecasts may be judged: those made after everything that was fitted on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from megatick_server.forecast import Forecaster
+from megatick_training.errors import EvaluationError
+from megatick_training.evaluation.leakage import refuse_fitted_dates
+from megatick_training.forecasting.windows import Windows
+
+_DAY = pd.Timedelta(days=1)
+
+
+def rows_to_judge(
+    windows: Windows,
+    forecaster: Forecaster,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    embargo_bars: int,
+    allow_fitted: bool = False,
+) -> Windows:
+    """Take the rows that the forecaster has not seen.
+
+    Args:
+        windows: all rows.
+        forecaster: to be judged.
+        since: first day, UTC; by default, so many bars after what was fitted on.
+        until: last day to forecast on, UTC, inclusive; the last by default.
+        embargo_bars: bars to leave out after the last that was fitted on.
+        allow_fitted: take what it was fitted on too, if asked for by ``since``.
+
+    Raises:
+        EvaluationError: no row is left, or nobody says what it was fitted on.
+        LeakageError: ``since`` asks for rows that it was fitted on.
+    """
+    dates = pd.DatetimeIndex(np.unique(windows.at))
+    fitted_until = forecaster.fitted_until
+    if since is not None:
+        first = pd.Timestamp(since)
+    elif fitted_until is not None:
+        unseen = dates[dates >= pd.Timestamp(fitted_until) + _DAY]
+        first = unseen[embargo_bars] if len(unseen) > embargo_bars else dates[-1] + _DAY
+    else:
+        raise EvaluationError(
+            "the first day to judge",
+            "a forecaster that says until when it was fitted",
+            f"only {forecaster.fitted_on!r}",
+            "Give --since, a day after all that.",
+        )
+    if fitted_until is not None and not allow_fitted:
+        refuse_fitted_dates(first, pd.Timestamp(fitted_until))
+    last = (
+        dates[-1] if until is None else pd.Timestamp(until) + _DAY - pd.Timedelta(1, "ns")
+    )
+    inside = (windows.at >= first.to_datetime64()) & (windows.at <= last.to_datetime64())
+    if not inside.any():
+        raise EvaluationError(
+            "forecasts to judge",
+            f"some from {first:%Y-%m-%d} to {last:%Y-%m-%d}",
+            f"bars from {dates[0]:%Y-%m-%d} to {dates[-1]:%Y-%m-%d}",
+        )
+    return windows.take(inside)
+
+
+def describe(windows: Windows, forecaster: Forecaster, *, allow_fitted: bool) -> str:
+    """Say what is judged, and what it was fitted on."""
+    symbols = len(np.unique(windows.symbols))
+    first, last = pd.Timestamp(windows.at.min()), pd.Timestamp(windows.at.max())
+    seen = (
+        "  SOME OF THESE DATES WERE FITTED ON: this is no judgement of what is to come."
+        if allow_fitted
+        and forecaster.fitted_until is not None
+        and first < pd.Timestamp(forecaster.fitted_until) + _DAY
+        else ""
+    )
+    return (
+        f"{len(windows):,} forecasts for {symbols} symbols, made from {first:%Y-%m-%d} to "
+        f"{last:%Y-%m-%d}.  Fitted on {forecaster.fitted_on}.{seen}"
+    )
