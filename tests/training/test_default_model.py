@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from megatick_export import read_checkpoint, reference_network
 from megatick_training.data_packages import SMOLLM2, DataPackage
 from megatick_training.default_model import read_smollm2, write_default_checkpoint
+from megatick_training.default_model.build import READOUT
 from megatick_training.errors import DataError, DataPackageMissing
 
 TEXTS = [
@@ -24,7 +27,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smollm2") / "checkpoint"
-    write_default_checkpoint(folder, head=None)
+    write_default_checkpoint(folder, adapter=None)
     return folder
 
 
@@ -82,3 +85,21 @@ def test_a_file_that_is_not_gguf_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"weights\.gguf: is not a GGUF file"):
         read_smollm2(path)
+
+
+def test_links_are_left_out_and_the_readout_ends_every_text(checkpoint: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+
+    with_link = tokenizer.encode("Shell cuts its dividend https://t.co/bd0xbFGjkT")
+
+    assert tokenizer.decode(with_link.ids) == f"Shell cuts its dividend{READOUT}"
+    assert with_link.ids == tokenizer.encode("Shell cuts its dividend").ids
+
+
+def test_an_adapter_of_another_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "adapter.safetensors"
+    save_file({"classification_head.weight": torch.zeros(3, 576)}, path)
+
+    with pytest.raises(DataError, match=r"adapter\.safetensors: is no adapter of this mod"):
+        write_default_checkpoint(tmp_path / "checkpoint", adapter=path)
+    assert not (tmp_path / "checkpoint").exists()

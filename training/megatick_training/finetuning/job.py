@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from safetensors.torch import save_file
+from safetensors.torch import save
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from megatick_contract import LABELS
@@ -175,7 +175,7 @@ def _finished(
     job.tokenizer.write(out / "tokenizer.json")
     if trained.adapter is not None:
         tensors = {name: part.contiguous() for name, part in trained.adapter.items()}
-        save_file(tensors, out / ADAPTER_FILE)
+        (out / ADAPTER_FILE).write_bytes(save(tensors))
     looks = looks_table(trained.looks)
     looks.to_csv(out / LOOKS_FILE, index=False)
     card = {
