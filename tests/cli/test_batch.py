@@ -92,7 +92,12 @@ def test_stopped_by_a_signal_then_resumed(
         str(output),
     ]
     options = ["--column", "headline", "--address", endpoint.address, "--in-flight", "2"]
-    process = subprocess.Popen(command + options, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command + options,
+        stderr=subprocess.DEVNULL,
+        # Where these tests run in a shell's background, SIGINT is ignored, by children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while endpoint.seen.total() < 700:
         assert process.poll() is None
         time.sleep(0.01)
