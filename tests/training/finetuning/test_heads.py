@@ -56,6 +56,17 @@ def test_words_give_the_rows_of_the_vocabulary(gpt: Checkpoint) -> None:
     assert headed.architecture.classes == 3
 
 
+def test_where_they_are_not_tied_it_is_the_output_that_writes(tmp_path: Path) -> None:
+    gpt = headless(tmp_path / "untied", replace(LLAMA, tied_embeddings=False))
+    tokenizer = byte_tokenizer()
+
+    headed = with_word_head(gpt, tokenizer, ["-", "0", "+"])
+
+    ids = [tokenizer.token_to_id(word) for word in "-0+"]
+    expected = gpt.weights["output_layer.weight"][ids]
+    assert torch.equal(headed.weights["classification_head.weight"], expected)
+
+
 def test_a_word_of_two_tokens_is_named(gpt: Checkpoint) -> None:
     with pytest.raises(HeadWordsError, match=r"'bad' is 3 tokens of this tokenizer"):
         with_word_head(gpt, byte_tokenizer(), ["bad", "0", "+"])
