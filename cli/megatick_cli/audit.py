@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
-from megatick_cli.connection import Connection, with_connection
+from megatick_cli.connection import Connection, client_of, with_connection
 
 if TYPE_CHECKING:
-    from megatick_client import Client
     from megatick_server.audit import AuditKey, ChainReport
 
 _TIMEOUT_S: Final = 120.0
@@ -139,7 +137,7 @@ def replay(
     assert key is not None  # noqa: S101  the option is required
     texts = read_text_files(inputs, column=column).texts
     console = Console(highlight=False, soft_wrap=True)
-    with _client(url, repository, connection) as client:
+    with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
         found = replay_records(read_records(folder), texts, key, client)
     differing = [each for each in found.compared if each.difference > tolerance]
     for each in differing[:_LISTED]:
@@ -196,26 +194,3 @@ def _print(report: ChainReport, console: Console) -> None:
 
 def _listed(findings: Sequence[Any]) -> Sequence[Any]:
     return findings[:_LISTED]
-
-
-@contextlib.contextmanager
-def _client(
-    url: str | None, repository: Path | None, connection: Connection
-) -> Iterator[Client]:
-    """Of a running server, or of one that is started for it."""
-    from megatick_client import Client
-    from megatick_server.launcher import ServeOptions, TritonServer
-
-    with contextlib.ExitStack() as stack:
-        if repository is not None:
-            options = ServeOptions(grpc_port=0, metrics_port=None)
-            server = stack.enter_context(TritonServer(repository, options))
-            url = server.endpoints.grpc
-        yield stack.enter_context(
-            Client(
-                url or "",
-                timeout_s=_TIMEOUT_S,
-                tls=connection.tls,
-                headers=connection.headers,
-            )
-        )

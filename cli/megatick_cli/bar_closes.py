@@ -1,4 +1,4 @@
-"""When a bar that has a date alone has its close."""
+"""Which bars are read: of what symbols, and closed when, where they have a date alone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def clock(given: str) -> timedelta:
             f"expected HH:MM, found {given!r}", param_hint="--close-time"
         ) from error
     return timedelta(hours=time.hour, minutes=time.minute)
+
+
+def named(symbols: str | None) -> list[str]:
+    """Read the option ``--symbols``, as in ``A,B``: none named means all."""
+    return [] if symbols is None else [name.strip() for name in symbols.split(",")]
 
 
 def closed_at(closes: pd.DataFrame, close_time: timedelta) -> pd.DataFrame:

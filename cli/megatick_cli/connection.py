@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -15,7 +16,7 @@ from megatick_server.errors import OptionsError
 from megatick_server.launcher.keys import CALLER_KEY, GRPC_PREFIX, AccessKey
 
 if TYPE_CHECKING:
-    from megatick_client import Tls
+    from megatick_client import Client, Tls
 
 _PANEL: Final = "How a protected server is reached"
 
@@ -35,6 +36,35 @@ class Connection:
     def __bool__(self) -> bool:
         """Whether the user gave any of its options."""
         return self.tls is not None or bool(self.headers)
+
+
+@contextlib.contextmanager
+def client_of(
+    url: str | None, repository: Path | None, connection: Connection, *, timeout_s: float
+) -> Iterator[Client]:
+    """Give a client of a running server, or of one that runs as long as it is needed.
+
+    Args:
+        url: of the running server; not looked at where there is a repository.
+        repository: to serve on a free port of loopback.
+        connection: how the server is reached.
+        timeout_s: of each call.
+    """
+    from megatick_client import Client
+    from megatick_server.launcher import ServeOptions, TritonServer
+
+    with contextlib.ExitStack() as stack:
+        if repository is not None:
+            options = ServeOptions(grpc_port=0, metrics_port=None)
+            server = stack.enter_context(TritonServer(repository, options))
+            url = server.endpoints.grpc
+        client = Client(
+            url or "",
+            timeout_s=timeout_s,
+            tls=connection.tls,
+            headers=connection.headers,
+        )
+        yield stack.enter_context(client)
 
 
 def with_connection(command: Callable[..., None]) -> Callable[..., None]:

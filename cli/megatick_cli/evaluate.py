@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from megatick_cli.bar_closes import CloseTime, clock, closed_at
+from megatick_cli.bar_closes import CloseTime, clock, closed_at, named
 from megatick_cli.frames import finite, print_frame
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def evaluate(
     closes_at = clock(close_time)
     with console.status("reading …") as status:
         judged_one = load_forecaster(forecaster)
-        closes = closed_at(_only(symbols, read_closes(prices), prices), closes_at)
+        closes = closed_at(read_closes(prices, symbols=named(symbols)), closes_at)
         stories = None if news is None else read_news(news)
 
         def make(of: pd.DataFrame, told: News | None) -> Windows:
@@ -181,19 +181,6 @@ def evaluate(
         return
     _print(horizons, invested)
     console.print(f"[green]✓[/] {out}", highlight=False)
-
-
-def _only(symbols: str | None, closes: pd.DataFrame, prices: Path) -> pd.DataFrame:
-    """The closes of the symbols asked for, or of all."""
-    from megatick_training.errors import DataError
-
-    if symbols is None:
-        return closes
-    names = [name.strip() for name in symbols.split(",")]
-    missing = sorted(set(names) - set(closes.columns))
-    if missing:
-        raise DataError(prices, f"has no symbol {missing[0]!r}")
-    return closes[names]
 
 
 def _json(horizons: tuple[AtHorizon, ...], invested: Invested) -> str:

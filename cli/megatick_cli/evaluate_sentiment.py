@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.console import Console
 
-from megatick_cli.connection import Connection, with_connection
+from megatick_cli.connection import Connection, client_of, with_connection
 from megatick_cli.frames import print_frame
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def evaluate_sentiment(
     judged: dict[str, SentimentJudgement] = {}
     with Console(stderr=True).status("asking the model …") as status:
         if url is not None or repository is not None:
-            with _client(url, repository, connection) as client:
+            with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
                 judged["the served model"] = judge(
                     texts.classes, _probabilities(client, texts.texts)
                 )
@@ -108,29 +107,6 @@ def evaluate_sentiment(
         )
         return
     print_frame(f"{len(texts):,} texts of {labelled.name}", _table(judged))
-
-
-@contextmanager
-def _client(
-    url: str | None, repository: Path | None, connection: Connection
-) -> Iterator[Client]:
-    """A client of the given server, or of one that runs as long as it is needed."""
-    from megatick_client import Client
-
-    if url is not None:
-        with Client(
-            url, timeout_s=_TIMEOUT_S, tls=connection.tls, headers=connection.headers
-        ) as client:
-            yield client
-    elif repository is not None:
-        from megatick_server.launcher import ServeOptions, TritonServer
-
-        options = ServeOptions(grpc_port=0, metrics_port=None)
-        with (
-            TritonServer(repository, options) as server,
-            Client(server.endpoints.grpc, timeout_s=_TIMEOUT_S) as client,
-        ):
-            yield client
 
 
 def _probabilities(client: Client, texts: Sequence[str]) -> npt.NDArray[np.float64]:

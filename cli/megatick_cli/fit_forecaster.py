@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from megatick_cli.bar_closes import clock, closed_at
+from megatick_cli.bar_closes import clock, closed_at, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,19 +179,14 @@ def _closes(
     out: Path,
 ) -> tuple[pd.DataFrame, dict[str, Path]]:
     """The closes asked for, and the file that holds them."""
-    from megatick_training.errors import DataError
     from megatick_training.prices import read_closes
 
-    names = [name.strip() for name in symbols.split(",")] if symbols else []
+    names = named(symbols or None)
     if (prices is None) == (source is None):
         raise typer.BadParameter("give --prices FILE or --source LIBRARY, one of them")
     if prices is not None:
         file = prices
-        closes = read_closes(prices)
-        missing = sorted(set(names) - set(closes.columns))
-        if missing:
-            raise DataError(prices, f"has no symbol {missing[0]!r}")
-        closes = closes[names] if names else closes
+        closes = read_closes(prices, symbols=names)
     else:
         file = out.with_suffix(".prices.csv.gz")
         closes = _fetched(names, source, start, end, file)

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupShuffleSplit
 
 from megatick_contract import LABELS, Label
 from megatick_training.errors import DataError, TimeError
@@ -22,6 +21,7 @@ from megatick_training.near_duplicates import (
     near_duplicate_groups,
 )
 from megatick_training.reading import read_rows
+from megatick_training.splits import hold_back
 from megatick_training.times import utc_times
 
 NO_SYNONYMS: Final[Mapping[str, Label]] = MappingProxyType({})
@@ -83,8 +83,7 @@ class LabelledTexts:
         Returns:
             What to train on, and what is held back.
         """
-        splitter = GroupShuffleSplit(1, test_size=held_back, random_state=seed)
-        train, test = next(splitter.split(self.texts, groups=self.groups()))
+        train, test = hold_back(self.groups(), share=held_back, seed=seed)
         return self.take(train), self.take(test)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -58,9 +58,17 @@ def read_prices(path: Path) -> Prices:
     return prices
 
 
-def read_closes(path: Path) -> pd.DataFrame:
-    """The closes that ``read_prices`` reads."""
-    return read_prices(path).closes
+def read_closes(path: Path, *, symbols: Sequence[str] = ()) -> pd.DataFrame:
+    """The closes that ``read_prices`` reads, of these symbols or of all.
+
+    Raises:
+        DataError: as ``read_prices``, or there is no such symbol.
+    """
+    closes = read_prices(path).closes
+    missing = sorted(set(symbols) - set(closes.columns))
+    if missing:
+        raise DataError(path, f"has no symbol {missing[0]!r}")
+    return closes[list(symbols)] if symbols else closes
 
 
 def _from_long(rows: pd.DataFrame, path: Path) -> Prices:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit
 
 from megatick_training.errors import SplitError
 from megatick_training.near_duplicates import IntArray
@@ -109,6 +110,22 @@ def split_by_time(
     if groups is not None:
         split.refuse_leak(groups)
     return split
+
+
+def hold_back(groups: IntArray, *, share: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Deal whole groups into two parts at random.
+
+    Args:
+        groups: shape (n,).
+        share: of the groups to hold back, in (0, 1).
+        seed: of the deal.
+
+    Returns:
+        Rows to keep, and rows that are held back.
+    """
+    splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+    kept, held_back = next(splitter.split(groups, groups=groups))
+    return kept, held_back
 
 
 def split_by_group(groups: IntArray, *, dev: float, test: float, seed: int) -> Split:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sklearn.model_selection import GroupShuffleSplit
-
 from megatick_training.errors import DataError
 from megatick_training.near_duplicates import LEAKING_RESEMBLANCE, near_duplicate_groups
 from megatick_training.reading import read_rows
+from megatick_training.splits import hold_back
 
 
 def read_plain_texts(path: Path) -> list[str]:
@@ -39,6 +38,5 @@ def split_plain_texts(
         What to train on, and what is held back.
     """
     groups = near_duplicate_groups(texts, at_least=LEAKING_RESEMBLANCE)
-    splitter = GroupShuffleSplit(1, test_size=held_back, random_state=seed)
-    train, dev = next(splitter.split(texts, groups=groups))
+    train, dev = hold_back(groups, share=held_back, seed=seed)
     return [texts[row] for row in train], [texts[row] for row in dev]
