@@ -181,17 +181,14 @@ def prove_and_choose(
         budgets=Budgets(options.flip_budget, options.score_budget),
         compiled=_gpu_compiler(subject, options, rows),
     )
-    choice = choose(bench, options.candidates(), progress=progress)
-    answers = run_in_batches(
-        choice.engine, probe_rows, max_batch_tokens=options.tokens_per_run
-    )
+    choice = choose(bench, options.candidates(), ask=probe_rows, progress=progress)
     progress("comparing layer by layer")
     return Evidence(
         parity=parity,
         texts=subject.texts,
         choice=choice,
         layer_errors=_layer_errors(bench, choice),
-        probe=_probe(probed, expected, answers),
+        probe=_probe(probed, expected, choice.answers),
     )
 
 

@@ -17,7 +17,7 @@ from megatick_export.evaluation import (
     measure,
 )
 from megatick_export.options import Precision
-from megatick_export.parity import Engine, Rows, run_in_batches
+from megatick_export.parity import Outputs, Rows, run_in_batches
 from megatick_export.precision.candidates import Candidate, Workbench
 
 _ROUNDS: Final = 3
@@ -65,13 +65,14 @@ class Choice:
     Attributes:
         precision: its name.
         graph: its ONNX file, in the workbench's folder.
-        engine: what runs it here.
+        answers: its own to the rows that were asked for.  What gave them is not kept: it
+            holds a copy of the weights.
         trials: all that were tried, the chosen one among them.
     """
 
     precision: Precision
     graph: Path
-    engine: Engine
+    answers: Outputs
     trials: tuple[Trial, ...]
 
 
@@ -79,6 +80,7 @@ def choose(
     bench: Workbench,
     precisions: Sequence[Precision],
     *,
+    ask: Rows,
     progress: Callable[[str], None],
 ) -> Choice:
     """Try precisions on the evaluation texts, and take the fastest within the budgets.
@@ -86,6 +88,7 @@ def choose(
     Args:
         bench: what is exported, and what it is measured with.
         precisions: to try; a single one is taken if it is within the budgets.
+        ask: int32 tokens of the rows that the chosen one is to answer besides.
         progress: called with a few words as each begins.
 
     Raises:
@@ -124,7 +127,8 @@ def choose(
     best = max(good, key=lambda number: trials[number].texts_per_s or 0.0)
     trials[best] = replace(trials[best], chosen=True)
     _, candidate = tried[best]
-    return Choice(trials[best].precision, candidate.graph, candidate.engine, tuple(trials))
+    answers = run_in_batches(candidate.engine, ask, max_batch_tokens=bench.max_batch_tokens)
+    return Choice(trials[best].precision, candidate.graph, answers, tuple(trials))
 
 
 def _speeds(candidates: Sequence[Candidate], bench: Workbench) -> list[float | None]:

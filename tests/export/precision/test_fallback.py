@@ -123,7 +123,7 @@ def test_a_layer_made_sensitive_is_kept_in_16_bits_and_listed(tmp_path: Path) ->
         budgets=Budgets(flips=0.15, score=0.08),
     )
 
-    choice = choose(bench, ["fp8"], progress=lambda stage: None)
+    choice = choose(bench, ["fp8"], ask=bench.rows, progress=lambda stage: None)
 
     (trial,) = choice.trials
     assert trial.layers_16_bit == (1,)

@@ -77,7 +77,7 @@ def try_out(tmp_path: Path) -> Any:
             "made": made,
         }
         bench = Bench(**(given | changes))
-        return choose(bench, list(made), progress=lambda stage: None)
+        return choose(bench, list(made), ask=ROWS[:5], progress=lambda stage: None)
 
     return try_out
 
@@ -116,7 +116,7 @@ def test_the_fastest_within_the_budgets_is_taken(try_out: Any) -> None:
 
     assert choice.precision == "fp16"
     assert choice.graph.name == "fp16.onnx"
-    np.testing.assert_array_equal(choice.engine(ROWS).logits, CERTAIN + 0.01)
+    np.testing.assert_array_equal(choice.answers.logits, CERTAIN[:5] + 0.01)
     trials = {trial.precision: trial for trial in choice.trials}
     assert list(trials) == ["fp32", "fp16", "int8", "fp8", "bf16"]
     assert [trial.chosen for trial in choice.trials] == [False, True, False, False, False]
@@ -153,10 +153,10 @@ def test_on_a_gpu_the_plans_are_measured_and_timed(tmp_path: Path) -> None:
     changes = {"reference": Outputs(CERTAIN), "made": made, "compiled": compiled}
     bench = GraphBench(**(given | changes))
 
-    choice = choose(bench, names, progress=lambda stage: None)
+    choice = choose(bench, names, ask=ROWS[:5], progress=lambda stage: None)
 
     assert choice.precision == "fp16"
-    np.testing.assert_array_equal(choice.engine(ROWS).logits, CERTAIN + 0.01)
+    np.testing.assert_array_equal(choice.answers.logits, CERTAIN[:5] + 0.01)
     trials = {trial.precision: trial for trial in choice.trials}
     assert trials["fp16"].engine == "tensorrt 10.9 fp16"
     assert (trials["fp16"].texts_per_s or 0) > 2 * (trials["fp32"].texts_per_s or 0)
@@ -218,7 +218,7 @@ def test_what_a_precision_does_to_the_embedding_is_told(tmp_path: Path) -> None:
         network, tmp_path, embedding=True, reference=reference, budgets=open_budgets
     )
 
-    choice = choose(bench, ["fp32", "fp16", "int8"], progress=lambda stage: None)
+    choice = choose(bench, ["fp32", "fp16", "int8"], ask=ROWS, progress=lambda stage: None)
 
     assert reference.embeddings is not None
     diffs = []
