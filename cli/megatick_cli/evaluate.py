@@ -153,14 +153,17 @@ def evaluate(
             embargo_bars=embargo_bars,
             allow_fitted=allow_fitted_dates,
         )
+        status.update("forecasting …")
+        said = judged_one.forecast(rows.closes, rows.state, rows.elapsed_s)
         horizons = judge_forecaster(
             judged_one,
             rows,
+            said,
             auto_ets_rows=auto_ets_rows,
             progress=lambda doing: status.update(f"{doing} …"),
         )
         invested = judge_investment(
-            judged_one, rows, Rule(threshold=threshold, below=below, cost_bps=cost_bps)
+            said, rows, Rule(threshold=threshold, below=below, cost_bps=cost_bps)
         )
     data = {"prices": prices, "forecaster": forecaster}
     if news is not None:
