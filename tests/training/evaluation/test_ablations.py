@@ -12,7 +12,7 @@ from megatick_server.forecast import Forecaster
 from megatick_training.errors import EvaluationError
 from megatick_training.evaluation import ablations
 from megatick_training.evaluation.ablations import FULL, Ablations, ablate, family
-from megatick_training.forecasting.choice import Fold
+from megatick_training.forecasting.choice import Fold, walk_fold
 from megatick_training.forecasting.windows import Windows, make_windows
 
 BARS = 900
@@ -145,11 +145,10 @@ def test_a_fold_is_fitted_on_what_ended_an_embargo_before_it(
     leaning: Forecaster, market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walked: list[tuple[Any, ...]] = []
-    real = ablations.walk_fold
 
     def watched(*given: Any) -> Fold:
         walked.append(given)
-        return real(*given)
+        return walk_fold(*given)
 
     monkeypatch.setattr(ablations, "walk_fold", watched)
 

@@ -114,7 +114,7 @@ def _maker(library: Any) -> Callable[[Linear], nn.Module]:
             tokens = given.flatten(0, -2).bfloat16()  # (N, in)
             empty = -len(tokens) % _MULTIPLE
             answered: Tensor = super().forward(F.pad(tokens, (0, 0, 0, empty)))
-            return answered[: len(tokens)].unflatten(0, given.shape[:-1])
+            return answered[: len(tokens)].reshape(*given.shape[:-1], -1)
 
     def make(layer: Linear) -> nn.Module:
         weight, bias = layer.weight, layer.bias
