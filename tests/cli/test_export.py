@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,8 @@ def test_inspect_says_how_the_model_was_cut() -> None:
     assert facts["shards"] == "2 tensor-parallel x 2 pipeline-parallel (x 2 virtual)"
     assert (facts["step"], facts["dtype"], facts["files"]) == (7, "float32", 4)
     assert facts["shards"] in table
+    assert facts["architecture"]["classes"] is None
+    assert re.search(r"classes +none", table)
     assert max(map(len, table.splitlines())) <= 80
 
 
