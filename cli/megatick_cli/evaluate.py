@@ -18,6 +18,7 @@ from megatick_cli.frames import finite, print_frame
 if TYPE_CHECKING:
     import pandas as pd
 
+    from megatick_training.evaluation.ablations import Ablations
     from megatick_training.evaluation.forecaster_judgement import AtHorizon, Invested
     from megatick_training.forecasting.news import News
     from megatick_training.forecasting.windows import Windows
@@ -86,6 +87,15 @@ def evaluate(
             rich_help_panel=_HOW,
         ),
     ] = 2000,
+    ablations: Annotated[
+        bool,
+        typer.Option(
+            "--ablations",
+            help="Refit its family without sentiment, without volatility, and with range "
+            "and volume where the price file has open, high, low, close and volume.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     threshold: Annotated[
         float,
         typer.Option(
@@ -120,6 +130,7 @@ def evaluate(
     message on stderr says why); 2 bad usage.
     """
     from megatick_server.forecast import load_forecaster
+    from megatick_training.evaluation.ablations import ablate
     from megatick_training.evaluation.forecaster_judgement import (
         judge_forecaster,
         judge_investment,
@@ -130,14 +141,15 @@ def evaluate(
     from megatick_training.evaluation.leakage import refuse_look_ahead
     from megatick_training.forecasting.news import read_news
     from megatick_training.forecasting.windows import make_windows
-    from megatick_training.prices import read_closes
+    from megatick_training.prices import read_prices
     from megatick_training.reports import write_report
 
     console = Console(stderr=True)
     closes_at = clock(close_time)
     with console.status("reading …") as status:
         judged_one = load_forecaster(forecaster)
-        closes = closed_at(read_closes(prices, symbols=named(symbols)), closes_at)
+        table = read_prices(prices, symbols=named(symbols))
+        closes = closed_at(table.closes, closes_at)
         stories = None if news is None else read_news(news)
 
         def make(of: pd.DataFrame, told: News | None) -> Windows:
@@ -145,23 +157,40 @@ def evaluate(
 
         status.update("changing the future …")
         refuse_look_ahead(make, closes, stories)
+        every = make(closes, stories)
         rows = rows_to_judge(
-            make(closes, stories),
+            every,
             judged_one,
             since=since,
             until=until,
             embargo_bars=embargo_bars,
             allow_fitted=allow_fitted_dates,
         )
+        status.update("forecasting …")
+        said = judged_one.forecast(rows.closes, rows.state, rows.elapsed_s)
         horizons = judge_forecaster(
             judged_one,
             rows,
+            said,
             auto_ets_rows=auto_ets_rows,
             progress=lambda doing: status.update(f"{doing} …"),
         )
         invested = judge_investment(
-            judged_one, rows, Rule(threshold=threshold, below=below, cost_bps=cost_bps)
+            said, rows, Rule(threshold=threshold, below=below, cost_bps=cost_bps)
         )
+        refitted = None
+        if ablations:
+            refitted = ablate(
+                judged_one,
+                every,
+                rows,
+                closes=closes,
+                bars={
+                    name: closed_at(each, closes_at) for name, each in table.bars.items()
+                },
+                embargo_bars=embargo_bars,
+                progress=lambda doing: status.update(f"{doing} …"),
+            )
     data = {"prices": prices, "forecaster": forecaster}
     if news is not None:
         data["news"] = news
@@ -174,26 +203,36 @@ def evaluate(
             horizons,
             invested,
             judged=describe(rows, judged_one, allow_fitted=allow_fitted_dates),
+            ablations=refitted,
         ),
     )
+    for notice in refitted.notices if refitted else ():
+        console.print(notice, highlight=False)
     if as_json:
-        typer.echo(_json(horizons, invested))
+        typer.echo(_json(horizons, invested, refitted))
         return
-    _print(horizons, invested)
+    _print(horizons, invested, refitted)
     console.print(f"[green]✓[/] {out}", highlight=False)
 
 
-def _json(horizons: tuple[AtHorizon, ...], invested: Invested) -> str:
+def _json(
+    horizons: tuple[AtHorizon, ...], invested: Invested, ablations: Ablations | None
+) -> str:
     """All figures; one that does not exist is null."""
-    document = {
+    document: dict[str, object] = {
         "horizons": [asdict(each) for each in horizons],
         "invested": asdict(invested),
     }
+    if ablations is not None:
+        document["ablations"] = asdict(ablations)
     return json.dumps(finite(document), indent=2)
 
 
-def _print(horizons: tuple[AtHorizon, ...], invested: Invested) -> None:
+def _print(
+    horizons: tuple[AtHorizon, ...], invested: Invested, ablations: Ablations | None
+) -> None:
     from megatick_training.evaluation.forecaster_page import (
+        ablations_table,
         coverage_table,
         direction_table,
         investment_table,
@@ -204,3 +243,5 @@ def _print(horizons: tuple[AtHorizon, ...], invested: Invested) -> None:
     print_frame("Coverage, %", coverage_table(horizons))
     print_frame("Direction", direction_table(horizons))
     print_frame("Investment (95 % intervals)", investment_table(invested))
+    if ablations is not None:
+        print_frame("Ablations (losses in 1/10,000)", ablations_table(ablations))

@@ -102,7 +102,11 @@ def finetune(
         bool, typer.Option("--balanced", help="Weigh rare classes up.")
     ] = False,
     precision: Annotated[
-        str, typer.Option(help="auto, fp32 or bf16 (auto: bf16 where the machine has it).")
+        str,
+        typer.Option(
+            help="auto, fp32, bf16 or fp8 (auto: bf16 where the machine has it; fp8: on a "
+            "GPU of compute capability 8.9 or more, with transformer_engine)."
+        ),
     ] = "auto",
     evaluations: Annotated[int, typer.Option(min=1, help="Dev looks an epoch.")] = 2,
     patience: Annotated[int, typer.Option(min=1, help="Looks without a better one.")] = 4,
@@ -194,8 +198,12 @@ def _also(watcher: Watcher, folder: Path) -> Watcher:
     return Watcher(step, look)
 
 
-def _precision(asked: str, device: torch.device) -> Literal["fp32", "bf16"]:
-    """Take bf16 where the matrix products are in hardware."""
+def _precision(asked: str, device: torch.device) -> Literal["fp32", "bf16", "fp8"]:
+    """Take bf16 where the matrix products are in hardware.
+
+    Raises:
+        Fp8Unavailable: fp8 is asked for where it cannot be had.
+    """
     import torch
 
     from megatick_contract.cpu_engine import cpu_has_bf16
@@ -214,9 +222,14 @@ def _precision(asked: str, device: torch.device) -> Literal["fp32", "bf16"]:
             )
         case "fp32" | "bf16":
             return asked
+        case "fp8":
+            from megatick_training.finetuning.fp8 import require_fp8
+
+            require_fp8(device)
+            return asked
         case _:
             raise typer.BadParameter(
-                f"--precision: expected auto, fp32 or bf16, found {asked}"
+                f"--precision: expected auto, fp32, bf16 or fp8, found {asked}"
             )
 
 

@@ -65,6 +65,75 @@ def test_it_prints_tables(prices: Path, forecaster: Path) -> None:
         assert title in result.stdout
 
 
+@pytest.fixture
+def long_prices(tmp_path: Path) -> Path:
+    """300 bars of two symbols, with every column."""
+    days = pd.date_range("2020-01-01", periods=300, name="date")
+    rng = np.random.default_rng(0)
+    parts = []
+    for symbol in ("A", "B"):
+        close = 50 * np.exp(rng.normal(scale=0.01, size=300).cumsum())
+        reach = np.exp(rng.uniform(0.005, 0.02, size=300))
+        columns = {
+            "symbol": symbol,
+            "date": days,
+            "open": close * np.exp(rng.normal(scale=0.002, size=300)),
+            "high": close * reach,
+            "low": close / reach,
+            "close": close,
+            "volume": rng.uniform(1e6, 2e6, size=300),
+        }
+        parts.append(pd.DataFrame(columns))
+    pd.concat(parts).to_csv(tmp_path / "long.csv", index=False)
+    return tmp_path / "long.csv"
+
+
+def test_ablations_are_reported(long_prices: Path, forecaster: Path) -> None:
+    asked = arguments(
+        long_prices,
+        forecaster,
+        "--ablations",
+        "--json",
+        "--since=2020-07-01",
+        "--auto-ets-rows=0",
+    )
+
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+
+    variants = json.loads(result.stdout)["ablations"]["variants"]
+    assert [each["name"] for each in variants[:6]] == [
+        "as it is",
+        "without sentiment (price only)",
+        "without volatility",
+        "with Parkinson's range",
+        "with Garman and Klass's range",
+        "with volume",
+    ]
+    assert [each["horizon_bars"] for each in variants[::6]] == [1, 5, 20]
+    # 1 July is bar 182, and the last of 300 has none after it.
+    assert {each["forecasts"] for each in variants[:6]} == {2 * (300 - 182 - 1)}
+    page = Page((long_prices.parent / "out.html").read_text())
+    assert ["1", "as it is"] in [row[:2] for row in page.rows]
+    shown = next(row for row in page.rows if row[:2] == ["1", "with volume"])
+    assert shown[-1] == f"{variants[5]['test']['p_value']:.4g}"
+
+
+def test_columns_that_a_file_lacks_are_told(long_prices: Path, forecaster: Path) -> None:
+    wide = long_prices.with_name("wide.csv")
+    table = pd.read_csv(long_prices).pivot(index="date", columns="symbol", values="close")
+    table.to_csv(wide)
+    asked = arguments(
+        wide, forecaster, "--ablations", "--since=2020-07-01", "--auto-ets-rows=0"
+    )
+
+    result = CliRunner().invoke(app, asked, catch_exceptions=False, env={"COLUMNS": "200"})
+
+    assert "Not tried: with volume.  The price file has no column 'volume'" in result.stderr
+    assert "Ablations (losses in 1/10,000)" in result.stdout
+    assert "without volatility" in result.stdout
+    assert "with volume" not in result.stdout
+
+
 def test_it_refuses_what_was_fitted_on(prices: Path, forecaster: Path) -> None:
     result = CliRunner().invoke(
         app, arguments(prices, forecaster, "--since=2020-03-01", "--auto-ets-rows=0")

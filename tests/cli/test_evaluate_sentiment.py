@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from exported import Exported
 from html_page import Page
+from served import Served, serve_copy
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
+from megatick_contract import MegatickError
 
 ROWS = {
     "negative": "The company reported a loss and bankruptcy",
@@ -47,6 +53,51 @@ def test_baselines_are_judged_without_a_server(labelled: Path, tmp_path: Path) -
     page = Page(out.read_text())
     assert ["positive", "0", "0", "6"] in page.rows
     assert page.rows[-1][0] == "trained on"
+
+
+@pytest.fixture(scope="module")
+def served(
+    exported: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    with serve_copy(exported, tmp_path_factory.mktemp("judged")) as served:
+        yield served
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("how", ["url", "repository"])
+def test_a_served_model_is_judged_by_what_it_says(
+    labelled: Path, exported: Exported, served: Served, tmp_path: Path, how: str
+) -> None:
+    if how == "url":
+        asked = f"--url={served.server.endpoints.grpc}"
+    else:
+        shutil.copytree(exported.out, tmp_path / "repository")
+        asked = f"--repository={tmp_path / 'repository'}"
+
+    result = CliRunner().invoke(
+        app,
+        ["evaluate-sentiment", str(labelled), "--split=dev", asked, "--json"],
+        catch_exceptions=False,
+    )
+
+    judged = json.loads(result.stdout)
+    assert list(judged) == ["the served model", "Loughran-McDonald", "VADER"]
+    expected = np.zeros((3, 3), int)
+    for row in range(6):
+        for true, text in enumerate(ROWS.values()):
+            expected[true, served.probabilities(f"{text}, row {row}").argmax()] += 1
+    assert judged["the served model"]["confusion"] == expected.tolist()
+    assert judged["the served model"]["accuracy"]["value"] == expected.trace() / 18
+
+
+def test_a_server_that_is_not_there_is_named(labelled: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["evaluate-sentiment", str(labelled), "--url=127.0.0.1:1"]
+    )
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, MegatickError)
+    assert "127.0.0.1:1" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from megatick_cli.app import app
 from megatick_export import read_checkpoint
+from megatick_training.errors import Fp8Unavailable
 
 VERBS = {"negative": "falls", "neutral": "meets", "positive": "gains"}
 
@@ -127,7 +128,7 @@ def test_plain_text_needs_no_labels(checkpoint: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--precision", "fp8"], "expected auto, fp32 or bf16, found fp8"),
+        (["--precision", "fp4"], "expected auto, fp32, bf16 or fp8, found fp4"),
         (["--learning-rate", "0"], "--learning-rate: Input should be greater than 0"),
         (["--dev-share", "1.5"], "--dev-share"),
     ],
@@ -143,6 +144,21 @@ def test_bad_usage_is_told(
 
     assert told.exit_code == 2
     assert said in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_fp8_without_a_gpu_is_refused_by_name(
+    checkpoint: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    told = CliRunner().invoke(
+        app, command(checkpoint, labelled, tmp_path / "out", "--precision", "fp8")
+    )
+
+    assert told.exit_code == 1
+    assert isinstance(told.exception, Fp8Unavailable)
+    assert "compute capability 8.9 or more" in str(told.exception)
     assert not (tmp_path / "out").exists()
 
 

@@ -43,6 +43,20 @@ def test_a_long_table_becomes_one_column_a_symbol(tmp_path: Path, suffix: str) -
     np.testing.assert_array_equal(prices.closes, np.array([[5, np.nan], [5.5, 20]]))
     volume = np.array([[700, np.nan], [np.nan, 900]])
     np.testing.assert_array_equal(prices.bars["volume"], volume)
+    np.testing.assert_array_equal(prices.bars["close"], np.array([[10, np.nan], [11, 20]]))
+    assert prices.bars.keys() == {"close", "volume"}
+
+
+def test_only_the_symbols_that_are_named_are_given(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text(LONG)
+
+    prices = read_prices(path, symbols=["MSFT"])
+
+    assert list(prices.closes.columns) == ["MSFT"]
+    assert list(prices.bars["volume"].columns) == ["MSFT"]
+    with pytest.raises(DataError, match="has no symbol 'GE'"):
+        read_prices(path, symbols=["MSFT", "GE"])
 
 
 def test_a_wide_table_has_its_times_in_utc(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ TrainingError
 ├── EvaluationError      what is to be judged cannot be, or would be judged unfairly
 │   └── LeakageError     it knows what it could not have known
 ├── HeadWordsError       a head cannot begin as words of the vocabulary
+├── Fp8Unavailable       nothing here multiplies in FP8
 ├── TrainingStateError   a run cannot go on from the state that it left
 └── TrainingDiverged     the loss is not a number any more
 """
@@ -123,6 +124,14 @@ class LeakageError(EvaluationError):
 
 class HeadWordsError(TrainingError):
     """A head cannot begin as words of the vocabulary."""
+
+
+class Fp8Unavailable(TrainingError):
+    """Nothing here multiplies in FP8: no GPU that can, no library, or odd widths."""
+
+    def __init__(self, expected: str, found: str, hint: str) -> None:
+        super().__init__(f"precision fp8: expected {expected}, found {found}.  {hint}")
+        self.expected, self.found = expected, found
 
 
 class TrainingStateError(TrainingError):

@@ -18,7 +18,7 @@ from megatick_training.tables import (
     read_rows,
 )
 
-BAR_FIELDS: Final = ("open", "high", "low", "volume")
+BAR_FIELDS: Final = ("open", "high", "low", "close", "volume")
 _ZONE: Final = r"(?:[Zz]|[+-]\d{2}:?\d{2})$"
 _TIME_NAMES: Final = ("date", "time", "published_at")
 
@@ -30,15 +30,15 @@ class Prices:
     Attributes:
         closes: float64, > 0 or NaN, indexed by time in UTC, rising; one column a symbol.
             Adjusted for splits and dividends where the file says so.
-        bars: the other fields of ``BAR_FIELDS`` that a long table had, in the same shape.
-            They are as traded, never adjusted.
+        bars: the fields of ``BAR_FIELDS`` that a long table had, in the same shape, as
+            traded and never adjusted.
     """
 
     closes: pd.DataFrame
     bars: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
-def read_prices(path: Path) -> Prices:
+def read_prices(path: Path, *, symbols: Sequence[str] = ()) -> Prices:
     """Read price histories from CSV or JSON lines (gzip or not), or from Parquet.
 
     A long table has the columns symbol (or ticker), date (or time, published_at) and
@@ -46,8 +46,12 @@ def read_prices(path: Path) -> Prices:
     column is the time, every further one a symbol's closes, and its times rise.  A time
     is in UTC and says so, or is a date alone, which is taken as that day's midnight.
 
+    Args:
+        path: of the file.
+        symbols: those to give, in this order; all if none is named.
+
     Raises:
-        DataError: not such a table, or a close that is not above 0.
+        DataError: not such a table, a close that is not above 0, or no such symbol.
     """
     rows = read_rows(path)
     if find_column(rows, SYMBOL_NAMES) and find_column(rows, ("close", "adj_close")):
@@ -55,20 +59,20 @@ def read_prices(path: Path) -> Prices:
     else:
         prices = Prices(_from_wide(rows, path))
     _check(prices.closes, path)
-    return prices
+    missing = sorted(set(symbols) - set(prices.closes.columns))
+    if missing:
+        raise DataError(path, f"has no symbol {missing[0]!r}")
+    if not symbols:
+        return prices
+    named = list(symbols)
+    return Prices(
+        prices.closes[named], {name: bars[named] for name, bars in prices.bars.items()}
+    )
 
 
 def read_closes(path: Path, *, symbols: Sequence[str] = ()) -> pd.DataFrame:
-    """The closes that ``read_prices`` reads, of these symbols or of all.
-
-    Raises:
-        DataError: as ``read_prices``, or there is no such symbol.
-    """
-    closes = read_prices(path).closes
-    missing = sorted(set(symbols) - set(closes.columns))
-    if missing:
-        raise DataError(path, f"has no symbol {missing[0]!r}")
-    return closes[list(symbols)] if symbols else closes
+    """The closes alone of what ``read_prices`` reads."""
+    return read_prices(path, symbols=symbols).closes
 
 
 def _from_long(rows: pd.DataFrame, path: Path) -> Prices:

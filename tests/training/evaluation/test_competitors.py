@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from statsforecast.models import AutoETS
 
-from megatick_server.forecast import Forecaster
+from megatick_server.forecast import Forecast, Forecaster
 from megatick_training.evaluation.competitors import (
     auto_ets,
     drift,
@@ -23,21 +23,27 @@ def few(windows: Windows) -> Windows:
     return windows.take(np.arange(len(windows)) % 175 == 0)
 
 
+def forecasts(forecaster: Forecaster, windows: Windows) -> Forecast:
+    return forecaster.forecast(windows.closes, windows.state, windows.elapsed_s)
+
+
 def test_the_random_walk_stays_and_widens(forecaster: Forecaster, few: Windows) -> None:
-    quantiles = random_walk(forecaster, few)
+    quantiles = random_walk(forecasts(forecaster, few))
 
     np.testing.assert_array_equal(quantiles[..., MEDIAN], 0)
     np.testing.assert_allclose(quantiles[:, 1] / 5**0.5, quantiles[:, 0], rtol=1e-5)
 
 
 def test_drift_goes_on_as_the_window_went(forecaster: Forecaster, few: Windows) -> None:
-    quantiles = drift(forecaster, few)
+    said = forecasts(forecaster, few)
+
+    quantiles = drift(said, few)
 
     went = np.log(few.closes[:, -1] / few.closes[:, 0]) / 63  # 64 closes, 63 steps
     moved = went[:, None] * [1, 5, 20]
     np.testing.assert_allclose(quantiles[..., MEDIAN], moved, atol=1e-6)
     widths = np.diff(quantiles, axis=2)
-    np.testing.assert_allclose(widths, np.diff(random_walk(forecaster, few), axis=2))
+    np.testing.assert_allclose(widths, np.diff(random_walk(said), axis=2))
 
 
 def test_price_only_has_read_nothing(
@@ -52,11 +58,11 @@ def test_price_only_has_read_nothing(
     )
     told = make_windows(closes[["A"]], news=news, half_life_s=86_400.0)
 
-    said = leaning.forecast(told.closes, told.state, told.elapsed_s).quantiles
+    said = forecasts(leaning, told)
     without = price_only(leaning, told)
 
-    np.testing.assert_allclose(without, random_walk(forecaster, told))
-    assert (said[:, 0, MEDIAN] != without[:, 0, MEDIAN]).all()
+    np.testing.assert_allclose(without, random_walk(said))
+    assert (said.quantiles[:, 0, MEDIAN] != without[:, 0, MEDIAN]).all()
 
 
 def test_auto_ets_is_statsforecasts(forecaster: Forecaster, few: Windows) -> None:

@@ -7,17 +7,26 @@ import pytest
 from megatick_server.forecast import Forecaster
 from megatick_training.errors import EvaluationError
 from megatick_training.evaluation.forecaster_judgement import (
+    AtHorizon,
     judge_forecaster,
     judge_investment,
 )
 from megatick_training.evaluation.investment import Rule
-from megatick_training.forecasting.windows import Windows
+from megatick_training.forecasting.news import News
+from megatick_training.forecasting.windows import Windows, make_windows
+
+
+def judged_by(
+    forecaster: Forecaster, windows: Windows, *, auto_ets_rows: int = 0
+) -> tuple[AtHorizon, ...]:
+    said = forecaster.forecast(windows.closes, windows.state, windows.elapsed_s)
+    return judge_forecaster(forecaster, windows, said, auto_ets_rows=auto_ets_rows)
 
 
 def test_a_random_walk_does_not_beat_itself(
     forecaster: Forecaster, windows: Windows
 ) -> None:
-    judged = judge_forecaster(forecaster, windows)
+    judged = judged_by(forecaster, windows)
 
     assert [each.horizon_bars for each in judged] == [1, 5, 20]
     assert [set(each.versus) for each in judged] == [
@@ -35,7 +44,7 @@ def test_a_random_walk_does_not_beat_itself(
 def test_its_price_errors_are_those_of_the_last_close(
     forecaster: Forecaster, windows: Windows, closes: pd.DataFrame
 ) -> None:
-    judged = judge_forecaster(forecaster, windows)
+    judged = judged_by(forecaster, windows)
 
     table = closes.to_numpy()[63:]
     for each in judged:
@@ -48,7 +57,7 @@ def test_its_price_errors_are_those_of_the_last_close(
 def test_its_intervals_cover_what_a_random_walk_should(
     forecaster: Forecaster, windows: Windows
 ) -> None:
-    first, *_ = judge_forecaster(forecaster, windows)
+    first, *_ = judged_by(forecaster, windows)
 
     for coverage in first.scores.coverage:  # estimated volatility makes tails fatter
         assert coverage.overall == pytest.approx(coverage.nominal, abs=0.06)
@@ -58,17 +67,36 @@ def test_the_better_width_wins(forecaster: Forecaster, windows: Windows) -> None
     wide = tuple(tuple(3 * q for q in row) for row in forecaster.baseline_quantiles)
     better = forecaster.model_copy(update={"baseline_quantiles": wide})
 
-    first, *_ = judge_forecaster(better, windows)
+    first, *_ = judged_by(better, windows)
 
     assert first.versus["random walk"].test.p_value < 0.001
     assert first.versus["random walk"].test.mean_difference < 0
     assert first.scores.crps < first.versus["random walk"].theirs.crps
 
 
+def test_what_news_adds_is_judged(
+    forecaster: Forecaster, closes: pd.DataFrame, news: News
+) -> None:
+    leaning = forecaster.model_copy(
+        update={
+            "features": ("sentiment_mean",),
+            "location": ((1.0,),) * 3,
+            "log_scale": ((0.0,),) * 3,
+        }
+    )
+
+    first, *_ = judged_by(leaning, make_windows(closes, news=news, half_life_s=86_400.0))
+
+    # Without news it is the random walk.
+    versus = first.versus["price only"]
+    assert versus.theirs.pinball == first.versus["random walk"].theirs.pinball
+    assert versus.ours.pinball > versus.theirs.pinball
+
+
 def test_auto_ets_is_compared_on_dates_that_are_spread(
     forecaster: Forecaster, windows: Windows
 ) -> None:
-    judged = judge_forecaster(forecaster, windows, auto_ets_rows=100)
+    judged = judged_by(forecaster, windows, auto_ets_rows=100)
 
     # 704 rows on 176 dates: 25 dates are allowed, every eighth is 22.
     first = judged[0].versus["AutoETS"]
@@ -80,13 +108,15 @@ def test_other_horizons_are_refused(forecaster: Forecaster, windows: Windows) ->
     other = forecaster.model_copy(update={"horizons_bars": (1, 5, 10)})
 
     with pytest.raises(EvaluationError, match=r"\(1, 5, 20\), found \(1, 5, 10\)"):
-        judge_forecaster(other, windows)
+        judged_by(other, windows)
 
 
 def test_a_walk_that_leans_nowhere_never_invests(
     forecaster: Forecaster, windows: Windows
 ) -> None:
-    invested = judge_investment(forecaster, windows, Rule())
+    said = forecaster.forecast(windows.closes, windows.state, windows.elapsed_s)
+
+    invested = judge_investment(said, windows, Rule())
 
     assert invested.ours.annual_return == 0
     assert invested.ours.turnover == 0

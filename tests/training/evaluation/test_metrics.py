@@ -42,7 +42,8 @@ def test_crps_of_many_quantiles_is_the_normals_closed_form() -> None:
     levels = np.arange(1, 1000) / 1000
     observed = np.array([-1.5, 0.0, 0.7])
 
-    score = crps(observed, np.tile(stats.norm.ppf(levels), (3, 1)), levels)
+    quantiles = np.tile(stats.norm.ppf(levels), (3, 1))
+    score = crps(pinball_losses(observed, quantiles, levels), levels)
 
     # Gneiting and Raftery 2007, equation 21, at mean 0 and deviation 1
     cdf, pdf = stats.norm.cdf(observed), stats.norm.pdf(observed)
@@ -51,9 +52,9 @@ def test_crps_of_many_quantiles_is_the_normals_closed_form() -> None:
 
 
 def test_crps_by_hand_of_uneven_levels() -> None:
-    score = crps(np.array([1.0]), np.array([[-1.0, 0, 2]]), LEVELS)
+    score = crps(np.array([[0.2, 0.5, 0.1]]), LEVELS)
 
-    # losses 0, 0.2, 0.5, 0.1, 0 at 0, 0.1, 0.5, 0.9, 1
+    # losses 0 at the levels 0 and 1
     expected = 2 * (0.1 * 0.2 / 2 + 0.4 * 0.7 / 2 + 0.4 * 0.6 / 2 + 0.1 * 0.1 / 2)
     np.testing.assert_allclose(score, [expected])
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from statsforecast.models import AutoETS
 
-from megatick_server.forecast import Forecaster
+from megatick_contract import HORIZONS_BARS
+from megatick_server.forecast import Forecast, Forecaster
 from megatick_training.forecasting.windows import Windows
 
 Float32Array = npt.NDArray[np.float32]
@@ -26,14 +27,17 @@ _ADDITIVE: Final = "AZN"
 """Additive errors, a trend if it helps, no season: the closes are logarithms."""
 
 
-def random_walk(forecaster: Forecaster, windows: Windows) -> Float64Array:
-    """The driftless random walk that the forecaster holds, shape (rows, H, Q)."""
-    said = forecaster.forecast(windows.closes, windows.state, windows.elapsed_s)
+def random_walk(said: Forecast) -> Float64Array:
+    """The driftless random walk beside a forecaster's forecasts, shape (rows, H, Q)."""
     return said.baseline_quantiles.astype(np.float64)
 
 
-def drift(forecaster: Forecaster, windows: Windows) -> Float64Array:
+def drift(said: Forecast, windows: Windows) -> Float64Array:
     """The random walk, moved by the window's own mean log return, shape (rows, H, Q).
+
+    Args:
+        said: forecasts to the horizons of the contract.
+        windows: what was forecast.
 
     Source:
         The drift method of Hyndman and Athanasopoulos, "Forecasting: principles and
@@ -41,8 +45,8 @@ def drift(forecaster: Forecaster, windows: Windows) -> Float64Array:
     """
     logs = np.log(windows.closes.astype(np.float64))
     mean = (logs[:, -1] - logs[:, 0]) / (logs.shape[1] - 1)
-    moved = mean[:, None] * np.array(forecaster.horizons_bars)
-    quantiles: Float64Array = random_walk(forecaster, windows) + moved[..., None]
+    moved = mean[:, None] * np.array(HORIZONS_BARS)
+    quantiles: Float64Array = random_walk(said) + moved[..., None]
     return quantiles
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from megatick_contract import HORIZONS_BARS
-from megatick_server.forecast import Forecaster
+from megatick_server.forecast import Forecast, Forecaster
 from megatick_server.volatility import ewma_volatility
 from megatick_training.errors import EvaluationError
 from megatick_training.evaluation.competitors import (
@@ -50,12 +49,6 @@ from megatick_training.forecasting.windows import Windows
 
 BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
-
-_COMPETITORS: Final[Mapping[str, Callable[[Forecaster, Windows], Float64Array]]] = {
-    RANDOM_WALK: random_walk,
-    DRIFT: drift,
-    PRICE_ONLY: price_only,
-}
 
 
 @dataclass(frozen=True)
@@ -133,6 +126,7 @@ class Invested:
 def judge_forecaster(
     forecaster: Forecaster,
     windows: Windows,
+    said: Forecast,
     *,
     auto_ets_rows: int = 0,
     progress: Callable[[str], None] = lambda doing: None,
@@ -140,8 +134,9 @@ def judge_forecaster(
     """Judge a forecaster that was fitted on none of these rows.
 
     Args:
-        forecaster: as the server loads it; it forecasts through the server's own code.
+        forecaster: as the server loads it.
         windows: rows to judge, those without an outcome left out horizon by horizon.
+        said: its forecasts of them, by the server's own code.
         auto_ets_rows: how many to compare with AutoETS at most, evenly spread dates of
             every symbol; 0 leaves that comparison out.
         progress: is told what is being done.
@@ -154,10 +149,12 @@ def judge_forecaster(
         raise EvaluationError(
             "the forecaster's horizons", f"{HORIZONS_BARS}", f"{forecaster.horizons_bars}"
         )
-    progress("forecasting")
-    said = forecaster.forecast(windows.closes, windows.state, windows.elapsed_s)
     ours = said.quantiles.astype(np.float64)
-    theirs = {name: of(forecaster, windows) for name, of in _COMPETITORS.items()}
+    theirs = {
+        RANDOM_WALK: random_walk(said),
+        DRIFT: drift(said, windows),
+        PRICE_ONLY: price_only(forecaster, windows) if windows.state.any() else ours,
+    }
     rows = _spread(windows, auto_ets_rows)
     if rows.any():
         progress(f"fitting AutoETS to {rows.sum()} windows")
@@ -180,9 +177,8 @@ def judge_forecaster(
     return tuple(judged)
 
 
-def judge_investment(forecaster: Forecaster, windows: Windows, rule: Rule) -> Invested:
-    """Follow a rule on P(up) at one bar, over all symbols."""
-    said = forecaster.forecast(windows.closes, windows.state, windows.elapsed_s)
+def judge_investment(said: Forecast, windows: Windows, rule: Rule) -> Invested:
+    """Follow a rule on P(up) at one bar of forecasts of these rows, over all symbols."""
     index = [windows.at, windows.symbols]
     p_up = pd.Series(said.p_up[:, 0].astype(np.float64), index=index).unstack()
     returns = pd.Series(np.expm1(windows.returns[:, 0]), index=index).unstack()
@@ -210,18 +206,32 @@ def _at_horizon(
     ended = windows.take(came)
     returns = ended.returns[:, index]
     refuse_skill_on_shuffled(lambda _: p_up[came], returns, ended.at, horizon=bars)
+    levels = np.array(forecaster.levels)
+    volatility = ewma_volatility(windows.closes, decay=forecaster.ewma_decay)
+
+    def scored(name: str, quantiles: Float64Array, rows: BoolArray) -> _Scored:
+        return _score(
+            name,
+            windows.take(rows),
+            index,
+            quantiles=quantiles[rows],
+            levels=levels,
+            volatility=volatility[rows],
+        )
+
+    whole = scored("forecaster", ours, came)
 
     def versus(name: str) -> Versus:
         rows = came & ~np.isnan(theirs[name]).any(axis=1)
+        here = whole if (rows == came).all() else scored("forecaster", ours, rows)
+        there = scored(name, theirs[name], rows)
         both = windows.take(rows)
-        pair = [
-            _pinball(forecaster, both, index, each[rows]) for each in (ours, theirs[name])
-        ]
         return Versus(
-            ours=_scores("forecaster", forecaster, both, index, ours[rows]),
-            theirs=_scores(name, forecaster, both, index, theirs[name][rows]),
+            ours=here.scores,
+            theirs=there.scores,
             test=diebold_mariano(
-                *(_by_date(both, each) for each in pair),
+                _by_date(both, here.losses),
+                _by_date(both, there.losses),
                 horizon=math.ceil(bars / _spacing(windows, both)),
             ),
         )
@@ -229,30 +239,40 @@ def _at_horizon(
     return AtHorizon(
         horizon_bars=bars,
         dates=len(np.unique(ended.at)),
-        scores=_scores("forecaster", forecaster, ended, index, ours[came]),
+        scores=whole.scores,
         direction=direction(p_up[came], returns, ended.at, horizon=bars),
         versus={name: versus(name) for name in theirs},
     )
 
 
-def _scores(
+@dataclass(frozen=True)
+class _Scored:
+    """Scores, and each row's pinball loss, shape (rows,)."""
+
+    scores: Scores
+    losses: Float64Array
+
+
+def _score(
     name: str,
-    forecaster: Forecaster,
     windows: Windows,
     index: int,
+    *,
     quantiles: Float64Array,
-) -> Scores:
+    levels: Float64Array,
+    volatility: Float64Array,
+) -> _Scored:
     """Score the quantiles of the rows of one horizon, shape (rows, Q)."""
-    returns, levels = windows.returns[:, index], np.array(forecaster.levels)
+    returns = windows.returns[:, index]
     last = windows.closes[:, -1].astype(np.float64)
     median = quantiles[:, level_column(levels, 0.5)]
-    volatility = ewma_volatility(windows.closes, decay=forecaster.ewma_decay)
-    return Scores(
+    losses = pinball_losses(returns, quantiles, levels)  # (rows, Q)
+    scores = Scores(
         name=name,
         forecasts=len(windows),
         price=price_errors(last * np.exp(returns), last * np.exp(median)),
-        pinball=float(pinball_losses(returns, quantiles, levels).mean()),
-        crps=float(crps(returns, quantiles, levels).mean()),
+        pinball=float(losses.mean()),
+        crps=float(crps(losses, levels).mean()),
         coverage=tuple(
             interval_coverage(
                 returns,
@@ -265,16 +285,7 @@ def _scores(
             for nominal in COVERAGES
         ),
     )
-
-
-def _pinball(
-    forecaster: Forecaster, windows: Windows, index: int, quantiles: Float64Array
-) -> Float64Array:
-    levels = np.array(forecaster.levels)
-    losses: Float64Array = pinball_losses(
-        windows.returns[:, index], quantiles, levels
-    ).mean(axis=1)
-    return losses
+    return _Scored(scores, losses.mean(axis=1))
 
 
 def _by_date(windows: Windows, losses: Float64Array) -> Float64Array:

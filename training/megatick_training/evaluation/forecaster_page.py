@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from megatick_training.evaluation.ablations import Ablations
 from megatick_training.evaluation.forecaster_judgement import AtHorizon, Invested
 from megatick_training.evaluation.investment import Performance
 from megatick_training.evaluation.metrics import REGIMES
@@ -14,7 +15,11 @@ from megatick_training.reports import Section
 
 
 def sections(
-    horizons: Sequence[AtHorizon], invested: Invested, *, judged: str
+    horizons: Sequence[AtHorizon],
+    invested: Invested,
+    *,
+    judged: str,
+    ablations: Ablations | None = None,
 ) -> list[Section]:
     """The report's parts, in order.
 
@@ -22,8 +27,9 @@ def sections(
         horizons: the judgement.
         invested: the rule's.
         judged: what was judged, in words.
+        ablations: of its family, if they were asked for.
     """
-    return [
+    parts = [
         Section("What came of it", text=f"{judged}\n\n{_verdicts(horizons)}"),
         Section(
             "Against its competitors",
@@ -58,6 +64,38 @@ def sections(
             table=investment_table(invested),
         ),
     ]
+    if ablations is not None:
+        parts.append(
+            Section(
+                "Ablations",
+                text="The forecaster's family, refitted before each fifth of the judged "
+                "dates, with and without some of its features.  Mean pinball loss in "
+                "1/10,000; DM is below 0 where a variant's loss is smaller than that of "
+                "the family as it is, and p is one-sided, that it is.\n\n"
+                + "\n\n".join(ablations.notices),
+                table=ablations_table(ablations),
+            )
+        )
+    return parts
+
+
+def ablations_table(ablations: Ablations) -> pd.DataFrame:
+    """One row a horizon and variant."""
+    none = float("nan")
+    return pd.DataFrame(
+        [
+            {
+                "bars": each.horizon_bars,
+                "family": each.name,
+                "features": len(each.features),
+                "forecasts": each.forecasts,
+                "pinball": each.pinball * 1e4,
+                "DM": each.test.statistic if each.test else none,
+                "p": each.test.p_value if each.test else none,
+            }
+            for each in ablations.variants
+        ]
+    )
 
 
 def versus_table(horizons: Sequence[AtHorizon]) -> pd.DataFrame:

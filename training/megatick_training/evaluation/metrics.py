@@ -53,17 +53,14 @@ def pinball_losses(
     return losses
 
 
-def crps(
-    observed: Float64Array, quantiles: Float64Array, levels: Float64Array
-) -> Float64Array:
-    """Continuous ranked probability score from quantiles, ≥ 0, unit of the observed.
+def crps(losses: Float64Array, levels: Float64Array) -> Float64Array:
+    """Continuous ranked probability score from pinball losses, ≥ 0, in their unit.
 
     Twice the integral of the pinball loss over the level, by the trapezoidal rule; the
     loss vanishes at the levels 0 and 1, and is taken as linear up to the outermost levels.
 
     Args:
-        observed: float64, shape (n,).
-        quantiles: float64, shape (n, Q).
+        losses: float64, shape (n, Q), as ``pinball_losses`` gives them.
         levels: float64, shape (Q,), rising, each in (0, 1).
 
     Returns:
@@ -73,7 +70,6 @@ def crps(
         Gneiting and Ranjan, "Comparing density forecasts using threshold- and
         quantile-weighted scoring rules", JBES 29 (2011), equation 12 with weight 1.
     """
-    losses = pinball_losses(observed, quantiles, levels)
     ends = np.concatenate([[0.0], levels, [1.0]])
     weights = (ends[2:] - ends[:-2]) / 2  # (Q,)
     score: Float64Array = 2 * losses @ weights

@@ -28,6 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from megatick_server.forecast import Forecaster
 from megatick_training.errors import EvaluationError
 from megatick_training.evaluation.metrics import Direction, direction
+from megatick_training.forecasting.candidates import SENTIMENT
 from megatick_training.forecasting.sample import Sample, make_sample
 from megatick_training.forecasting.windows import Windows
 
@@ -44,8 +45,6 @@ PERIODS: Final[dict[Part, tuple[str, str]]] = {
 
 DOWN_BELOW: Final = -0.005
 UP_FROM: Final = 0.0055
-
-_NEWS: Final = ("sentiment_mean", "sentiment_last", "news_weight", "news_count")
 
 
 @dataclass(frozen=True)
@@ -141,10 +140,10 @@ def _predictors(
     """P(up) of each predictor on the rows."""
     seen = sample.windows.take(rows)
     said = forecaster.forecast(seen.closes, seen.state, seen.elapsed_s)
-    prices = [name for name in sample.features if name not in _NEWS]
+    prices = [name for name in sample.features if name not in SENTIMENT]
     learnt = {"logistic regression on prices": prices}
     if news:
-        learnt["logistic regression on prices and news"] = [*prices, *_NEWS]
+        learnt["logistic regression on prices and news"] = [*prices, *SENTIMENT]
     return {
         "always up": np.ones(int(rows.sum())),
         "the forecaster": said.p_up[:, 0].astype(np.float64),

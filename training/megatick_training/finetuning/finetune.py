@@ -25,6 +25,7 @@ from megatick_export.packed import PackedClassifier
 from megatick_export.tokenizer import tokenized
 from megatick_training.finetuning.batches import Rows
 from megatick_training.finetuning.calibration import fit_temperature
+from megatick_training.finetuning.fp8 import multiply_in_fp8
 from megatick_training.finetuning.lora import adapter_of, add_lora, lora_layers, merged
 from megatick_training.finetuning.options import TrainingOptions
 from megatick_training.finetuning.tasks import Classification, Language, classified
@@ -110,10 +111,11 @@ def finetune(
         watcher: told how it goes.
 
     Raises:
-        TrainingError: the state is another run's, or the loss diverged.
+        TrainingError: the state is another run's, the loss diverged, or FP8 is asked for
+            where there is none.
     """
     network = reference_network(checkpoint).to(device)
-    parameters = _trained_parameters(network, options)
+    parameters = _trained_parameters(network, options, device)
     for name in HEAD:
         parameters[name] = _own(network.get_parameter(name))
     classifier = PackedClassifier(network)
@@ -181,7 +183,7 @@ def continue_pretraining(
     token has nothing to predict and is left out.  Arguments are ``finetune``'s.
     """
     network = reference_network(checkpoint).to(device)
-    parameters = _trained_parameters(network, options)
+    parameters = _trained_parameters(network, options, device)
     task = Language(
         network,
         rows=language_rows(tokenizer, train, max_tokens=options.max_tokens),
@@ -228,17 +230,20 @@ def language_rows(tokenizer: Tokenizer, texts: Sequence[str], *, max_tokens: int
 
 
 def _trained_parameters(
-    network: Network, options: TrainingOptions
+    network: Network, options: TrainingOptions, device: torch.device
 ) -> dict[str, nn.Parameter]:
+    if options.lora_rank:
+        torch.manual_seed(options.seed)
+        add_lora(
+            network,
+            rank=options.lora_rank,
+            alpha=options.lora_alpha,
+            dropout=options.lora_dropout,
+        )
+    if options.precision == "fp8":
+        multiply_in_fp8(network, device)
     if not options.lora_rank:
         return {name: _own(each) for name, each in network.named_parameters()}
-    torch.manual_seed(options.seed)
-    add_lora(
-        network,
-        rank=options.lora_rank,
-        alpha=options.lora_alpha,
-        dropout=options.lora_dropout,
-    )
     return {
         f"{name}.{part}": getattr(layer, part)
         for name, layer in lora_layers(network)

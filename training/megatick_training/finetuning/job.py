@@ -41,6 +41,7 @@ from megatick_training.finetuning.finetune import (
     continue_pretraining,
     finetune,
 )
+from megatick_training.finetuning.fp8 import PACKAGE as FP8_PACKAGE
 from megatick_training.finetuning.logs import looks_table
 from megatick_training.finetuning.options import TrainingOptions
 from megatick_training.finetuning.tasks import classified
@@ -178,6 +179,7 @@ def _finished(
         (out / ADAPTER_FILE).write_bytes(save(tensors))
     looks = looks_table(trained.looks)
     looks.to_csv(out / LOOKS_FILE, index=False)
+    packages = (*_PACKAGES, *([FP8_PACKAGE] if job.options.precision == "fp8" else []))
     card = {
         "command": list(job.command),
         "made_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -193,7 +195,7 @@ def _finished(
         "training_s": round(trained.looks[-1].elapsed_s, 1),
         "temperature": trained.temperature,
         "judged": {name: asdict(each) for name, each in judged.items()},
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "versions": {name: metadata.version(name) for name in packages},
         "threads": torch.get_num_threads(),
         **job.notes,
     }

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-TrainingPrecision = Literal["fp32", "bf16"]
+TrainingPrecision = Literal["fp32", "bf16", "fp8"]
 
 
 class TrainingOptions(BaseModel):
@@ -29,6 +29,8 @@ class TrainingOptions(BaseModel):
             others each epoch, in [0, 1].
         balanced: weigh each class by the inverse of its frequency.
         precision: of the matrix products; norms, softmax, loss and optimiser are float32.
+            With fp8, those of adapters, attention and head, and all of a look at the dev
+            rows, are in bf16.
         evaluations: looks at the dev rows in an epoch, at even distances.
         patience: looks without a better macro-F1 after which training stops.
         seed: of the order, the dropout and the adapters.

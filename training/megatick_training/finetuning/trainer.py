@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from megatick_training.errors import TrainingDiverged, TrainingStateError
 from megatick_training.finetuning.batches import batch_of, packed_parts, steps_an_epoch
+from megatick_training.finetuning.fp8 import fp8_arithmetic
 from megatick_training.finetuning.options import TrainingOptions
 from megatick_training.finetuning.tasks import Judged, Task
 
@@ -157,7 +159,7 @@ class Trainer:
         for part in packed_parts(
             rows, chosen, max_batch_tokens=options.max_batch_tokens, device=self._device
         ):
-            with self._autocast():
+            with self._autocast(), self._fp8():
                 loss = self._task.loss(part)
             (loss / len(chosen)).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
@@ -219,8 +221,13 @@ class Trainer:
         return torch.autocast(
             self._device.type,
             dtype=torch.bfloat16,
-            enabled=self._options.precision == "bf16",
+            enabled=self._options.precision != "fp32",
         )
+
+    def _fp8(self) -> AbstractContextManager[object]:
+        if self._options.precision != "fp8":
+            return nullcontext()
+        return fp8_arithmetic(self._device)
 
     def _write(self) -> None:
         state = self._state

@@ -28,10 +28,12 @@ _LEAST_MOVE: Final = 0.01
 _RIDGE: Final = 1e-4
 _ITERATIONS: Final = 1000
 
-_VOLATILITY: Final = ("log_volatility", "absolute_5", "absolute_20", "absolute_63")
-_LEVERAGE: Final = (*_VOLATILITY, "momentum_5", "momentum_20", "last_move")
+VOLATILITY: Final = ("log_volatility", "absolute_5", "absolute_20", "absolute_63")
+_LEVERAGE: Final = (*VOLATILITY, "momentum_5", "momentum_20", "last_move")
 _MOMENTUM: Final = ("last_return", "momentum_5", "momentum_20", "momentum_63")
-_NEWS: Final = ("sentiment_mean", "sentiment_last")
+_TONE: Final = ("sentiment_mean", "sentiment_last")
+_FLOW: Final = ("news_weight", "news_count")
+SENTIMENT: Final = (*_TONE, *_FLOW)
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,14 @@ FROM_PRICES: Final = (
     RANDOM_WALK,
     Candidate("with drift", skewed=True),
     Candidate("scale: volatility", scale=("log_volatility",)),
-    Candidate("scale: past moves", scale=_VOLATILITY),
+    Candidate("scale: past moves", scale=VOLATILITY),
     Candidate("scale: past moves, leverage", scale=_LEVERAGE),
     Candidate("the same, with drift", scale=_LEVERAGE, skewed=True),
     Candidate("the same, location: momentum", scale=_LEVERAGE, location=_MOMENTUM),
 )
 FROM_NEWS: Final = (
-    Candidate("scale: leverage, news", scale=(*_LEVERAGE, "news_weight", "news_count")),
-    Candidate(
-        "the same, location: news",
-        scale=(*_LEVERAGE, "news_weight", "news_count"),
-        location=_NEWS,
-    ),
+    Candidate("scale: leverage, news", scale=(*_LEVERAGE, *_FLOW)),
+    Candidate("the same, location: news", scale=(*_LEVERAGE, *_FLOW), location=_TONE),
 )
 
 

@@ -25,6 +25,19 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class Fold:
+    """A candidate in one fold, fitted before it.
+
+    Attributes:
+        losses: shape (rows,), pinball loss of the log return, the mean over the levels.
+        noise: shape (rows,), of the fold's moves, in the scales of the fit.
+    """
+
+    losses: Float64Array
+    noise: Float64Array
+
+
+@dataclass(frozen=True)
 class Trial:
     """A candidate at one horizon, fitted anew before each fold and judged in it.
 
@@ -110,24 +123,42 @@ def _try(
     candidate: Candidate,
     horizon: int,
 ) -> Trial:
-    moves, levels, at = sample.moves(horizon), np.array(LEVELS), sample.windows.at
-    losses, noises = [], []
-    for before, inside in folds:
-        past, now = sample.features_of(before), sample.features_of(inside)
-        fitted = fit(candidate, past, moves[before])
-        noise = conformal_quantiles(
-            fitted.noise(past, moves[before]),
-            stretches(at[before], horizon_bars=HORIZONS_BARS[horizon]),
-            LEVELS,
-            skewed=candidate.skewed,
-        )
-        standard = pinball_losses(moves[inside], fitted.quantiles(now, noise), levels)
-        loss = standard.mean(axis=1) * sample.to_horizon[inside, horizon]
-        losses.append(float(loss.mean()))
-        noises.append(fitted.noise(now, moves[inside]))
+    walked = [walk_fold(sample, *fold, candidate, horizon) for fold in folds]
     return Trial(
         candidate=candidate,
-        losses=np.array(losses),
-        noise=np.concatenate(noises),
-        at=np.concatenate([at[inside] for _, inside in folds]),
+        losses=np.array([float(fold.losses.mean()) for fold in walked]),
+        noise=np.concatenate([fold.noise for fold in walked]),
+        at=np.concatenate([sample.windows.at[inside] for _, inside in folds]),
+    )
+
+
+def walk_fold(
+    sample: Sample,
+    before: BoolArray,
+    inside: BoolArray,
+    candidate: Candidate,
+    horizon: int,
+) -> Fold:
+    """Fit a candidate on what was before a fold, and judge it in the fold.
+
+    Args:
+        sample: all rows.
+        before: those to fit on.
+        inside: those to judge.
+        candidate: what to fit; its features are in the sample.
+        horizon: index into the horizons.
+    """
+    moves, levels = sample.moves(horizon), np.array(LEVELS)
+    past, now = sample.features_of(before), sample.features_of(inside)
+    fitted = fit(candidate, past, moves[before])
+    noise = conformal_quantiles(
+        fitted.noise(past, moves[before]),
+        stretches(sample.windows.at[before], horizon_bars=HORIZONS_BARS[horizon]),
+        LEVELS,
+        skewed=candidate.skewed,
+    )
+    standard = pinball_losses(moves[inside], fitted.quantiles(now, noise), levels)
+    return Fold(
+        losses=standard.mean(axis=1) * sample.to_horizon[inside, horizon],
+        noise=fitted.noise(now, moves[inside]),
     )
