@@ -143,7 +143,7 @@ def test_many_tasks_share_a_client(endpoint: Endpoint) -> None:
 
 
 def test_closing_ends_what_is_in_flight(make_client: MakeClient) -> None:
-    told = []
+    told: list[bool] = []
 
     def close() -> None:
         endpoint.held.wait()
