@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -124,13 +124,8 @@ def _batches(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
 
 
 def _compared(row: _Row, answer: Sentiment) -> Compared:
-    probabilities = answer.probabilities
     now = {
-        "PROBABILITIES": (
-            probabilities.negative,
-            probabilities.neutral,
-            probabilities.positive,
-        ),
+        "PROBABILITIES": astuple(answer.probabilities),
         "SCORE": (answer.score,),
     }[row.output]
     seconds = np.datetime64(row.record["time_ns"], "ns")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CloseTime = Annotated[
-    str,
-    typer.Option(
+
+def close_time_option(panel: str | None = None) -> Any:
+    """Define the option ``--close-time``, in a panel of the help."""
+    return typer.Option(
         metavar="HH:MM",
         help="When, in UTC, a bar with a date alone has its close: news after it is not "
         "known to it.  00:00 keeps all of that day's news out.",
-    ),
-]
+        rich_help_panel=panel,
+    )
+
+
+CloseTime = Annotated[str, close_time_option()]
 
 
 def clock(given: str) -> timedelta:

@@ -113,12 +113,9 @@ def _probabilities(client: Client, texts: Sequence[str]) -> npt.NDArray[np.float
     """In class order, (texts, classes)."""
     import numpy as np
 
-    rows = [
-        each.probabilities
-        for start in range(0, len(texts), _TEXTS_A_CALL)
-        for each in client.score(list(texts[start : start + _TEXTS_A_CALL]))
-    ]
-    return np.array([[p.negative, p.neutral, p.positive] for p in rows])
+    starts = range(0, len(texts), _TEXTS_A_CALL)
+    scored = [client.score(list(texts[at : at + _TEXTS_A_CALL])) for at in starts]
+    return np.concatenate([each.probabilities for each in scored])
 
 
 def _table(judged: dict[str, SentimentJudgement]) -> pd.DataFrame:

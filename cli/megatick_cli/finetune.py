@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -17,8 +20,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
+from megatick_cli.frames import print_frame
 from megatick_cli.reading import ArchitectureFile, read_with_bar
 
 if TYPE_CHECKING:
@@ -27,8 +30,12 @@ if TYPE_CHECKING:
     from megatick_export import Checkpoint
     from megatick_export.tokenizer import PreparedTokenizer
     from megatick_training.finetuning import Look, Watcher
-    from megatick_training.finetuning.job import Job, Outcome
-    from megatick_training.labelled_text import LabelledTexts
+    from megatick_training.finetuning.job import Outcome
+    from megatick_training.texts import AnyTexts, HeldBack
+
+    Run = Callable[..., Outcome]
+
+SplitChoice = Literal["group", "time", "symbol"]
 
 
 def finetune(
@@ -57,6 +64,21 @@ def finetune(
     test_share: Annotated[
         float,
         typer.Option(min=0, max=0.9, help="Held back to be judged and for nothing else."),
+    ] = 0.0,
+    split_by: Annotated[
+        SplitChoice,
+        typer.Option(
+            help="What is held back: groups of near-duplicates at random, the latest texts "
+            "(column published_at), or symbols (column symbol); near-duplicates never part."
+        ),
+    ] = "group",
+    embargo_days: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Leave out what was published less than this before what is held back, "
+            "where labels are made of later prices; with --split-by time.",
+        ),
     ] = 0.0,
     split: Annotated[
         str | None, typer.Option(help="Only rows of --test whose column split is this.")
@@ -154,6 +176,26 @@ def finetune(
         raise typer.BadParameter(
             f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}"
         ) from error
+    if embargo_days and split_by != "time":
+        raise typer.BadParameter("--embargo-days goes with --split-by time")
+    if continue_pretraining and (test or test_share):
+        raise typer.BadParameter(
+            "--continue-pretraining judges no labels: leave --test and --test-share out"
+        )
+    files = _Files(
+        train=train,
+        dev=dev,
+        test=tuple(test or ()),
+        train_split=train_split,
+        test_split=split,
+        labels=labels,
+        split_by=split_by,
+        dev_share=0.0 if dev else dev_share,
+        test_share=test_share,
+        embargo=timedelta(days=embargo_days),
+        seed=seed,
+    )
+    held, run = (_pretraining if continue_pretraining else _classification)(files)
     read = read_with_bar(checkpoint, architecture)
     prepared = prepare_tokenizer(read, tokenizer, max_tokens=max_tokens)
     job = Job(
@@ -168,15 +210,21 @@ def finetune(
             **({"dev texts": dev} if dev else {}),
             **{f"judged texts: {file.name}": file for file in test or []},
         },
-        notes={"head_words": head_words, "dev_share": dev_share, "test_share": test_share},
+        split=str(held),
+        notes={
+            "head_words": head_words,
+            "dev_share": dev_share,
+            "test_share": test_share,
+            "split_by": split_by,
+            "embargo_days": embargo_days,
+            "left_out": held.left_out,
+        },
     )
-    files = _Files(
-        train, dev, tuple(test or ()), train_split, split, dev_share, test_share, labels
-    )
-    run = _pretrain if continue_pretraining else _classify
+    if held.left_out:
+        Console(stderr=True).print(str(held), highlight=False)
     with _Bar() as bar:
         watcher = bar.watcher if tensorboard is None else _also(bar.watcher, tensorboard)
-        outcome = run(job, files, watcher)
+        outcome = run(job, watcher=watcher)
     _tell(outcome, out)
 
 
@@ -256,53 +304,59 @@ def _headed(
 
 @dataclass(frozen=True)
 class _Files:
-    """Where the texts come from; shares are held back of ``train``."""
+    """Where the texts come from, and what is held back of ``train``."""
 
     train: Path
     dev: Path | None
     test: tuple[Path, ...]
     train_split: str | None
     test_split: str | None
+    labels: str | None
+    split_by: SplitChoice
     dev_share: float
     test_share: float
-    labels: str | None
+    embargo: timedelta
+    seed: int
+
+    def hold_back(self, texts: AnyTexts) -> HeldBack[AnyTexts]:
+        from megatick_training.texts import hold_back
+
+        return hold_back(
+            texts,
+            self.split_by,
+            dev=self.dev_share,
+            test=self.test_share,
+            seed=self.seed,
+            embargo=self.embargo,
+        )
 
 
-def _classify(job: Job, files: _Files, watcher: Watcher) -> Outcome:
+def _classification(files: _Files) -> tuple[HeldBack[Any], Run]:
+    """Read and part labelled texts; give what learns their classes."""
     from megatick_training.finetuning.job import run_finetuning
     from megatick_training.labelled_text import read_labelled_texts, read_synonyms
 
     synonyms = {} if files.labels is None else read_synonyms(files.labels)
-    seed = job.options.seed
-    train = read_labelled_texts(files.train, split=files.train_split, synonyms=synonyms)
-    judged_on: dict[str, LabelledTexts] = {}
-    if files.test_share:
-        train, held_back = train.split(held_back=files.test_share, seed=seed)
-        judged_on["held back"] = held_back
-    if files.dev is None:
-        train, dev = train.split(held_back=files.dev_share, seed=seed)
-    else:
-        dev = read_labelled_texts(files.dev, synonyms=synonyms)
+    held = files.hold_back(
+        read_labelled_texts(files.train, split=files.train_split, synonyms=synonyms)
+    )
+    dev = read_labelled_texts(files.dev, synonyms=synonyms) if files.dev else held.dev
+    judged_on = {"held back": held.test} if len(held.test) else {}
     judged_on |= {
         file.name: read_labelled_texts(file, split=files.test_split, synonyms=synonyms)
         for file in files.test
     }
-    return run_finetuning(job, train=train, dev=dev, judged_on=judged_on, watcher=watcher)
+    return held, partial(run_finetuning, train=held.train, dev=dev, judged_on=judged_on)
 
 
-def _pretrain(job: Job, files: _Files, watcher: Watcher) -> Outcome:
+def _pretraining(files: _Files) -> tuple[HeldBack[Any], Run]:
+    """Read and part plain texts; give what learns each next token."""
     from megatick_training.finetuning.job import run_pretraining
-    from megatick_training.finetuning.plain_text import (
-        read_plain_texts,
-        split_plain_texts,
-    )
+    from megatick_training.texts import read_texts
 
-    train, seed = read_plain_texts(files.train), job.options.seed
-    if files.dev is None:
-        train, dev = split_plain_texts(train, held_back=files.dev_share, seed=seed)
-    else:
-        dev = read_plain_texts(files.dev)
-    return run_pretraining(job, train=train, dev=dev, watcher=watcher)
+    held = files.hold_back(read_texts(files.train, split=files.train_split))
+    dev = read_texts(files.dev) if files.dev else held.dev
+    return held, partial(run_pretraining, train=held.train, dev=dev)
 
 
 class _Bar(Progress):
@@ -343,13 +397,9 @@ class _Bar(Progress):
 def _tell(outcome: Outcome, out: Path) -> None:
     from megatick_training.finetuning.job import REPORT_FILE, judged_table
 
-    console = Console()
     if outcome.judged:
-        table = Table("texts", "rows", "accuracy", "macro-F1", "calibration error")
-        for row in judged_table(outcome.judged).itertuples(index=False):
-            table.add_row(*map(str, row))
-        console.print(table)
-    console.print(
+        print_frame("Judged (95 % intervals)", judged_table(outcome.judged))
+    Console().print(
         f"[bold]{out}[/]: a checkpoint of step {outcome.trained.checkpoint.iteration}, and "
         f"{REPORT_FILE}; next: megatick export {out} --out REPOSITORY",
         soft_wrap=True,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,9 +16,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
-from megatick_cli.bar_closes import clock, closed_at, named
+from megatick_cli.bar_closes import clock, close_time_option, closed_at, named
+from megatick_cli.frames import print_frame
+from megatick_contract.files import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,15 +80,7 @@ def fit_forecaster(
             rich_help_panel=_WHAT,
         ),
     ] = None,
-    close_time: Annotated[
-        str,
-        typer.Option(
-            metavar="HH:MM",
-            help="When, in UTC, a bar with a date alone has its close: news after it is "
-            "not known to it.  00:00 keeps all of that day's news out.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = "00:00",
+    close_time: Annotated[str, close_time_option(_WHAT)] = "00:00",
     train_until: Annotated[
         datetime | None,
         typer.Option(
@@ -165,8 +156,9 @@ def fit_forecaster(
         data=files,
         sections=sections(fitted),
     )
-    _write_whole(out, fitted.forecaster.model_dump_json(indent=2) + "\n")
-    _print(console, fitted)
+    with whole(out) as unfinished:
+        unfinished.write_text(fitted.forecaster.model_dump_json(indent=2) + "\n")
+    _print(fitted)
     console.print(f"[green]✓[/] {out}  [dim]report: {report}[/]", highlight=False)
 
 
@@ -211,8 +203,8 @@ def _fetched(
     fetched = fetch_prices(
         names, source=source, start=start.strftime(_DAY), end=end.strftime(_DAY)
     )
-    fetched.closes.to_csv(file)
-    return fetched.closes
+    fetched.to_csv(file)
+    return fetched
 
 
 def _day(given: datetime | None) -> pd.Timestamp | None:
@@ -246,36 +238,19 @@ def _fit_with_bar(
         )
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that a reader sees all of it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _print(console: Console, fitted: Fitted) -> None:
+def _print(fitted: Fitted) -> None:
     from megatick_training.forecasting.page import (
         candidates_table,
         coverage_table,
         edge_table,
     )
 
-    tables = {
-        "Loss saved against the random walk, walking forward (* taken)": candidates_table(
-            fitted
-        ),
-        "Later moves inside the intervals (the random walk's)": coverage_table(
-            fitted.judged
-        ),
-        "Later moves, against the random walk": edge_table(fitted.judged),
-    }
-    for title, frame in tables.items():
-        table = Table(title=title, title_justify="left", box=box.SIMPLE)
-        for name in frame.columns:
-            table.add_column(name, justify="left" if name == frame.columns[0] else "right")
-        for row in frame.itertuples(index=False):
-            table.add_row(*map(str, row))
-        console.print(table)
+    judged = fitted.judged
+    print_frame(
+        "Loss saved against the random walk, walking forward (* taken)",
+        candidates_table(fitted),
+    )
+    print_frame(
+        "Later moves inside the intervals (the random walk's)", coverage_table(judged)
+    )
+    print_frame("Later moves, against the random walk", edge_table(judged))

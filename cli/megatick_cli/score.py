@@ -140,12 +140,11 @@ def _table(results: Sentiments, *, caption: str) -> Table:
     for name in ("score", "P(neg)", "P(neu)", "P(pos)", "tokens"):
         table.add_column(name, justify="right")
     for result in results:
-        p = result.probabilities
         table.add_row(
             Text(result.text),  # brackets in a headline are no markup
             coloured(result.label),
             f"{result.score:+.2f}",
-            *(f"{each:.2f}" for each in (p.negative, p.neutral, p.positive)),
+            *(f"{each:.2f}" for each in dataclasses.astuple(result.probabilities)),
             f"{result.tokens}{' (cut)' if result.truncated else ''}",
         )
     return table

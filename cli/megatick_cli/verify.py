@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,10 +15,7 @@ from rich.table import Table
 from megatick_cli.connection import Connection, with_connection
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from megatick_client import Client, Sentiment
+    from megatick_client import Client
     from megatick_export.evidence import EmbeddingProbe
     from megatick_export.verification import Answers, Drift, EmbeddingAnswers, Exported
 
@@ -127,24 +124,18 @@ def _ask_at(address: str, exported: Exported, connection: Connection) -> list[As
 def _ask_scores(client: Client, exported: Exported) -> list[Answers]:
     import numpy as np
 
+    from megatick_client import Sentiments
     from megatick_export.verification import compare_answers
 
     texts = exported.probe.texts
-    together = _probabilities(client.score(list(texts)))
-    alone = _probabilities(client.score(text) for text in texts[:_ALONE])
+    together = client.score(list(texts)).probabilities.astype(np.float32)
+    scored = Sentiments(tuple(client.score(text) for text in texts[:_ALONE]))
+    alone = scored.probabilities.astype(np.float32)
     mixed = np.concatenate([alone, together[len(alone) :]])
     return [
         compare_answers(_TOGETHER, together, exported),
         compare_answers(_APART, mixed, exported),
     ]
-
-
-def _probabilities(scored: Iterable[Sentiment]) -> npt.NDArray[np.float32]:
-    """In class order, (texts, classes)."""
-    import numpy as np
-
-    rows = [each.probabilities for each in scored]
-    return np.array([[p.negative, p.neutral, p.positive] for p in rows], np.float32)
 
 
 def _ask_embeddings(

@@ -74,6 +74,14 @@ class Sentiments(Rows[Sentiment]):
         """Float64, shape (rows,), each in [-1, 1]."""
         return np.array([row.score for row in self.rows], dtype=np.float64)
 
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Float64, shape (rows, 3), in the contract's order of classes."""
+        rows = [
+            [getattr(row.probabilities, label) for label in LABELS] for row in self.rows
+        ]
+        return np.array(rows, np.float64).reshape(-1, len(LABELS))
+
     def to_frame(self) -> pd.DataFrame:
         """One row a text, on the index of the Series that was scored, if it was one.
 
@@ -87,12 +95,10 @@ class Sentiments(Rows[Sentiment]):
             "text": [row.text for row in rows],
             "label": [row.label for row in rows],
             "score": self.scores,
+            **dict(zip(LABELS, self.probabilities.T, strict=True)),
+            "tokens": np.array([row.tokens for row in rows], dtype=np.int64),
+            "truncated": np.array([row.truncated for row in rows], dtype=bool),
         }
-        for label in LABELS:
-            column = [getattr(row.probabilities, label) for row in rows]
-            columns[label] = np.array(column, dtype=np.float64)
-        columns["tokens"] = np.array([row.tokens for row in rows], dtype=np.int64)
-        columns["truncated"] = np.array([row.truncated for row in rows], dtype=bool)
         return pd.DataFrame(columns, index=self.frame_index)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import BERT, write_tiny
 from typer.testing import CliRunner
@@ -126,11 +127,68 @@ def test_plain_text_needs_no_labels(checkpoint: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        # One text an hour: an embargo of three hours, before dev and before what is judged.
+        pytest.param(["--split-by", "time", "--embargo-days", "0.125"], 6, id="time"),
+        pytest.param(["--split-by", "symbol"], 0, id="symbol"),
+    ],
+)
+def test_what_is_held_back_can_be_the_latest_or_some_symbols(
+    checkpoint: Path, tmp_path: Path, options: list[str], left_out: int
+) -> None:
+    train = tmp_path / "train.jsonl"
+    letters = np.random.default_rng(0).integers(ord("a"), ord("z") + 1, (180, 24))
+    rows = [
+        {
+            "text": f"{''.join(map(chr, name))} {verb}",
+            "label": label,
+            "published_at": f"2026-01-{1 + i // 24:02}T{i % 24:02}:00:00Z",
+            "symbol": [f"S{i % 20}"],
+        }
+        for i, (name, (label, verb)) in enumerate(
+            zip(letters, [*VERBS.items()] * 60, strict=True)
+        )
+    ]
+    train.write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "out"
+    shares = ["--epochs", "1", "--test-share", "0.25", "--dev-share", "0.2"]
+
+    told = CliRunner().invoke(app, command(checkpoint, train, out, *shares, *options))
+
+    assert told.exit_code == 0, told.output
+    card = json.loads((out / "finetune.json").read_text())
+    assert card["split_by"] == options[1]
+    assert card["left_out"] == left_out
+    assert card["rows"]["held back"] == 45
+    assert sum(card["rows"].values()) + left_out == 180
+    assert card["repeating_train"]["held back"] == 0
+
+
+@pytest.mark.parametrize(("by", "column"), [("time", "published_at"), ("symbol", "symbol")])
+def test_a_split_by_what_the_texts_lack_is_refused(
+    checkpoint: Path, labelled: Path, tmp_path: Path, by: str, column: str
+) -> None:
+    told = CliRunner().invoke(
+        app, command(checkpoint, labelled, tmp_path / "out", "--split-by", by)
+    )
+
+    assert told.exit_code == 1
+    assert f"expected a column {column!r} beside the texts" in str(told.exception)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--precision", "fp4"], "expected auto, fp32, bf16 or fp8, found fp4"),
         (["--learning-rate", "0"], "--learning-rate: Input should be greater than 0"),
         (["--dev-share", "1.5"], "--dev-share"),
+        (["--embargo-days", "1"], "--embargo-days goes with --split-by time"),
+        (
+            ["--continue-pretraining", "--test-share", "0.1"],
+            "leave --test and --test-share",
+        ),
     ],
 )
 def test_bad_usage_is_told(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from typer.testing import CliRunner
 
@@ -16,13 +18,21 @@ from megatick_training.collecting.fetching import MAX_BYTES
 from megatick_training.near_duplicates import LEAKING_RESEMBLANCE, RESEMBLANCE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+COMMANDS = (
+    ["collect", "rss"],
+    ["collect", "edgar"],
+    ["clean"],
+    ["finetune"],
+    ["fit-forecaster"],
+    ["evaluate"],
+)
 LINE = re.sub(r"\s+", " ", PAGE)
 
 
 def test_every_option_that_it_names_exists() -> None:
     told = "".join(
         CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).stdout
-        for command in (["collect", "rss"], ["collect", "edgar"], ["clean"])
+        for command in COMMANDS
     )
 
     for option in set(re.findall(r"--[a-z][a-z-]+", PAGE)):
@@ -43,17 +53,18 @@ def test_its_names_and_figures_are_the_code_s() -> None:
     assert set(re.findall(r"\*(\w+)\*", listed[1])) <= ENGLISH_STOP_WORDS
 
 
-def test_its_splits_run() -> None:
+def test_its_splits_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    days = [f"2025-12-{day:02}T00:00Z" for day in range(1, 11)]
-    days += ["2026-01-05T00:00Z"] * 10 + ["2026-02-05T00:00Z"] * 10
     words = [f"{chr(97 + n)}{chr(110 - n % 13)}" * 9 for n in range(26)]
+    rows = [f"{word},neutral,2026-01-{1 + n:02}T00:00Z" for n, word in enumerate(words)]
+    (tmp_path / "labelled.csv").write_text("\n".join(["text,label,published_at", *rows]))
+    monkeypatch.chdir(tmp_path)
 
-    exec(
-        example,
-        {
-            "texts": [*words, "zwxy" * 5, "kvjq" * 5, "bfgh" * 5, "prtz" * 5],
-            "symbols": [f"S{n}" for n in range(30)],
-            "published_at": days,
-        },
-    )
+    told: dict[str, Any] = {}
+    exec(example, told)
+
+    # The last 4 of 26 days are judged, 4 are in the embargo before them; of the 18 that are
+    # left, 4 are dev's and 4 in its embargo.
+    held = told["held"]
+    assert (len(held.train), len(held.dev), len(held.test)) == (10, 4, 4)
+    assert held.left_out == 8

@@ -35,7 +35,7 @@ def test_what_a_library_returns_becomes_adjusted_closes_in_utc(
     )
     monkeypatch.setattr(fetched_prices, "_read", lambda *asked: table)
 
-    closes = fetch_prices(["A"], source="finance-datareader", **DAYS).closes
+    closes = fetch_prices(["A"], source="finance-datareader", **DAYS)
 
     assert closes.index[0] == pd.Timestamp("2020-01-02", tz="UTC")
     assert closes["A"].iloc[0] == 5.0

@@ -69,6 +69,31 @@ def test_a_wide_table_has_its_times_in_utc(tmp_path: Path) -> None:
     np.testing.assert_array_equal(closes, np.array([[1, np.nan], [2, 3]]))
 
 
+def test_a_frame_that_is_indexed_by_its_times_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "closes.parquet"
+    days = pd.date_range("2020-01-02", periods=3, freq="D")
+    pd.DataFrame({"A": [1.0, 2, 3], "B": [4.0, None, 6]}, index=days).to_parquet(path)
+
+    closes = read_closes(path)
+
+    assert list(closes.columns) == ["A", "B"]
+    assert list(closes.index) == list(days.tz_localize("UTC"))
+    np.testing.assert_array_equal(closes["B"], [4, np.nan, 6])
+
+
+def test_a_symbol_is_what_is_written_and_a_missing_close_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "closes.csv"
+    path.write_text(
+        "symbol,date,close\nNA,2020-01-02,5\nNA,2020-01-03,null\n001,2020-01-03,\n"
+    )
+
+    closes = read_closes(path)
+
+    assert list(closes.columns) == ["001", "NA"]
+    np.testing.assert_array_equal(closes["NA"], [5, np.nan])
+    assert closes["001"].isna().all()
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
@@ -76,12 +101,15 @@ def test_a_wide_table_has_its_times_in_utc(tmp_path: Path) -> None:
         pytest.param("Date,A\n2020-01-01,5\n2020-01-02,0\n", "0.0 of A at 2020", id="zero"),
         pytest.param("Date,A\n2020-01-01,inf\n", "not above 0: inf", id="infinite"),
         pytest.param("Date,A\n2020-01-01,five\n", "expected numbers in 'A'", id="words"),
-        pytest.param("Name,A\nx,5\n", "or dates in 'Name'", id="no-dates"),
+        pytest.param("Name,A\nx,5\n", "line 2, 'Name': expected a date", id="no-dates"),
         pytest.param("Date\n2020-01-01\n", "at least one symbol", id="no-symbol"),
         pytest.param("Date,A\n", "holds no row", id="empty"),
-        pytest.param("symbol,close\nA,5\n", "lacks a column 'date or", id="no-time"),
+        pytest.param("symbol,close\nA,5\n", "lacks column 'date' or", id="no-time"),
         pytest.param(
-            "symbol,time,close\nA,2020-01-02 16:00,5\n", "without a zone", id="no-zone"
+            "symbol,date,close\n,2020-01-02,5\n", "line 2: expected one", id="whose"
+        ),
+        pytest.param(
+            "symbol,time,close\nA,2020-01-02 16:00,5\n", "expected a zone", id="no-zone"
         ),
         pytest.param(
             "symbol,date,close\nA,2020-01-02,5\nA,2020-01-02,6\n",
@@ -97,6 +125,6 @@ def test_a_table_that_is_not_prices_is_refused(
     path.write_text(table)
 
     with pytest.raises(DataError, match=problem) as caught:
-        read_prices(path)
+        read_closes(path)
 
     assert str(path) in str(caught.value)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -43,6 +43,7 @@ def test_times_become_utc(given: object, expected: str) -> None:
         pytest.param(pd.NaT, "expected a time", id="nat"),
         pytest.param(float("nan"), "expected a time", id="nan"),
         pytest.param(np.int64(20260302), "expected a time", id="number"),
+        pytest.param("9999-12-31T00:00:00Z", "expected a time", id="beyond-nanoseconds"),
     ],
 )
 def test_what_is_no_moment_is_refused(given: object, problem: str) -> None:
@@ -50,3 +51,24 @@ def test_what_is_no_moment_is_refused(given: object, problem: str) -> None:
         utc_times(["2026-03-02T14:30:00Z", given], what="published_at")
 
     assert "published_at, row 1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["2026-03-02", "2026-03-02 00:00:00", date(2026, 3, 2), pd.Timestamp("2026-03-02")],
+    ids=["date", "midnight", "a-date", "as-pandas-has-it"],
+)
+def test_a_date_alone_is_its_midnight_where_dates_will_do(given: object) -> None:
+    times = utc_times([given, "2026-03-02T09:30-05:00"], what="date", dates=True)
+
+    assert [each.isoformat() for each in times] == [
+        "2026-03-02T00:00:00+00:00",
+        "2026-03-02T14:30:00+00:00",
+    ]
+
+
+def test_a_time_of_day_needs_its_zone_where_dates_will_do() -> None:
+    with pytest.raises(TimeError, match="date, row 1: expected a zone"):
+        utc_times(["2026-03-02", "2026-03-02 09:30"], what="date", dates=True)
+    with pytest.raises(TimeError, match="date, row 0: expected a date or a time"):
+        utc_times([""], what="date", dates=True)

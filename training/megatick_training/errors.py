@@ -9,7 +9,6 @@ TrainingError
 ├── TooLittleHistory     too few moves to fit, calibrate or judge a forecaster on
 ├── TimeError            a time is absent, or has no zone
 ├── SplitError           a split leaks, or has an empty part
-├── LookAheadError       a feature was not known at its moment
 ├── EvaluationError      what is to be judged cannot be, or would be judged unfairly
 │   └── LeakageError     it knows what it could not have known
 ├── HeadWordsError       a head cannot begin as words of the vocabulary
@@ -90,23 +89,12 @@ class TimeError(TrainingError, ValueError):
 
     def __init__(self, what: str, *, place: int, expected: str, found: object) -> None:
         super().__init__(f"{what}, row {place}: expected {expected}, found {found!r:.60}")
-        self.what = what
-        self.place = place
+        self.what, self.place = what, place
+        self.expected, self.found = expected, found
 
 
 class SplitError(TrainingError, ValueError):
     """A split leaks, or has a part without rows."""
-
-
-class LookAheadError(TrainingError, ValueError):
-    """A feature was not known before the moment that uses it."""
-
-    def __init__(self, *, row: object, known_at: object, moment: object) -> None:
-        super().__init__(
-            f"row {row!r}: expected what was known before {moment}, found what became "
-            f"known at {known_at}"
-        )
-        self.row = row
 
 
 class EvaluationError(TrainingError):

@@ -10,7 +10,7 @@ import pandas as pd
 import requests
 
 from megatick_training.errors import PriceSourceFailed
-from megatick_training.prices import Prices
+from megatick_training.times import utc_times
 
 PriceSource = Literal["finance-datareader", "pandas-datareader"]
 PRICE_SOURCES: Final[tuple[PriceSource, ...]] = get_args(PriceSource)
@@ -23,7 +23,7 @@ _HOSTS: Final[dict[PriceSource, str]] = {
 
 def fetch_prices(
     symbols: Sequence[str], *, source: PriceSource, start: str, end: str
-) -> Prices:
+) -> pd.DataFrame:
     """Fetch the closes of each symbol.
 
     Args:
@@ -35,13 +35,15 @@ def fetch_prices(
         end: last date, inclusive.
 
     Returns:
-        Adjusted closes where the source adjusts them, at each date's midnight in UTC.
+        Closes as ``read_closes`` gives them, adjusted where the source adjusts them, at
+        each date's midnight in UTC.
 
     Raises:
         PriceSourceFailed: the network is missing, or the source has no such prices.
+        TimeError: the source has times of a day, without a zone.
     """
     closes = {symbol: _fetch(symbol, source, start, end) for symbol in symbols}
-    return Prices(pd.DataFrame(closes).sort_index().rename_axis("time"))
+    return pd.DataFrame(closes).sort_index().rename_axis("time")
 
 
 def _fetch(symbol: str, source: PriceSource, start: str, end: str) -> pd.Series:
@@ -64,7 +66,8 @@ def _fetch(symbol: str, source: PriceSource, start: str, end: str) -> pd.Series:
     if column is None or table[column].dropna().empty:
         raise PriceSourceFailed(source, symbol=symbol, host=host, problem="it has none")
     closes = table[column].astype("float64")
-    return closes.where(closes > 0).set_axis(pd.to_datetime(table.index, utc=True))
+    dates = utc_times(table.index, what=f"dates of {symbol} from {host}", dates=True)
+    return closes.where(closes > 0).set_axis(dates)
 
 
 def _read(symbol: str, source: PriceSource, start: str, end: str) -> pd.DataFrame:

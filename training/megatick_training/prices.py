@@ -15,11 +15,13 @@ from megatick_training.tables import (
     SYMBOL_NAMES,
     find_column,
     numbers,
-    read_rows,
+    read_table,
+    symbols_of,
+    times,
 )
 
 BAR_FIELDS: Final = ("open", "high", "low", "close", "volume")
-_ZONE: Final = r"(?:[Zz]|[+-]\d{2}:?\d{2})$"
+_CLOSE_NAMES: Final = ("adj_close", "close")
 _TIME_NAMES: Final = ("date", "time", "published_at")
 
 
@@ -39,12 +41,13 @@ class Prices:
 
 
 def read_prices(path: Path, *, symbols: Sequence[str] = ()) -> Prices:
-    """Read price histories from CSV or JSON lines (gzip or not), or from Parquet.
+    """Read price histories from a table that ``read_table`` reads.
 
     A long table has the columns symbol (or ticker), date (or time, published_at) and
-    close; where it has adj_close, that is taken.  Any other table is wide: its first
-    column is the time, every further one a symbol's closes, and its times rise.  A time
-    is in UTC and says so, or is a date alone, which is taken as that day's midnight.
+    close; where it has adj_close, that is taken.  Any other table is wide: one column is
+    the time (that of a Parquet file which has the type, else the first), every further one
+    a symbol's closes, and its times rise.  A time is in UTC and says so, or is a date
+    alone, which is taken as that day's midnight.
 
     Args:
         path: of the file.
@@ -53,8 +56,8 @@ def read_prices(path: Path, *, symbols: Sequence[str] = ()) -> Prices:
     Raises:
         DataError: not such a table, a close that is not above 0, or no such symbol.
     """
-    rows = read_rows(path)
-    if find_column(rows, SYMBOL_NAMES) and find_column(rows, ("close", "adj_close")):
+    rows = read_table(path)
+    if find_column(rows, SYMBOL_NAMES) and find_column(rows, _CLOSE_NAMES):
         prices = _from_long(rows, path)
     else:
         prices = Prices(_from_wide(rows, path))
@@ -78,58 +81,40 @@ def read_closes(path: Path, *, symbols: Sequence[str] = ()) -> pd.DataFrame:
 def _from_long(rows: pd.DataFrame, path: Path) -> Prices:
     symbol = find_column(rows, SYMBOL_NAMES, required_in=path)
     time = find_column(rows, _TIME_NAMES, required_in=path)
-    close = find_column(rows, ("adj_close",)) or find_column(rows, ("close",))
-    index = [_bar_times(rows[time], path), rows[symbol].astype(str)]
-    table = rows.set_index(index)
-    repeated = table.index.duplicated()
+    close = find_column(rows, _CLOSE_NAMES, required_in=path)
+    named = symbols_of(rows[symbol])
+    for line, each in zip(rows.index, named, strict=True):
+        if len(each) != 1:
+            raise DataError(path, f"line {line}: expected one symbol, found {list(each)}")
+    index = pd.MultiIndex.from_arrays(
+        [times(rows[time], path, dates=True), [name for (name,) in named]],
+        names=["time", "symbol"],
+    )
+    repeated = index.duplicated()
     if repeated.any():
-        at, which = table.index[repeated][0]
+        at, which = index[repeated][0]
         raise DataError(path, f"holds two bars of {which} at {at}; keep one")
 
     def wide(column: str) -> pd.DataFrame:
-        values = numbers(table[column], path).unstack(level=1)
-        return values.rename_axis(index="time", columns="symbol").sort_index()
+        values: pd.DataFrame = numbers(rows[column], path).set_axis(index).unstack(level=1)
+        return values.sort_index()
 
     found = {name: find_column(rows, (name,)) for name in BAR_FIELDS}
     return Prices(
-        wide(str(close)), {name: wide(column) for name, column in found.items() if column}
+        wide(close), {name: wide(column) for name, column in found.items() if column}
     )
 
 
 def _from_wide(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     if rows.shape[1] < 2:
         raise DataError(path, "expected a column of times and at least one symbol's closes")
-    times = _bar_times(rows.iloc[:, 0], path)
-    if not (times.is_monotonic_increasing and times.is_unique):
+    typed = rows.select_dtypes(["datetime", "datetimetz"]).columns  # as of an index
+    time = typed[0] if len(typed) else rows.columns[0]
+    index = times(rows[time], path, dates=True)
+    if not (index.is_monotonic_increasing and index.is_unique):
         raise DataError(path, "dates must rise, one row a bar")
-    closes = rows.iloc[:, 1:].apply(numbers, path=path)
-    return closes.set_axis(pd.DatetimeIndex(times, name="time"))
-
-
-def _bar_times(values: pd.Series, path: Path) -> pd.Series:
-    """Times in UTC, of the same index; a date alone is its midnight."""
-    text = values.astype("string")
-    try:
-        times = pd.to_datetime(text, format="ISO8601", utc=True)
-    except ValueError as error:
-        raise DataError(
-            path,
-            f"expected times such as 2024-05-31T20:00:00Z or dates in {values.name!r}: "
-            f"{error}",
-        ) from error
-    if times.isna().any():
-        raise DataError(
-            path, f"lacks a time in {values.name!r}, row {times.isna().argmax()}"
-        )
-    bare = ~text.str.contains(_ZONE, regex=True) & (times != times.dt.normalize())
-    if bare.any():
-        raise DataError(
-            path,
-            f"{values.name!r} has times without a zone, such as {text[bare].iloc[0]!r}: "
-            "write them in UTC, with a Z at the end "
-            "(pandas: .dt.tz_localize(ZONE).dt.tz_convert('UTC'))",
-        )
-    return times
+    closes = rows.drop(columns=time).apply(numbers, path=path)
+    return closes.set_axis(index.rename("time"))
 
 
 def _check(closes: pd.DataFrame, path: Path) -> None:

@@ -1,43 +1,71 @@
-"""Tables whose rows have a symbol and a time: prices, and scored news."""
+"""Tables from CSV, JSON lines and Parquet, as the client's batches read them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, overload
+from typing import Any, Final, overload
 
 import pandas as pd
 
-from megatick_training.errors import DataError
+from megatick_client.batches.blocks import Block
+from megatick_client.batches.columns import joined
+from megatick_client.batches.errors import SourceError
+from megatick_client.batches.reading import read_blocks as read_sources
+from megatick_client.batches.sources import Source, find_files
+from megatick_training.errors import DataError, TimeError
+from megatick_training.times import utc_times
 
 SYMBOL_NAMES: Final = ("symbol", "ticker")
 
-_JSON_LINES: Final = frozenset({".json", ".jsonl", ".ndjson"})
+_NO_NUMBER: Final = ("", "NA", "N/A", "NaN", "nan", "null", "None")
+"""What pandas, R and JSON write where a number is missing."""
 
 
-def read_rows(path: Path) -> pd.DataFrame:
-    """Read a table as it stands: CSV, JSON lines (both gzip or not) or Parquet.
+def read_blocks(pattern: str | Path) -> Iterator[Block]:
+    """Read a file, the files of a folder or those of a glob, in bounded memory.
 
-    A CSV file's values stay strings, so that the symbol 000001 keeps its zeros.
+    Args:
+        pattern: of CSV or JSON lines (also ``.gz``, ``.zst``) or Parquet files.
+
+    Yields:
+        Blocks of rows; the columns of a CSV are text, and a row that could not be read is
+        one with a problem.
 
     Raises:
-        DataError: no such file, or not such a table, or no row.
+        DataError: a file is absent, damaged, or of another kind.
     """
-    suffix = next(s for s in (*reversed(path.suffixes), "") if s.lower() != ".gz").lower()
     try:
-        if suffix == ".parquet":
-            rows = pd.read_parquet(path)
-        elif suffix in _JSON_LINES:
-            rows = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
-        else:
-            rows = pd.read_csv(path, dtype=str)
-    except (OSError, ValueError) as error:
-        raise DataError(path, f"is no CSV, JSON lines or Parquet table: {error}") from error
-    if rows.empty:
+        yield from read_sources([Source.of(path) for path in find_files(pattern)])
+    except SourceError as error:
+        raise DataError(Path(error.source), error.problem) from error
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read one file of what ``read_blocks`` reads, whole.
+
+    Returns:
+        The rows, indexed by the line at which each begins, from 1 (of a Parquet file, the
+        row).  A CSV file's values stay strings, so that the symbol 000001 keeps its zeros
+        and the symbol NA is one.
+
+    Raises:
+        DataError: as ``read_blocks``, a row could not be read, or there is none.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "none"
+        raise DataError(path, f"expected a file, found {found}")
+    blocks = []
+    for block in read_blocks(path):
+        for place, problem in block.problems.items():
+            raise DataError(path, f"line {block.lines[place]}: {problem}")
+        blocks.append(block)
+    lines = [line for block in blocks for line in block.lines]
+    if not lines:
         raise DataError(path, "holds no row")
-    if not isinstance(rows.index, pd.RangeIndex):  # a Parquet file may index by its time
-        rows = rows.reset_index()
-    return rows.rename(columns=lambda name: str(name).strip())
+    table = joined([block.table for block in blocks])
+    rows: pd.DataFrame = table.to_pandas(integer_object_nulls=True, date_as_object=False)
+    return rows.set_axis(pd.Index(lines, name="line")).rename(columns=str.strip)
 
 
 @overload
@@ -47,7 +75,7 @@ def find_column(rows: pd.DataFrame, names: Sequence[str], *, required_in: Path) 
 def find_column(
     rows: pd.DataFrame, names: Sequence[str], *, required_in: Path | None = None
 ) -> str | None:
-    """The column with one of these names; case and spaces do not count ("Adj Close").
+    """The column with the first of these names; case and spaces do not count ("Adj Close").
 
     Raises:
         DataError: there is none, and it is required in that file.
@@ -55,20 +83,50 @@ def find_column(
     plain = {str(column).lower().replace(" ", "_"): str(column) for column in rows.columns}
     found = next((plain[name] for name in names if name in plain), None)
     if found is None and required_in is not None:
-        raise DataError(
-            required_in,
-            f"lacks a column {' or '.join(names)!r}, it has {list(rows.columns)}",
-        )
+        wanted = " or ".join(map(repr, names))
+        raise DataError(required_in, f"lacks column {wanted}, it has {list(rows.columns)}")
     return found
 
 
+def strings(values: pd.Series) -> pd.Series:
+    """Text, empty where there is none."""
+    return values.astype(object).fillna("").astype(str)
+
+
 def numbers(values: pd.Series, path: Path) -> pd.Series:
-    """float64, NaN where empty.
+    """float64, NaN where there is none.
 
     Raises:
         DataError: a value is not a number.
     """
     try:
-        return pd.to_numeric(values).astype("float64")
+        return pd.to_numeric(values.mask(values.isin(_NO_NUMBER))).astype("float64")
     except (ValueError, TypeError) as error:
         raise DataError(path, f"expected numbers in {values.name!r}: {error}") from error
+
+
+def times(values: pd.Series, path: Path, *, dates: bool = False) -> pd.DatetimeIndex:
+    """Times as ``utc_times`` reads them.
+
+    Raises:
+        DataError: one is absent, is no time, or has no zone.
+    """
+    try:
+        return utc_times(values, what=str(values.name), dates=dates)
+    except TimeError as error:
+        raise DataError(
+            path,
+            f"line {values.index[error.place]}, {values.name!r}: expected "
+            f"{error.expected}, found {error.found!r:.60}",
+        ) from error
+
+
+def symbols_of(values: pd.Series) -> tuple[tuple[str, ...], ...]:
+    """The symbols of each row: none, one, or those of a list."""
+    return tuple(map(_symbols, values))
+
+
+def _symbols(value: Any) -> tuple[str, ...]:
+    if pd.api.types.is_list_like(value):
+        return tuple(map(str, value))
+    return () if pd.isna(value) or value == "" else (str(value),)

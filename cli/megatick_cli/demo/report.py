@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,11 +129,7 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         "headline": sentiment.text,
         "label": sentiment.label,
         "score": sentiment.score,
-        "probabilities": {
-            "negative": sentiment.probabilities.negative,
-            "neutral": sentiment.probabilities.neutral,
-            "positive": sentiment.probabilities.positive,
-        },
+        "probabilities": asdict(sentiment.probabilities),
         "tokens": sentiment.tokens,
         "last_close": forecast.last_price,
         "latency_ms": round(answer.latency_ms, 3),

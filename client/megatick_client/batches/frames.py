@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatick_client.batches.errors import SourceError
-from megatick_client.batches.files import whole
+from megatick_contract.files import whole
 
 
 def keep_frame(frame: Any, path: Path) -> None:

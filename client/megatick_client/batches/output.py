@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from megatick_client.batches.columns import DoesNotFit, common_schema, fitted, rows_of
 from megatick_client.batches.errors import SettingError
-from megatick_client.batches.files import whole
 from megatick_client.batches.json_lines import line_of
 from megatick_client.batches.parts import PART_BYTES, Part
+from megatick_contract.files import whole
 
 ABOUT_KEY: Final = b"megatick"
 """Of a Parquet file's metadata: the job as JSON."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from megatick_contract.repository import ENGINE_RECORD_FILE, PARTIAL_SUFFIX, PLAN_FILE
+from megatick_contract.files import whole
+from megatick_contract.repository import ENGINE_RECORD_FILE, PLAN_FILE
 from megatick_contract.steps import LANGUAGE_MODEL
 from megatick_export.engine.compile import compile_graph
 from megatick_export.engine.folder import EngineFolder
@@ -94,10 +94,8 @@ def read_record(repository: Path) -> EngineRecord:
 
 def _replace(path: Path, content: bytes) -> None:
     """Write a file whole, or not at all."""
-    aside = path.with_name(f".{path.name}{PARTIAL_SUFFIX}")
     try:
-        aside.write_bytes(content)
-        os.replace(aside, path)
+        with whole(path) as unfinished:
+            unfinished.write_bytes(content)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise RepositoryError(path, f"cannot be written: {error.strerror}") from error

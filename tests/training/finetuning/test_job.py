@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from html_page import Page
 from safetensors.torch import load_file
 from tiny import write_tiny
 
@@ -24,6 +25,7 @@ from megatick_training.finetuning.job import (
     run_pretraining,
 )
 from megatick_training.labelled_text import LabelledTexts
+from megatick_training.texts import Texts
 
 CPU = torch.device("cpu")
 WORDS = (("falls", "loses", "cuts"), ("meets", "names", "opens"), ("gains", "beats", "ups"))
@@ -58,6 +60,7 @@ def make_job(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
             device=CPU,
             command=["megatick", "finetune", "a checkpoint"],
             data={"training texts": data},
+            split="What is held back is split by chance.",
             notes={"head_words": None},
         )
 
@@ -147,6 +150,8 @@ def test_looks_and_report_are_there_and_the_state_is_not(
     assert list(looks["step"]) == [look.step for look in outcome.trained.looks]
     page = (job.out / "report.html").read_text()
     assert "Confusion: held back" in page
+    assert "What is held back is split by chance." in page
+    assert ["held back", "150"] in [row[:2] for row in Page(page).rows]
     assert page.count("<svg") == 3  # curves, and a confusion matrix for each set
     assert not (job.out / "training.state").exists()
 
@@ -206,9 +211,11 @@ def test_every_weight_can_be_trained(make_job: Callable[..., Job]) -> None:
 
 def test_pre_training_goes_on_with_plain_text(make_job: Callable[..., Job]) -> None:
     job = make_job("language", epochs=3)
-    lines = [f"shares of {chr(65 + i % 26)} were flat on the day" for i in range(200)]
+    lines = tuple(f"shares of {chr(65 + i % 26)} were flat on the day" for i in range(200))
 
-    outcome = run_pretraining(job, train=lines, dev=lines[:20], watcher=Watcher())
+    outcome = run_pretraining(
+        job, train=Texts(lines), dev=Texts(lines[:20]), watcher=Watcher()
+    )
 
     first, last = outcome.trained.looks[0], outcome.trained.looks[-1]
     assert last.said["perplexity"] < first.said["perplexity"] < 256

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 
-from megatick_training.errors import DataError, TimeError
+from megatick_training.errors import DataError
 from megatick_training.forecasting.news import Story, read_news, states_at
 
 HOUR = 3600.0
@@ -61,22 +62,41 @@ def test_a_table_of_scored_texts_is_read_by_symbol_in_order_of_time(tmp_path: Pa
     assert list(news.stories["A"].at) == list(times("2020-01-02T00:30", "2020-01-02T01:00"))
 
 
+def test_a_collected_text_is_news_of_each_of_its_symbols(tmp_path: Path) -> None:
+    path = tmp_path / "news.parquet"
+    pd.DataFrame(
+        {
+            "symbol": [["A", "B"], [], ["B"]],
+            "published_at": pd.date_range("2020-01-02T12:00Z", periods=3, freq="D"),
+            "score": [0.5, 1.0, -0.25],
+        }
+    ).to_parquet(path)
+
+    news = read_news(path)
+
+    assert {name: list(story.scores) for name, story in news.stories.items()} == {
+        "A": [0.5],
+        "B": [0.5, -0.25],
+    }
+
+
 @pytest.mark.parametrize(
-    ("row", "error", "problem"),
+    ("row", "problem"),
     [
-        pytest.param("A,2020-01-02T03:00:00,0.5", TimeError, "a zone, as in", id="no-zone"),
-        pytest.param("A,2020-01-02,0.5", TimeError, "a zone, as in", id="a-date-alone"),
-        pytest.param("A,2020-01-02T03:00:00Z,1.5", DataError, r"\[-1, 1\]", id="score"),
-        pytest.param("A,2020-01-02T03:00:00Z,", DataError, r"\[-1, 1\]", id="no-score"),
+        pytest.param("A,2020-01-02T03:00:00,0.5", "line 2, .* a zone, as in", id="no-zone"),
+        pytest.param("A,2020-01-02,0.5", "line 2, .* a zone, as in", id="a-date-alone"),
+        pytest.param("A,2020-01-02T03:00:00Z,1.5", r"line 2 .*\[-1, 1\]", id="score"),
+        pytest.param("A,2020-01-02T03:00:00Z,", r"line 2 .*\[-1, 1\]", id="no-score"),
+        pytest.param(",2020-01-02T03:00:00Z,1", "names no symbol", id="no-symbol"),
     ],
 )
 def test_a_row_that_cannot_be_placed_is_refused(
-    tmp_path: Path, row: str, error: type[Exception], problem: str
+    tmp_path: Path, row: str, problem: str
 ) -> None:
     path = tmp_path / "news.csv"
     path.write_text(f"symbol,published_at,score\n{row}\n")
 
-    with pytest.raises(error, match=problem):
+    with pytest.raises(DataError, match=problem):
         read_news(path)
 
 

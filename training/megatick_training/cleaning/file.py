@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 
 from megatick_client.batches.blocks import Block
 from megatick_client.batches.columns import common_schema, rows_of
-from megatick_client.batches.files import whole
 from megatick_contract import MAX_TEXT_BYTES
+from megatick_contract.files import whole
 from megatick_training.cleaning.duplicates import Duplicates
 from megatick_training.cleaning.repeats import RepeatedPassages
 from megatick_training.cleaning.report import CleaningReport, Dropped, Reason, Tally
 from megatick_training.cleaning.steps import CleaningOptions, steps_of
 from megatick_training.errors import DataError
-from megatick_training.reading import read_tables
+from megatick_training.tables import read_blocks
 
 SOURCE_ROW: Final = "source_row"
 ORIGINAL: Final = "original"
@@ -59,7 +59,7 @@ def clean_file(
         dropped = stack.enter_context(whole(dropped_path)).open("w", encoding="utf-8")
         stack.callback(dropped.close)
         write = stack.enter_context(_WRITERS[out.suffix](unfinished, schema))
-        for block in read_tables(source):
+        for block in read_blocks(source):
             kept, lost = cleaner.clean(block)
             write(kept)
             for each in lost:
@@ -84,7 +84,7 @@ class _Cleaner:
         """Count the passages of every text, and find the schema of the output."""
         column, added = self._options.column, self._added()
         schema = pa.schema([])
-        for block in read_tables(source):
+        for block in read_blocks(source):
             names = block.table.column_names
             if names and column not in names:
                 raise DataError(Path(source), f"lacks column {column!r}, it has {names}")

@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megatick_client.batches.files import whole
+from megatick_contract.files import whole
 from megatick_training.collecting.articles import ARTICLES, Article
 from megatick_training.errors import DataError
 

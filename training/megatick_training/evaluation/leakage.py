@@ -40,7 +40,7 @@ def refuse_look_ahead(
 
     Args:
         make: the function that makes the inputs.
-        closes: as ``read_prices`` gives them.
+        closes: as ``read_closes`` gives them.
         news: scored texts, or None.
         seed: of the moments, which are drawn.
 

@@ -46,13 +46,16 @@ from megatick_training.finetuning.logs import looks_table
 from megatick_training.finetuning.options import TrainingOptions
 from megatick_training.finetuning.tasks import classified
 from megatick_training.labelled_text import LabelledTexts
+from megatick_training.near_duplicates import LEAKING_RESEMBLANCE
 from megatick_training.reports import Section, write_report
+from megatick_training.texts import Texts
 
 ADAPTER_FILE: Final = "adapter.safetensors"
 CARD_FILE: Final = "finetune.json"
 LOOKS_FILE: Final = "looks.csv"
 REPORT_FILE: Final = "report.html"
 _JUDGED_TOKENS: Final = 4096
+_REPEATING: Final = "near-duplicates of train"
 _PACKAGES: Final = ("megatick", "numpy", "tokenizers", "torch")
 
 
@@ -68,6 +71,7 @@ class Job:
         device: where to train.
         command: that asked for it, a word an item.
         data: the files that the texts come from, by what they are for.
+        split: how texts were held back, in a sentence for the report.
         notes: what else is worth keeping with the figures, for JSON.
     """
 
@@ -78,6 +82,7 @@ class Job:
     device: torch.device
     command: Sequence[str]
     data: Mapping[str, Path]
+    split: str
     notes: Mapping[str, Any]
 
 
@@ -128,38 +133,36 @@ def run_finetuning(
         watcher=watcher,
     )
     sets = {"dev (chosen by)": dev, **judged_on}
-    judged = {name: _judged(job, trained.checkpoint, each) for name, each in sets.items()}
-    rows = {"train": len(train), **{name: len(each) for name, each in sets.items()}}
-    return _finished(job, trained, judged, rows)
+    network = reference_network(trained.checkpoint).to(job.device)
+    classifier = PackedClassifier(network)
+    judged = {name: _judged(job, classifier, each) for name, each in sets.items()}
+    return _finished(job, trained, judged, {"train": train, **sets})
 
 
-def run_pretraining(
-    job: Job, *, train: Sequence[str], dev: Sequence[str], watcher: Watcher
-) -> Outcome:
+def run_pretraining(job: Job, *, train: Texts, dev: Texts, watcher: Watcher) -> Outcome:
     """Go on with pre-training on plain texts, and write everything; as above."""
     job.out.mkdir(parents=True, exist_ok=True)
     trained = continue_pretraining(
         job.checkpoint,
         job.tokenizer.tokenizer,
-        train=train,
-        dev=dev,
+        train=train.texts,
+        dev=dev.texts,
         options=job.options,
         state=job.out / STATE_FILE,
         device=job.device,
         watcher=watcher,
     )
-    return _finished(job, trained, {}, {"train": len(train), "dev": len(dev)})
+    return _finished(job, trained, {}, {"train": train, "dev": dev})
 
 
-def _judged(job: Job, checkpoint: Checkpoint, texts: LabelledTexts) -> SentimentJudgement:
+def _judged(
+    job: Job, classifier: PackedClassifier, texts: LabelledTexts
+) -> SentimentJudgement:
     rows = tokenized(
         job.tokenizer.tokenizer, texts.texts, max_tokens=job.options.max_tokens
     )
     logits = classified(
-        PackedClassifier(reference_network(checkpoint).to(job.device)),
-        rows,
-        max_batch_tokens=_JUDGED_TOKENS,
-        device=job.device,
+        classifier, rows, max_batch_tokens=_JUDGED_TOKENS, device=job.device
     )
     return judge(texts.classes, probabilities(logits))
 
@@ -168,7 +171,7 @@ def _finished(
     job: Job,
     trained: Trained,
     judged: Mapping[str, SentimentJudgement],
-    rows: Mapping[str, int],
+    sets: Mapping[str, Texts],
 ) -> Outcome:
     """Write what there is to write; the state goes last."""
     out = job.out
@@ -177,6 +180,7 @@ def _finished(
     if trained.adapter is not None:
         tensors = {name: part.contiguous() for name, part in trained.adapter.items()}
         (out / ADAPTER_FILE).write_bytes(save(tensors))
+    texts = texts_table(sets)
     looks = looks_table(trained.looks)
     looks.to_csv(out / LOOKS_FILE, index=False)
     packages = (*_PACKAGES, *([FP8_PACKAGE] if job.options.precision == "fp8" else []))
@@ -188,7 +192,8 @@ def _finished(
             what: {"file": file.name, "sha256": sha256(file)}
             for what, file in job.data.items()
         },
-        "rows": dict(rows),
+        "rows": {name: len(each) for name, each in sets.items()},
+        "repeating_train": dict(zip(sets, texts[_REPEATING].tolist(), strict=True)),
         "labels": list(LABELS),
         "options": job.options.model_dump(),
         "best_step": trained.checkpoint.iteration - job.checkpoint.iteration,
@@ -205,10 +210,27 @@ def _finished(
         title="Fine-tuning" if judged else "Continued pre-training",
         command=job.command,
         data=job.data,
-        sections=_sections(job, looks, judged, card),
+        sections=_sections(job, texts, looks, judged, card),
     )
     (out / STATE_FILE).unlink()
     return Outcome(trained, folder, judged)
+
+
+def texts_table(sets: Mapping[str, Texts]) -> pd.DataFrame:
+    """One row a set of texts, those that are trained on first."""
+    train, *_ = sets.values()
+    table = pd.DataFrame(
+        {
+            "texts": name,
+            "rows": len(each),
+            "from": None if each.published_at is None else each.published_at.min(),
+            "until": None if each.published_at is None else each.published_at.max(),
+            "symbols": None if each.symbols is None else len(set().union(*each.symbols)),
+            _REPEATING: 0 if each is train else each.repeating(train),
+        }
+        for name, each in sets.items()
+    )
+    return table.dropna(axis="columns", how="all")
 
 
 def judged_table(judged: Mapping[str, SentimentJudgement]) -> pd.DataFrame:
@@ -227,11 +249,19 @@ def judged_table(judged: Mapping[str, SentimentJudgement]) -> pd.DataFrame:
 
 def _sections(
     job: Job,
+    texts: pd.DataFrame,
     looks: pd.DataFrame,
     judged: Mapping[str, SentimentJudgement],
     card: Mapping[str, Any],
 ) -> list[Section]:
-    sections = []
+    sections = [
+        Section(
+            "Texts",
+            f"{job.split}  The last column counts what resembles a text that is trained on "
+            f"by {LEAKING_RESEMBLANCE} or more.",
+            table=texts,
+        )
+    ]
     if judged:
         sections.append(
             Section(

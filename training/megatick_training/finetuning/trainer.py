@@ -8,7 +8,6 @@ was never cut off, on the same machine with the same number of threads.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +18,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from megatick_contract.files import whole
 from megatick_training.errors import TrainingDiverged, TrainingStateError
 from megatick_training.finetuning.batches import batch_of, packed_parts, steps_an_epoch
 from megatick_training.finetuning.fp8 import fp8_arithmetic
@@ -242,12 +242,8 @@ class Trainer:
             "loss_rows": state.loss_rows,
             "elapsed_s": state.elapsed_s,
         }
-        aside = self._path.with_name(self._path.name + ".partial")
-        with aside.open("wb") as file:
-            torch.save(told, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self._path)
+        with whole(self._path) as unfinished:
+            torch.save(told, unfinished)
 
     def _read(self) -> _State:
         try:

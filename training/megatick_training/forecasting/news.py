@@ -22,9 +22,10 @@ from megatick_training.tables import (
     SYMBOL_NAMES,
     find_column,
     numbers,
-    read_rows,
+    read_table,
+    symbols_of,
+    times,
 )
-from megatick_training.times import utc_times
 
 Float32Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.datetime64]
@@ -62,23 +63,24 @@ class News:
 
 
 def read_news(path: Path) -> News:
-    """Read scored texts from CSV or JSON lines (gzip or not), or from Parquet.
+    """Read scored texts from a table that ``read_table`` reads.
 
-    The columns are symbol (or ticker), published_at (a time with its zone) and score, as
-    ``megatick batch`` gives it.
+    The columns are symbol (or ticker; one, or a list), published_at (a time with its zone)
+    and score, as ``megatick batch`` gives it.  A text about several symbols is news of
+    each of them, one about none is left out.
 
     Raises:
-        DataError: not such a table, or a score that is not in [-1, 1].
-        TimeError: a time is absent or has no zone.
+        DataError: not such a table, a time that is absent or has no zone, a score that is
+            not in [-1, 1], or no symbol at all.
     """
-    rows = read_rows(path)
+    rows = read_table(path)
     symbol = find_column(rows, SYMBOL_NAMES, required_in=path)
     published = find_column(rows, ("published_at",), required_in=path)
     score = find_column(rows, ("score",))
     if score is None:
         raise DataError(
             path,
-            f"lacks a column 'score', it has {list(rows.columns)}; score its texts first, "
+            f"lacks column 'score', it has {list(rows.columns)}; score its texts first, "
             "with `megatick batch`",
         )
     scores = numbers(rows[score], path)
@@ -86,16 +88,20 @@ def read_news(path: Path) -> News:
     if wrong.any():
         raise DataError(
             path,
-            f"row {wrong.argmax()} has the score {scores[wrong].iloc[0]}, expected one in "
+            f"line {wrong.idxmax()} has the score {scores[wrong].iloc[0]}, expected one in "
             "[-1, 1]",
         )
     table = pd.DataFrame(
         {
-            "symbol": rows[symbol].astype(str),
-            "at": utc_times(rows[published], what=f"{path}: {published}"),
-            "score": scores,
+            "symbol": symbols_of(rows[symbol]),
+            "at": times(rows[published], path),
+            "score": scores.to_numpy(np.float32),
         }
-    ).sort_values("at", kind="stable")
+    )
+    table = table.explode("symbol").dropna(subset="symbol")
+    if table.empty:
+        raise DataError(path, f"names no symbol in {symbol!r}: of whom is it news?")
+    table = table.sort_values("at", kind="stable")
     return News(
         {
             str(name): Story(

@@ -61,7 +61,7 @@ def make_windows(closes: pd.DataFrame, *, news: News | None, half_life_s: float)
     may stand in one table.
 
     Args:
-        closes: as ``read_prices`` gives them.
+        closes: as ``read_closes`` gives them.
         news: what was published about the symbols; None leaves the state at zeros.
         half_life_s: of the sentiment state, seconds.
 

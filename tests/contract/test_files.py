@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megatick_contract.files import whole
+
+
+def test_a_reader_sees_the_old_content_until_the_new_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+
+    with whole(path) as unfinished:
+        unfinished.write_text("ne")
+        assert path.read_text() == "old"
+        unfinished.write_text("new")
+
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def fail_half_way(path: Path) -> None:
+    path.write_text("half")
+    raise ZeroDivisionError
+
+
+def test_what_fails_half_way_leaves_nothing_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+
+    with pytest.raises(ZeroDivisionError), whole(path) as unfinished:
+        fail_half_way(unfinished)
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
