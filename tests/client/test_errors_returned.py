@@ -57,7 +57,9 @@ def test_good_and_bad_rows_of_several_requests(client: Client) -> None:
 
 @pytest.mark.triton
 def test_the_frame_has_every_row_at_its_label(client: Client) -> None:
-    headlines = pd.Series(["up +", None, " ", "down - -"], index=[20, 10, 5, 7])
+    headlines: pd.Series[Any] = pd.Series(
+        ["up +", None, " ", "down - -"], index=[20, 10, 5, 7]
+    )
 
     results = client.score(headlines, errors="return")
 
