@@ -33,7 +33,12 @@ from megatick_client.market_views import MarketView, MarketViews
 from megatick_client.replies import ReplyInfo
 from megatick_client.retries import NO_RETRIES, Retries
 from megatick_client.sentiment_states import SentimentState
-from megatick_client.sentiments import Probabilities, Sentiment, Sentiments
+from megatick_client.sentiments import (
+    PartialSentiments,
+    Probabilities,
+    Sentiment,
+    Sentiments,
+)
 from megatick_client.streams import Gap, Stream, StreamReply
 from megatick_client.symbol_book import BookView, SymbolBook
 from megatick_client.tls import Tls
@@ -65,6 +70,7 @@ __all__ = [
     "ModelNotReady",
     "ModelStatus",
     "Overloaded",
+    "PartialSentiments",
     "Probabilities",
     "Rejection",
     "ReplyInfo",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 import numpy.typing as npt
 from tritonclient.grpc import service_pb2
@@ -37,6 +37,7 @@ from megatick_client.forecasts import (
     forecast_request,
     read_forecasts,
 )
+from megatick_client.good_rows import Errors, ask_good_rows
 from megatick_client.health import Health, ModelStatus, ServerHealth, ServerMetadata
 from megatick_client.market_views import (
     MarketView,
@@ -49,6 +50,7 @@ from megatick_client.price_windows import read_prices
 from megatick_client.requests import Reply, Request
 from megatick_client.sentiment_states import SentimentState, read_elapsed, read_states
 from megatick_client.sentiments import (
+    PartialSentiments,
     Sentiment,
     Sentiments,
     read_sentiments,
@@ -57,7 +59,7 @@ from megatick_client.sentiments import (
 from megatick_client.splitting import SplitOrTruncation, score_split
 from megatick_client.steps import Exchange
 from megatick_client.surface import Call
-from megatick_client.texts import read_texts
+from megatick_client.texts import index_of, listed, read_texts
 from megatick_client.wire import (
     MODEL_METADATA,
     MODEL_READY,
@@ -87,6 +89,7 @@ _WARM_UP_TEXT: Final = "The company left its outlook for the year as it was."
 def score(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
     texts: str,
     *,
+    errors: Literal["raise"] = ...,
     truncation: SplitOrTruncation = ...,
     priority: Priority = ...,
     timings: bool = ...,
@@ -96,14 +99,26 @@ def score(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
 def score(
     texts: Iterable[str],
     *,
+    errors: Literal["raise"] = ...,
     truncation: SplitOrTruncation = ...,
     priority: Priority = ...,
     timings: bool = ...,
     timeout_s: float | None = ...,
 ) -> Call[Sentiments]: ...
+@overload
 def score(
-    texts: str | Iterable[str],
+    texts: Iterable[str | None],
     *,
+    errors: Literal["return"],
+    truncation: SplitOrTruncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[PartialSentiments]: ...
+def score(
+    texts: str | Iterable[Any],
+    *,
+    errors: Errors = "raise",
     truncation: SplitOrTruncation = "head",
     priority: Priority = "live",
     timings: bool = False,
@@ -114,6 +129,8 @@ def score(
     Args:
         texts: one str; or any number in a list, array or Series.  Each is not blank
             and at most 64 KiB of UTF-8.
+        errors: of several texts some of which are bad: "raise", and none is scored; or
+            "return" the reason in each one's place, and score the others.
         truncation: what becomes of a text longer than the model's window: keep its
             "head" or its "tail" (the result says ``truncated``), or "error"; or "split"
             it between sentences, of any length, and combine the ``parts``.
@@ -124,12 +141,29 @@ def score(
         timeout_s: seconds for the whole call; the client's own where None.
 
     Returns:
-        A ``Sentiment`` for one str, ``Sentiments`` in the given order for more.
+        A ``Sentiment`` for one str, ``Sentiments`` in the given order for more; where
+        errors are returned ``PartialSentiments``, with a ``Rejection`` for each bad text.
 
     Raises:
         BadRequest: lists every bad text by its row.
         ClientError: see the class.
     """
+    if errors != "raise":
+        if errors != "return" or isinstance(texts, str):
+            expected = "'raise' of one text" if isinstance(texts, str) else "raise, return"
+            raise BadRequest(f"errors: expected {expected}, found {errors!r:.40}")
+        values, labels = listed(texts), index_of(texts)
+
+        def score_good(line: Line, deadline: Deadline) -> Exchange[PartialSentiments]:
+            def ask(some: Sequence[str]) -> Call[Sentiments]:
+                return score(
+                    some, truncation=truncation, priority=priority, timings=timings
+                )
+
+            found = yield from ask_good_rows(values, ask, line, deadline)
+            return PartialSentiments(found, labels)
+
+        return Call(score_good, timeout_s)
     rows = read_texts(texts)
     if truncation == "split":
 

@@ -12,7 +12,7 @@ from megatick_client.replies import NOT_SENT, ReplyInfo
 from megatick_client.requests import Reply, Request
 from megatick_client.rows import Rows
 from megatick_client.texts import TextRows, truncation_parameter
-from megatick_contract import LABELS, SENTIMENT, Label, Tensor, Truncation
+from megatick_contract import LABELS, SENTIMENT, Label, Rejection, Tensor, Truncation
 from megatick_contract.text import (
     PROBABILITIES,
     SCORE,
@@ -100,6 +100,40 @@ class Sentiments(Rows[Sentiment]):
             "truncated": np.array([row.truncated for row in rows], dtype=bool),
         }
         return pd.DataFrame(columns, index=self.frame_index)
+
+
+class PartialSentiments(Rows[Sentiment | Rejection]):
+    """Of several texts, in their order: the sentiment, or why the text was refused."""
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Those of the texts that were refused."""
+        return tuple(row for row in self.rows if isinstance(row, Rejection))
+
+    @property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Float64, shape (rows,), each in [-1, 1]; NaN for a text that was refused."""
+        scores = [row.score if isinstance(row, Sentiment) else np.nan for row in self.rows]
+        return np.array(scores, dtype=np.float64)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a text, on the index of the Series that was scored, if it was one.
+
+        Returns:
+            The columns of ``Sentiments.to_frame``, missing for a text that was refused
+            (``tokens`` is Int64 and ``truncated`` boolean, which can be); and problem,
+            which is missing for the others.
+        """
+        numbered = [
+            (n, row) for n, row in enumerate(self.rows) if isinstance(row, Sentiment)
+        ]
+        good = Sentiments(tuple(row for _, row in numbered), [n for n, _ in numbered])
+        frame = good.to_frame().reindex(range(len(self)))
+        frame = frame.astype({"tokens": "Int64", "truncated": "boolean"})
+        frame["problem"] = [
+            row.problem if isinstance(row, Rejection) else None for row in self.rows
+        ]
+        return frame if self.frame_index is None else frame.set_axis(self.frame_index)
 
 
 def sentiment_request(texts: TextRows, truncation: Truncation) -> Request:

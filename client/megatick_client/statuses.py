@@ -232,7 +232,7 @@ def translate(
     """Make the error of a failed call of ``rows`` rows, ready to raise."""
     meaning = meaning_of(status, detail)
     refused = rejections.parse(detail) if meaning.error is BadRequest else ()
-    if refused:
+    if refused and refused[-1].row < rows:  # else it speaks of another request
         return BadRequest.listing(
             refused,
             rows=rows,

@@ -16,11 +16,12 @@ from megatick_client.deadlines import Deadline
 from megatick_client.steps import Exchange
 
 T = TypeVar("T")
+ResultT = TypeVar("ResultT", covariant=True)
 P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
-class Call(Generic[T]):
+class Call(Generic[ResultT]):
     """A call whose arguments were read and found good.
 
     Attributes:
@@ -28,7 +29,7 @@ class Call(Generic[T]):
         timeout_s: seconds for all of it; the client's own where None.
     """
 
-    exchange: Callable[[Line, Deadline], Exchange[T]]
+    exchange: Callable[[Line, Deadline], Exchange[ResultT]]
     timeout_s: float | None
 
 

@@ -42,7 +42,7 @@ def read_texts(texts: str | Iterable[str]) -> TextRows:
             surrogate pair; lists every such row.
     """
     single = isinstance(texts, str)
-    values: list[object] = [texts] if isinstance(texts, str) else _listed(texts)
+    values: list[object] = [texts] if isinstance(texts, str) else listed(texts)
     array = np.empty((len(values), 1), dtype=object)
     rejections = []
     for row, value in enumerate(values):
@@ -61,7 +61,7 @@ def read_texts(texts: str | Iterable[str]) -> TextRows:
     if rejections:
         raise BadRequest.listing(rejections, rows=len(values))
     kept = tuple(str(value) for value in values)
-    return TextRows(kept, array, _index_of(texts), single)
+    return TextRows(kept, array, index_of(texts), single)
 
 
 def truncation_parameter(truncation: object) -> dict[str, str]:
@@ -78,7 +78,12 @@ def truncation_parameter(truncation: object) -> dict[str, str]:
     return {TRUNCATION_PARAMETER: truncation}
 
 
-def _listed(texts: object) -> list[object]:
+def listed(texts: object) -> list[Any]:
+    """Take the values of several texts, whatever they are.
+
+    Raises:
+        BadRequest: there are none to take.
+    """
     bare = isinstance(texts, bytes | bytearray) or getattr(texts, "ndim", 1) == 0
     if isinstance(texts, Iterable) and not bare:  # an array without axes only looks it
         return list(unwrapped(texts))
@@ -88,7 +93,7 @@ def _listed(texts: object) -> list[object]:
     )
 
 
-def _index_of(values: object) -> Any:
-    """Labels of a pandas Series; a list's ``index`` is a method."""
+def index_of(values: object) -> Any:
+    """Labels of a pandas Series, else None; a list's ``index`` is a method."""
     index = getattr(values, "index", None)
     return None if callable(index) else index

@@ -81,6 +81,14 @@ def test_slices_are_sentiments(client: Client) -> None:
     assert [row.text for row in tail] == ["b +", "c +"]
 
 
+def test_probabilities_are_one_array_in_the_order_of_classes(client: Client) -> None:
+    results = client.score(["up +", "down - -"])
+
+    expected = [[0.25, 0.25, 0.5], [0.6, 0.2, 0.2]]
+    np.testing.assert_allclose(results.probabilities, expected, atol=1e-7)
+    assert client.score([]).probabilities.shape == (0, 3)
+
+
 def test_frame_is_aligned_with_the_series_that_was_scored(client: Client) -> None:
     headlines = pd.Series(["up +", "down - -"], index=[20, 10])
 

@@ -76,6 +76,21 @@ def test_a_listing_becomes_rejections() -> None:
     assert raised.rejections == (Rejection(1, "TEXT", "is blank"),)
 
 
+def test_a_listing_of_more_rows_than_were_sent_is_no_listing() -> None:
+    raised = translate(
+        "INVALID_ARGUMENT",
+        "1 bad value in 2 rows: [row 1, TEXT] is blank",
+        address="h:1",
+        model="sentiment",
+        rows=1,
+        timeout_s=1,
+    )
+
+    assert isinstance(raised, BadRequest)
+    assert raised.rejections == ()
+    assert "[row 1, TEXT] is blank" in str(raised)
+
+
 def test_a_listing_that_the_server_cut_says_so() -> None:
     raised = translate(
         "INVALID_ARGUMENT",

@@ -204,6 +204,7 @@ def test_an_item_that_is_late_is_told_at_its_deadline(address: str) -> None:
 
 
 def test_a_slow_loop_slows_the_source_down(address: str) -> None:
+    """And once it stands still for longer than a call may take."""
     taken = 0
 
     async def source() -> AsyncIterator[str]:
@@ -212,16 +213,20 @@ def test_a_slow_loop_slows_the_source_down(address: str) -> None:
             taken += 1
             yield text
 
-    async def run() -> list[int]:
-        ahead = []
-        async with AsyncClient(address) as client:
-            async for reply in client.stream(source(), max_in_flight=4):
-                await asyncio.sleep(0.005)
+    async def run() -> tuple[list[StreamReply[Sentiment]], list[int]]:
+        replies, ahead = [], []
+        async with AsyncClient(address, timeout_s=2) as client:
+            stream = client.stream(source(), max_in_flight=4)
+            async for reply in stream:
+                await asyncio.sleep(2.5 if reply.position == 10 else 0.005)
+                replies.append(reply)
                 ahead.append(taken - reply.position)
-        return ahead
+            assert stream.gaps == ()
+        return replies, ahead
 
-    ahead = asyncio.run(run())
-    assert len(ahead) == 40
+    replies, ahead = asyncio.run(run())
+    assert len(replies) == 40
+    assert_scored(replies)
     assert max(ahead) == 5  # the one in hand, and four in flight
 
 

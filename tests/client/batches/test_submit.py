@@ -195,6 +195,38 @@ def test_bad_rows_are_listed_and_the_others_scored(client: Client, tmp_path: Pat
     assert errors[3]["problem"] == "expected 2 fields, found 1: '5'"
 
 
+def test_broken_lines_far_into_a_csv(client: Client, tmp_path: Path) -> None:
+    """More rows than a part holds; the header is line 1, so row n is at line n + 2."""
+    many = 2 * parts.PART_ROWS + 1000
+    lines = [f"{n},{text_of(n)}" for n in range(many)]
+    broken = {
+        5000: ("5000,a,b", "expected 2 fields, found 3"),
+        5001: ("5001", "expected 2 fields, found 1"),
+        12_345: ("12345,caf\udce9", "expected UTF-8"),
+        many - 1: (f'{many - 1},"a {"x" * 200_000}', "an open quote?"),
+    }
+    for number, (line, _) in broken.items():
+        lines[number] = line
+    source = tmp_path / "news.csv"
+    raw = "id,text\n" + "\n".join(lines) + "\n"
+    source.write_bytes(raw.encode(errors="surrogateescape"))
+    output = tmp_path / "scores.parquet"
+
+    status = client.batches.submit(source, output=output)
+
+    good = [n for n in range(many) if n not in broken]
+    rows = rows_of(output)
+    assert [row["id"] for row in rows] == [str(n) for n in good]
+    assert [row["score"] for row in rows] == pytest.approx(
+        [score_of(text_of(n)) for n in good], abs=1e-6
+    )
+    assert (status.rows, status.scored, status.refused) == (many, len(good), len(broken))
+    errors = errors_of(output)
+    assert [(each["row"], each["line"]) for each in errors] == [(n, n + 2) for n in broken]
+    for each, (_, problem) in zip(errors, broken.values(), strict=True):
+        assert problem in each["problem"]
+
+
 def test_refusals_that_do_not_name_every_bad_row(
     client: Client, endpoint: Troubled, tmp_path: Path
 ) -> None:

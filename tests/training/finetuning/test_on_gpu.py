@@ -100,7 +100,8 @@ def test_fp8_learns_what_bf16_does(
     )
 
     # E4M3 keeps 4 bits, bfloat16 8: the losses of the first step are close, and not alike.
-    assert narrow[0] == pytest.approx(wide[0], rel=0.1)
+    # With inputs, weights and gradients rounded on a CPU they were 0.5 % apart.
+    assert narrow[0] == pytest.approx(wide[0], rel=0.03)
     assert narrow[0] != wide[0]
     assert np.mean(narrow[-5:]) < 0.5 * narrow[0]
     assert outcome.looks[-1].said["accuracy"] > 0.9

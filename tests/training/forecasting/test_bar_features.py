@@ -92,12 +92,13 @@ def test_what_comes_later_changes_nothing(
         assert not same[80 - 63 + 1], name
 
 
+@pytest.mark.parametrize("field", ["high", "low"])
 def test_a_bar_that_lacks_something_leaves_its_rows_unknown(
-    closes: pd.DataFrame, bars: dict[str, pd.DataFrame], windows: Windows
+    closes: pd.DataFrame, bars: dict[str, pd.DataFrame], windows: Windows, field: str
 ) -> None:
-    gap = bars["low"].copy()
+    gap = bars[field].copy()
     gap.iloc[75] = 0.0  # some vendors write this where they know nothing
-    found = features(closes, {**bars, "low": gap}, windows)
+    found = features(closes, {**bars, field: gap}, windows)
 
     unknown = ~np.isfinite(found["parkinson_5"])
     assert list(np.flatnonzero(unknown)) == list(range(12, 17))
