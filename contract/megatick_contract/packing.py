@@ -1,4 +1,4 @@
-"""The packed graph's inputs, and which rows run together.
+"""The packed graph's inputs and names, and which rows run together.
 
 Whoever runs the graph feeds it alike: batches are cut by tokens, and attention is never
 padded by more than half.
@@ -72,3 +72,8 @@ def packed_feed(rows: Sequence[npt.NDArray[np.int32]]) -> dict[str, npt.NDArray[
         "row_lengths": lengths,
         "max_seqlen": np.zeros(lengths.max(), np.int32),
     }
+
+
+def layer_output(layer: int) -> str:
+    """Name of the residual stream after a layer, in the graph."""
+    return f"decoder.layers.{layer}"

@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from megatick_contract.cpu_engine import CpuPrecision, openvino_core, openvino_options
+from megatick_contract.cpu_engine import (
+    CpuPrecision,
+    openvino_core,
+    openvino_options,
+    read_graph,
+)
 from megatick_contract.packing import packed_feed, plan_batches
 from megatick_contract.steps import LOGITS, POOLED
 from megatick_export.errors import ParityError
@@ -218,8 +223,8 @@ def openvino_engine(
     options = openvino_options(precision)
     if threads is not None:
         options |= {"INFERENCE_NUM_THREADS": str(threads)}
-    compiled = openvino_core().compile_model(str(path), "CPU", options)
-
+    model = read_graph(path, precision)
+    compiled = openvino_core().compile_model(model, "CPU", options)
     names = [output.any_name for output in compiled.outputs]
 
     def run(rows: Rows) -> Outputs:

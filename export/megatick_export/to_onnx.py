@@ -20,6 +20,7 @@ import onnxscript.optimizer
 import torch
 from torch.export import Dim
 
+from megatick_contract.packing import layer_output
 from megatick_export.errors import ExportError
 from megatick_export.packed import PackedClassifier
 from megatick_export.precision.fp8 import ONNX_TRANSLATIONS
@@ -154,11 +155,6 @@ def _name_layers(model: onnx_ir.Model) -> None:
         while node.op_type != "Add" or node.inputs[1] is weight:
             (node,) = node.outputs[0].consumers()
         node.outputs[0].name = layer_output(int(found[1]))
-
-
-def layer_output(layer: int) -> str:
-    """Name of the residual stream after a layer, in the graph."""
-    return f"decoder.layers.{layer}"
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from megatick_contract.cpu_engine import (
     cpu_capabilities,
     openvino_core,
     openvino_options,
+    read_graph,
 )
 from megatick_contract.packing import packed_feed
 from megatick_server.errors import ArtefactError
@@ -42,7 +43,7 @@ def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.Co
         )
     try:
         return openvino_core().compile_model(
-            str(path),
+            read_graph(path, precision),
             "CPU",
             {
                 **openvino_options(precision),

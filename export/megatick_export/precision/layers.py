@@ -11,10 +11,9 @@ import onnx
 import torch
 
 from megatick_contract.cpu_engine import CpuPrecision, openvino_core, openvino_options
-from megatick_contract.packing import packed_feed
+from megatick_contract.packing import layer_output, packed_feed
 from megatick_export.network import Network
 from megatick_export.parity import Rows, onnxruntime_session
-from megatick_export.to_onnx import layer_output
 
 Streams = Sequence[np.ndarray[Any, Any]]
 """The residual stream after each layer, [tokens, hidden]; the last layer's is [rows, …]."""
@@ -81,11 +80,7 @@ def onnxruntime_streams(graph: Path, layers: int, rows: Rows) -> Streams:
 def openvino_streams(
     graph: Path, layers: int, rows: Rows, *, precision: CpuPrecision
 ) -> Streams:
-    """Run one batch in OpenVINO and look at every layer; arguments as above.
-
-    What is looked at stays float32, and with it the sums of the residual stream.  In bf16
-    the errors found here are therefore smaller than those of a graph that nobody looks into.
-    """
+    """Run one batch in OpenVINO and look at every layer; arguments as above."""
     core = openvino_core()
     model = core.read_model(str(graph))
     for name in _names(layers):
