@@ -32,7 +32,7 @@ test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
 test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where there is none
 	$(BIN)/pytest -m gpu
 
-# QUICK=1 takes three minutes instead of fifteen, and says less.
+# QUICK=1 takes three minutes instead of twenty, and says less.
 BENCH_REPOSITORY ?= $(REPOSITORY)
 ifdef QUICK
 BENCH_SERVED := --rounds 1 --window 2
@@ -52,7 +52,7 @@ BENCH_PACKING := --rounds 1 --tokens 1024
 BENCH_PEERS := --count 64 --rounds 1 --concurrencies 32 --warm 1 --window 4 --offered 8
 endif
 
-bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload (15 minutes)
+bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload (20 minutes)
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	$(BIN)/python benchmarks/throughput.py $(BENCH_REPOSITORY) $(BENCH_SERVED)
 	$(BIN)/python benchmarks/limit.py $(BENCH_REPOSITORY) $(BENCH_LIMIT)

@@ -38,7 +38,11 @@ def main(
     told = read_texts(texts, 1000)
     rows = subject.rows(told)
     calls = sentiment_calls(Texts(tuple(told)))
-    options = ReplayOptions(timeout_s=_PATIENT_S, slo_s=_PATIENT_S)
+    options = ReplayOptions(
+        timeout_s=_PATIENT_S,
+        slo_s=_PATIENT_S,
+        score_tolerance=subject.score_tolerance,
+    )
     subject.run(rows[:64])
     rates: list[dict[str, float]] = []
     raw: list[float] = []

@@ -55,11 +55,13 @@ def main(
     rows = subject.rows(told)
     subject.run(rows[:64])
     raw_per_s = 256 / subject.run(rows[:256])
-    about = subject.about()
+    about, tolerance = subject.about(), subject.score_tolerance
     del subject
     calls = sentiment_calls(Texts(tuple(told)))
-    patient = ReplayOptions(timeout_s=_PATIENT_S, slo_s=_PATIENT_S)
-    hurried = ReplayOptions(timeout_s=deadline, slo_s=deadline)
+    patient = ReplayOptions(
+        timeout_s=_PATIENT_S, slo_s=_PATIENT_S, score_tolerance=tolerance
+    )
+    hurried = ReplayOptions(timeout_s=deadline, slo_s=deadline, score_tolerance=tolerance)
     options = ServeOptions(grpc_port=0, metrics_port=None)
     with TritonServer(repository, options) as server:
         endpoint = server.endpoints.grpc

@@ -68,6 +68,12 @@ class Subject:
             "max_batch_tokens": self.settings.max_batch_tokens,
         }
 
+    @property
+    def score_tolerance(self) -> float:
+        """How far a score may move with its batch: twice what a probability may."""
+        probe = json.loads((self.repository / "probe.json").read_text())
+        return 2 * float(probe["tolerance"])
+
     def rows(self, texts: Sequence[str]) -> list[Row]:
         """Tokenize texts."""
         return [each.input_ids for each in self.tokenizer.encode(texts, truncation="head")]

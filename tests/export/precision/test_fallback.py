@@ -14,6 +14,8 @@ from bench import tiny_network, workbench
 
 from megatick_export.evaluation import Errors
 from megatick_export.packed import PackedClassifier
+from megatick_export.parity import Outputs, Rows
+from megatick_export.precision import fallback
 from megatick_export.precision.budgets import Budgets
 from megatick_export.precision.fallback import Screen, layers_that_bear, parts_to_keep
 from megatick_export.precision.lowering import PARTS, Part
@@ -39,6 +41,9 @@ class SaidScreen(Screen):
 
     def moved(self, classifier: PackedClassifier) -> float:
         return cast("Said", classifier).moved
+
+    def fits(self, classifier: PackedClassifier) -> bool:
+        return self.budgets.exceeded(self.errors(classifier)) is None
 
 
 SCREEN = SaidScreen([], np.zeros((0, 3), np.float32), BUDGETS, 1)
@@ -69,6 +74,45 @@ def test_the_gentlest_layers_that_fit_are_chosen(
         return classifier(found, moved=harm)
 
     assert layers_that_bear(make, 4, SCREEN) == expected
+
+
+TEXTS = [np.full(5, text, np.int32) for text in range(400)]
+REFERENCE = np.tile(np.array([0, 0, 4], np.float32), (len(TEXTS), 1))
+
+
+@pytest.mark.parametrize(
+    ("flipped", "shift", "expected", "runs"),
+    [
+        pytest.param(range(396, 400), 0.0, True, 40, id="as-many-as-are-allowed"),
+        pytest.param(range(395, 400), 0.0, False, 40, id="one-more-at-the-end"),
+        pytest.param(range(5), 0.0, False, 1, id="one-more-at-once"),
+        pytest.param((), -1.0, False, 40, id="the-score-moves"),
+        pytest.param((), math.nan, False, 40, id="no-number"),
+    ],
+)
+def test_whether_a_graph_fits_is_asked_of_all_texts(
+    flipped: Sequence[int],
+    shift: float,
+    expected: bool,
+    runs: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def engine(rows: Rows) -> Outputs:
+        asked.append(len(rows))
+        texts = [int(row[0]) for row in rows]
+        logits = REFERENCE[texts].copy()
+        logits[np.isin(texts, flipped)] = (0, 4, 0)
+        logits[:, 2] += shift
+        return Outputs(logits)
+
+    monkeypatch.setattr(fallback, "emulated_engine", lambda classifier: engine)
+    budgets = Budgets(flips=0.01, score=0.02)
+    screen = Screen(TEXTS, REFERENCE, budgets, max_batch_tokens=50)
+
+    assert screen.fits(classifier(CLEAN)) is expected
+    assert asked == [10] * runs
 
 
 def test_a_layer_that_moves_the_score_is_kept_as_well() -> None:
