@@ -72,7 +72,7 @@ def main(
             for start in track(range(0, len(tokens), _CHUNK), description="reference")
         ]
     )
-    graph = repository / "language_model" / "1" / "model.onnx"
+    graph = repository / "scorer" / "1" / "model.onnx"
     engines: dict[str, Callable[[], Engine]] = {
         "onnxruntime fp32": lambda: onnxruntime_engine(graph),
         "openvino fp32": lambda: openvino_engine(graph),
