@@ -61,9 +61,8 @@ def main(
     chosen = np.random.default_rng(0).permutation(len(texts))[:rows]
     texts = texts.take(chosen)
     receipt = json.loads((repository / "receipt.json").read_text())
-    tokenizer = TextTokenizer(
-        repository / "scorer" / "1" / "tokenizer.json", max_tokens=receipt["max_tokens"]
-    )
+    version = repository / "scorer" / "1"
+    tokenizer = TextTokenizer(version / "tokenizer.json", max_tokens=receipt["max_tokens"])
     tokens = [row.input_ids for row in tokenizer.encode(texts.texts, truncation="head")]
     network = reference_network(read_checkpoint(checkpoint))
     reference = np.concatenate(
@@ -72,7 +71,7 @@ def main(
             for start in track(range(0, len(tokens), _CHUNK), description="reference")
         ]
     )
-    graph = repository / "scorer" / "1" / "model.onnx"
+    graph = version / "model.onnx"
     engines: dict[str, Callable[[], Engine]] = {
         "onnxruntime fp32": lambda: onnxruntime_engine(graph),
         "openvino fp32": lambda: openvino_engine(graph),

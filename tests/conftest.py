@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exported import Exported
+    from served import Served
 
 collect_ignore = ["golden"]  # made by hand, in an environment with megatron-core
 
@@ -34,6 +37,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     from exported import export_tiny  # torch, which most tests do without
 
     return export_tiny(tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def served(
+    exported: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """A copy of it, served by the real Triton."""
+    from served import serve_copy
+
+    with serve_copy(exported, tmp_path_factory.mktemp("served")) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

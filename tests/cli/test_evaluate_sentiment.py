@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from exported import Exported
 from html_page import Page
-from served import Served, serve_copy
+from served import Served
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
@@ -53,14 +52,6 @@ def test_baselines_are_judged_without_a_server(labelled: Path, tmp_path: Path) -
     page = Page(out.read_text())
     assert ["positive", "0", "0", "6"] in page.rows
     assert page.rows[-1][0] == "trained on"
-
-
-@pytest.fixture(scope="module")
-def served(
-    exported: Exported, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    with serve_copy(exported, tmp_path_factory.mktemp("judged")) as served:
-        yield served
 
 
 @pytest.mark.triton

@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from exported import Exported
-from served import Served, serve_copy
+from served import Served
 
 from megatick_client import Client
 
 collect_ignore = ["stand_in"]  # only Triton's Python can import what is there
-
-
-@pytest.fixture(scope="session")
-def served(
-    exported: Exported, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    with serve_copy(exported, tmp_path_factory.mktemp("served")) as served:
-        yield served
 
 
 @pytest.fixture

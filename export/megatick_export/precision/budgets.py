@@ -20,6 +20,10 @@ class Budgets:
     flips: float
     score: float
 
+    def too_many(self, flips: int, texts: int) -> bool:
+        """Whether more labels of so many texts flip than may."""
+        return flips > self.flips * texts
+
     def exceeded(self, errors: Errors) -> str | None:
         """Say which budget these errors exceed, with the figures; None if they keep both.
 
@@ -27,7 +31,7 @@ class Budgets:
         """
         if not math.isfinite(errors.max_logit_error):
             return "its logits are not finite"
-        if errors.label_flips > self.flips * errors.texts:
+        if self.too_many(errors.label_flips, errors.texts):
             share = errors.label_flips / errors.texts
             return (
                 f"{errors.label_flips} of {errors.texts} labels flip ({share:.2%}), the "

@@ -68,7 +68,7 @@ class Screen:
             found[batch] = engine([self.rows[row] for row in batch]).logits
             labels, expected = found[batch].argmax(-1), self.reference[batch].argmax(-1)
             flips += int((labels != expected).sum())
-            if flips > self.budgets.flips * len(self.rows):
+            if self.budgets.too_many(flips, len(self.rows)):
                 return False
         return self.budgets.exceeded(measure(found, self.reference, None)) is None
 

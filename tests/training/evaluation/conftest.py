@@ -33,6 +33,17 @@ def forecaster() -> Forecaster:
 
 
 @pytest.fixture
+def heeding(forecaster: Forecaster) -> Forecaster:
+    """The same, whose place follows the mean sentiment."""
+    leaning = {
+        "features": ("sentiment_mean",),
+        "location": ((1.0,),) * 3,
+        "log_scale": ((0.0,),) * 3,
+    }
+    return forecaster.model_copy(update=leaning)
+
+
+@pytest.fixture
 def closes() -> pd.DataFrame:
     """Four symbols, 240 bars of 2020, a random walk of 1 % a bar."""
     rng = np.random.default_rng(0)

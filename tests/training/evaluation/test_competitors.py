@@ -47,19 +47,12 @@ def test_drift_goes_on_as_the_window_went(forecaster: Forecaster, few: Windows) 
 
 
 def test_price_only_has_read_nothing(
-    forecaster: Forecaster, closes: pd.DataFrame, news: News
+    heeding: Forecaster, closes: pd.DataFrame, news: News
 ) -> None:
-    leaning = forecaster.model_copy(
-        update={
-            "features": ("sentiment_mean",),
-            "location": ((1.0,),) * 3,
-            "log_scale": ((0.0,),) * 3,
-        }
-    )
     told = make_windows(closes[["A"]], news=news, half_life_s=86_400.0)
 
-    said = forecasts(leaning, told)
-    without = price_only(leaning, told)
+    said = forecasts(heeding, told)
+    without = price_only(heeding, told)
 
     np.testing.assert_allclose(without, random_walk(said))
     assert (said.quantiles[:, 0, MEDIAN] != without[:, 0, MEDIAN]).all()

@@ -75,17 +75,9 @@ def test_the_better_width_wins(forecaster: Forecaster, windows: Windows) -> None
 
 
 def test_what_news_adds_is_judged(
-    forecaster: Forecaster, closes: pd.DataFrame, news: News
+    heeding: Forecaster, closes: pd.DataFrame, news: News
 ) -> None:
-    leaning = forecaster.model_copy(
-        update={
-            "features": ("sentiment_mean",),
-            "location": ((1.0,),) * 3,
-            "log_scale": ((0.0,),) * 3,
-        }
-    )
-
-    first, *_ = judged_by(leaning, make_windows(closes, news=news, half_life_s=86_400.0))
+    first, *_ = judged_by(heeding, make_windows(closes, news=news, half_life_s=86_400.0))
 
     # Without news it is the random walk.
     versus = first.versus["price only"]

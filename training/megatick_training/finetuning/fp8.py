@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -91,16 +92,17 @@ def multiply_in_fp8(network: Network, device: torch.device) -> None:
         network.set_submodule(name, make(layer))
 
 
-def fp8_arithmetic(device: torch.device) -> AbstractContextManager[Any]:
-    """Let those layers multiply in FP8 within it; elsewhere they do not.
+def fp8_arithmetic(
+    device: torch.device,
+) -> Callable[[], AbstractContextManager[Any]]:
+    """Give what makes a context: within it those layers multiply in FP8, elsewhere not.
 
     Raises:
         Fp8Unavailable: as ``require_fp8``.
     """
     library = require_fp8(device)
     recipe = importlib.import_module(f"{PACKAGE}.common.recipe").Float8CurrentScaling()
-    context: AbstractContextManager[Any] = library.autocast(enabled=True, recipe=recipe)
-    return context
+    return partial(library.autocast, enabled=True, recipe=recipe)
 
 
 def _maker(library: Any) -> Callable[[Linear], nn.Module]:

@@ -106,11 +106,15 @@ class Trainer:
 
         Raises:
             TrainingStateError: the state is another run's, or cannot be read.
+            Fp8Unavailable: FP8 is asked for where there is none.
         """
         self._task, self._options = task, options
         self._parameters = dict(parameters)
         self._path, self._run, self._device = state, run, device
         self._watch, self._looked, self._module = watch, looked, module
+        self._fp8: Callable[[], AbstractContextManager[object]] = (
+            fp8_arithmetic(device) if options.precision == "fp8" else nullcontext
+        )
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(), weight_decay=options.weight_decay
         )
@@ -223,11 +227,6 @@ class Trainer:
             dtype=torch.bfloat16,
             enabled=self._options.precision != "fp32",
         )
-
-    def _fp8(self) -> AbstractContextManager[object]:
-        if self._options.precision != "fp8":
-            return nullcontext()
-        return fp8_arithmetic(self._device)
 
     def _write(self) -> None:
         state = self._state
