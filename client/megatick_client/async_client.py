@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, overload
 
 import grpc  # type: ignore[import-untyped]
 
-from megatick_client import calls
+from megatick_client import calls, server_calls
 from megatick_client.base import BaseClient
 from megatick_client.channels import Channels
 from megatick_client.sentiments import Sentiment
@@ -47,11 +47,11 @@ class AsyncClient(BaseClient):
     embed = awaited(calls.embed)
     forecast = awaited(calls.forecast)
     market_view = awaited(calls.market_view)
-    health = awaited(calls.health)
-    is_ready = awaited(calls.is_ready)
-    models = awaited(calls.models)
-    metadata = awaited(calls.metadata)
-    warm_up = awaited(calls.warm_up)
+    health = awaited(server_calls.health)
+    is_ready = awaited(server_calls.is_ready)
+    models = awaited(server_calls.models)
+    metadata = awaited(server_calls.metadata)
+    warm_up = awaited(server_calls.warm_up)
 
     async def close(self) -> None:
         """Drop the connections; calls in flight and later ones raise ``ClientClosed``."""
@@ -68,7 +68,7 @@ class AsyncClient(BaseClient):
         await self.close()
 
     async def make(self, call: Call[T]) -> T:
-        """Make a call that ``megatick_client.calls`` describes."""
+        """Make a call that ``calls`` or ``server_calls`` describes."""
         return await self._make(call, self._send)
 
     @overload

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc  # type: ignore[import-untyped]
 
-from megatick_client import calls
+from megatick_client import calls, server_calls
 from megatick_client.base import BaseClient
 from megatick_client.channels import Channels
 from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
@@ -39,11 +39,11 @@ class Client(BaseClient):
     embed = blocking(calls.embed)
     forecast = blocking(calls.forecast)
     market_view = blocking(calls.market_view)
-    health = blocking(calls.health)
-    is_ready = blocking(calls.is_ready)
-    models = blocking(calls.models)
-    metadata = blocking(calls.metadata)
-    warm_up = blocking(calls.warm_up)
+    health = blocking(server_calls.health)
+    is_ready = blocking(server_calls.is_ready)
+    models = blocking(server_calls.models)
+    metadata = blocking(server_calls.metadata)
+    warm_up = blocking(server_calls.warm_up)
 
     @property
     def batches(self) -> Batches:
@@ -65,7 +65,7 @@ class Client(BaseClient):
         self.close()
 
     def make(self, call: Call[T]) -> T:
-        """Make a call that ``megatick_client.calls`` describes."""
+        """Make a call that ``calls`` or ``server_calls`` describes."""
         deadline = self._begin(call)
         exchange = call.exchange(self._line, deadline)
         outcome: Outcome | None = None

@@ -1,7 +1,7 @@
 """One description of a call, two ways to make it: by blocking, and by awaiting.
 
-The functions of ``megatick_client.calls`` say what a call takes and returns; these turn one
-into a method, with its signature, overloads and documentation.
+The functions of ``calls`` and ``server_calls`` say what a call takes and returns; these
+turn one into a method, with its signature, overloads and documentation.
 """
 
 from __future__ import annotations
