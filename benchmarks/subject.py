@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from megatick_contract.packing import plan_batches
-from megatick_contract.repository import PROBE_FILE
 from megatick_export.headlines import headlines
+from megatick_export.verification import read_exported
 from megatick_server.cpus import usable_cpus
 from megatick_server.engine import PackedEngine
 from megatick_server.settings import ScorerSettings
@@ -71,9 +71,8 @@ class Subject:
 
     @property
     def score_tolerance(self) -> float:
-        """How far a score may move with its batch: twice what a probability may."""
-        probe = json.loads((self.repository / PROBE_FILE).read_text())
-        return 2 * float(probe["tolerance"])
+        """How far a score may move with its batch."""
+        return read_exported(self.repository).probe.score_tolerance
 
     def rows(self, texts: Sequence[str]) -> list[Row]:
         """Tokenize texts."""

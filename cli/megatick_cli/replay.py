@@ -191,13 +191,14 @@ def replay(
         ),
     ] = None,
     tolerance: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="How far a score may be from its reference.  In bf16 a score moves with "
-            "the batch, by up to 0.15.",
+            help="How far a score may be from its reference.  In bf16, fp16 and fp8 a "
+            "score moves with the batch.",
+            show_default="what the server states; 0.001 if it states none",
             rich_help_panel=_HOW,
         ),
-    ] = 1e-3,
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -355,7 +356,7 @@ def _schedule(
 
 def _print(result: ReplayResult) -> None:
     """Show what a desk asks for first: goodput, both latencies, how calls ended."""
-    from megatick_client.load.replay_report import latencies
+    from megatick_client.load.replay_report import allowed, latencies
 
     console = Console()
     console.print(
@@ -384,7 +385,7 @@ def _print(result: ReplayResult) -> None:
     console.print(
         f"{answers.checked:,} answers checked, {answers.wrong:,} wrong; "
         f"{answers.compared:,} compared with their references: largest |Δ score| "
-        f"{answers.max_score_error:.1e}, allowed {answers.tolerance:g}",
+        f"{answers.max_score_error:.1e}, allowed {allowed(result)}",
         highlight=False,
     )
     for warning in result.warnings:

@@ -51,6 +51,7 @@ class AsyncClient(BaseClient):
     is_ready = awaited(server_calls.is_ready)
     models = awaited(server_calls.models)
     metadata = awaited(server_calls.metadata)
+    score_tolerance = awaited(server_calls.score_tolerance)
     warm_up = awaited(server_calls.warm_up)
 
     async def close(self) -> None:

@@ -43,6 +43,7 @@ class Client(BaseClient):
     is_ready = blocking(server_calls.is_ready)
     models = blocking(server_calls.models)
     metadata = blocking(server_calls.metadata)
+    score_tolerance = blocking(server_calls.score_tolerance)
     warm_up = blocking(server_calls.warm_up)
 
     @property

@@ -30,6 +30,7 @@ from megatick_client.sentiments import sentiment_request
 from megatick_client.steps import Exchange
 from megatick_client.surface import Call
 from megatick_client.texts import read_texts
+from megatick_client.tolerances import ask_tolerance
 from megatick_client.wire import (
     MODEL_METADATA,
     MODEL_READY,
@@ -40,7 +41,7 @@ from megatick_client.wire import (
 )
 from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS
 
-_WARM_UP_TEXT: Final = "The company left its outlook for the year as it was."
+_PLAIN_TEXT: Final = "The company left its outlook for the year as it was."
 
 
 def health(*, timeout_s: float | None = None) -> Call[Health]:
@@ -132,6 +133,24 @@ def metadata(*, timeout_s: float | None = None) -> Call[tuple[ServerMetadata, ..
     return Call(exchange, timeout_s)
 
 
+def score_tolerance(*, timeout_s: float | None = None) -> Call[float | None]:
+    """Ask how far a text's score may move with the rows that it is computed beside.
+
+    In float32 that is next to nothing; in bf16, fp16 or fp8 two answers to one text may
+    lie so far apart and both be right.
+
+    Returns:
+        What the export of the model measured, of the server whose turn it is; a number
+        > 0.  None where it was exported before servers could tell.
+
+    Raises:
+        ModelNotReady: the server has no ``sentiment``, or has not loaded it yet.
+        ClientError: see the class.
+    """
+    request = sentiment_request(read_texts(_PLAIN_TEXT), "head")
+    return Call(lambda line, deadline: ask_tolerance(request, line, deadline), timeout_s)
+
+
 def warm_up(*, timeout_s: float | None = None) -> Call[Health]:
     """Connect to every server and have each of its models answer once.
 
@@ -143,7 +162,7 @@ def warm_up(*, timeout_s: float | None = None) -> Call[Health]:
     Raises:
         ServerUnavailable: nobody answers.
     """
-    texts, prices = read_texts(_WARM_UP_TEXT), read_prices([1.0, 1.0])
+    texts, prices = read_texts(_PLAIN_TEXT), read_prices([1.0, 1.0])
     states, elapsed = read_states(None, rows=1), read_elapsed(0.0, rows=1)
     requests = (
         sentiment_request(texts, "head"),

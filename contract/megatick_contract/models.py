@@ -26,6 +26,7 @@ from megatick_contract.text import (
     EMBEDDING,
     PROBABILITIES,
     SCORE,
+    SCORE_TOLERANCE,
     TEXT,
     TOKENS,
     TRUNCATED,
@@ -67,7 +68,7 @@ class Model:
     outputs: tuple[Tensor, ...]
 
 
-_SENTIMENT_OUT: Final = (PROBABILITIES, SCORE, TOKENS, TRUNCATED)
+_SENTIMENT_OUT: Final = (PROBABILITIES, SCORE, SCORE_TOLERANCE, TOKENS, TRUNCATED)
 _FORECAST_OUT: Final = (
     QUANTILES,
     P_UP,

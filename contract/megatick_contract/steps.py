@@ -37,6 +37,7 @@ from megatick_contract.text import (
     EMBEDDING,
     PROBABILITIES,
     SCORE,
+    SCORE_TOLERANCE,
     TEXT,
     TOKENS,
     TRUNCATED,
@@ -107,6 +108,7 @@ SENTIMENT_SCORES: Final = Model(
     (
         PROBABILITIES,
         SCORE,
+        SCORE_TOLERANCE,
         EMBEDDING,
         NEXT_SENTIMENT_STATE,
         NEXT_STATE,

@@ -65,6 +65,13 @@ PROBABILITIES: Final = Tensor(
     "PROBABILITIES", "FP32", (3,), "P(negative), P(neutral), P(positive); sums to 1"
 )
 SCORE: Final = Tensor("SCORE", "FP32", (1,), "P(positive) - P(negative), in [-1, 1]")
+SCORE_TOLERANCE: Final = Tensor(
+    "SCORE_TOLERANCE",
+    "FP32",
+    (1,),
+    "how far SCORE may move with the rows it is computed beside, as measured at export",
+    on_request=True,
+)
 TOKENS: Final = Tensor("TOKENS", "INT32", (1,), "tokens the model read")
 TRUNCATED: Final = Tensor("TRUNCATED", "BOOL", (1,), "part of the text was not read")
 EMBEDDING: Final = Tensor(

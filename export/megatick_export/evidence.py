@@ -79,6 +79,15 @@ class Probe:
     tolerance: float
     embedding: EmbeddingProbe | None = None
 
+    @property
+    def score_tolerance(self) -> float:
+        """How far a score may move with its batch: twice what a probability may.
+
+        A score is the difference of two probabilities, each of which the precision moved
+        by half the tolerance at most; and so it did in either of two answers.
+        """
+        return 2 * self.tolerance
+
     def to_json(self) -> str:
         """Write it as JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"

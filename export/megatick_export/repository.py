@@ -159,12 +159,15 @@ def _write_models(
     if options.forecaster is not None:
         shutil.copyfile(options.forecaster, forecaster)
     window = {"max_tokens": subject.max_tokens}
-    fading = {"half_life_s": half_life_s}
+    scoring = {
+        "half_life_s": half_life_s,
+        "score_tolerance": evidence.probe.score_tolerance,
+    }
     settings: dict[str, dict[str, Any]]
     if options.target == "tensorrt":
         limits = BatchLimits(subject.max_tokens, whole_window=options.fp8_attention)
         longest = {"longest": limits.longest} if limits.whole_window else {}
-        settings = {PREPROCESS.name: window | longest, SENTIMENT_SCORES.name: fading}
+        settings = {PREPROCESS.name: window | longest, SENTIMENT_SCORES.name: scoring}
         bound_batches(folder, limits)
         if options.embedding:
             hidden = subject.classifier.network.architecture.hidden_size
@@ -175,7 +178,7 @@ def _write_models(
             "max_batch_tokens": options.tokens_per_run,
             "max_backfill_tokens": min(MAX_BACKFILL_TOKENS, options.tokens_per_run),
         }
-        settings = {SCORER.name: window | running | fading}
+        settings = {SCORER.name: window | running | scoring}
         shutil.copyfile(forecaster, _version(folder, SCORER.name) / FORECASTER_FILE)
     for model, values in settings.items():
         text = json.dumps(values, indent=2) + "\n"

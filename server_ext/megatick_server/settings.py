@@ -34,9 +34,16 @@ class PreprocessSettings(_Strict):
 
 
 class SentimentSettings(_Strict):
-    """Of the ``sentiment_scores`` step: how fast news fades."""
+    """Of the ``sentiment_scores`` step.
+
+    Attributes:
+        half_life_s: seconds in which news loses half its weight.
+        score_tolerance: how far a score may move with the rows it is computed beside; None
+            in a repository of before this was told, whose models have no output for it.
+    """
 
     half_life_s: float = Field(gt=0, allow_inf_nan=False)
+    score_tolerance: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
 class ScorerSettings(PreprocessSettings, SentimentSettings):

@@ -10,7 +10,13 @@ from overload import sustained
 from page import page
 from record import RESULTS
 
-from megatick_client.load import AnswerCounts, Records, ReplayOptions, ReplayResult
+from megatick_client.load import (
+    AnswerCounts,
+    Records,
+    ReplayOptions,
+    ReplayResult,
+    Tolerance,
+)
 
 
 def saturated(done_s: list[float], *, answered: int) -> ReplayResult:
@@ -18,10 +24,21 @@ def saturated(done_s: list[float], *, answered: int) -> ReplayResult:
     due_s = np.arange(20) / 2
     outcomes = np.array([0] * answered + [1] * (20 - answered), np.int16)
     records = Records(due_s, due_s, np.array(done_s), outcomes, ("answered", "Overloaded"))
-    counts = AnswerCounts(answered, 0, 0, {}, 0.0, 1.0)
+    counts = AnswerCounts(answered, 0, 0, {}, 0.0)
     options = ReplayOptions()
     return ReplayResult(
-        "host:1", "sentiment", "constant", 10.0, 1, 0.0, options, records, counts, {}, 20
+        "host:1",
+        "sentiment",
+        "constant",
+        10.0,
+        1,
+        0.0,
+        options,
+        records,
+        counts,
+        Tolerance(1.0, "given"),
+        {},
+        20,
     )
 
 

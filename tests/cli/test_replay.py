@@ -130,6 +130,26 @@ def test_a_wrong_answer_is_1(endpoint: Endpoint, texts: Path, tmp_path: Path) ->
     assert "score differs from the reference (10)" in " ".join(printed.split())
 
 
+@pytest.mark.parametrize(
+    ("stated", "options", "allowed"),
+    [
+        pytest.param(0.25, (), "allowed 0.25 (stated by the server)", id="stated"),
+        pytest.param(0.25, ("--tolerance", 0.5), "allowed 0.5 (given)", id="given"),
+        pytest.param(
+            None, (), "allowed 0.001 (default: the server states none)", id="foreign"
+        ),
+    ],
+)
+def test_it_says_which_tolerance_counted(
+    stated: float | None, options: tuple[object, ...], allowed: str, texts: Path
+) -> None:
+    with serve(Endpoint(tolerance=stated)) as endpoint:
+        status, printed, _ = run(texts, "--url", endpoint.address, *SHORT, *options)
+
+    assert status == 0
+    assert allowed in " ".join(printed.split())
+
+
 def test_no_answer_is_1(texts: Path) -> None:
     with serve(Endpoint(refuse=range(1, 99))) as endpoint:
         status, printed, _ = run(

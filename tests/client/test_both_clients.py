@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from endpoint import Endpoint, serve
+from tritonclient.grpc import service_pb2
 
 from megatick_client import AsyncClient, Client, ClientClosed, Hedging, Retries
 from megatick_client.hedging import FEWEST
@@ -320,6 +321,25 @@ def test_metadata_is_the_servers(client: Client) -> None:
 
     assert (server.name, server.version) == ("triton", "2.51.0")
     assert "model_repository" in server.extensions
+
+
+@pytest.mark.triton
+def test_the_score_tolerance_is_the_servers(client: Client) -> None:
+    assert client.score_tolerance() == 0.125  # the stand-in's, exact in float32
+
+
+def test_a_server_without_the_output_states_no_score_tolerance(
+    make_client: MakeClient,
+) -> None:
+    """Its metadata name no output at all, and it is asked nothing else."""
+
+    class Older(Endpoint):
+        def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+            return service_pb2.ModelMetadataResponse(name=request.name)
+
+    with serve(Older()) as endpoint, make_client(endpoint.address) as client:
+        assert client.score_tolerance() is None
+        assert endpoint.requests == []
 
 
 @pytest.mark.triton

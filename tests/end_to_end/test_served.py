@@ -17,6 +17,13 @@ from served import Served
 from tiny import WINDOW
 
 from megatick_client import BadRequest, Client, Sentiment, Sentiments, SentimentState
+from megatick_client.load import (
+    Texts,
+    constant,
+    market_view_calls,
+    replay,
+    sentiment_calls,
+)
 from megatick_contract import MARKET_VIEW, PUBLIC_MODELS, STAGES_OF, Model
 from megatick_contract.tensors import NUMPY_DTYPES
 
@@ -267,6 +274,20 @@ def test_the_sdk_names_the_stages_and_the_model(served: Served, client: Client) 
         assert 0 < sum(reply.stages_s.values()) < reply.elapsed_s
     digests = {sentiment.model_digest, view.model_digest}
     assert digests == {served.receipt.model_digest}
+
+
+def test_the_server_says_how_far_a_score_may_move(served: Served, client: Client) -> None:
+    """Twice as far as a probability may: a score is the difference of two."""
+    expected = 2 * served.receipt.tolerances["probability"]
+    texts, prices = Texts(("all is well",)), {"A": np.array(PRICES)}
+
+    assert client.score_tolerance() == pytest.approx(expected, rel=1e-6)
+    for calls in (sentiment_calls(texts), market_view_calls(texts, prices)):
+        found = replay(constant(20, 0.2), calls, client.addresses[0])
+
+        assert found.tolerance.source == "stated by the server"
+        assert found.tolerance.value == pytest.approx(expected, rel=1e-6)
+        assert found.answers.wrong == 0
 
 
 @pytest.mark.parametrize("model", ["sentiment", "market_view"])

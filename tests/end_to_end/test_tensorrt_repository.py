@@ -20,6 +20,7 @@ from tiny import LLAMA, write_tiny
 from megatick_client import Client
 from megatick_export import ExportOptions, export_repository
 from megatick_export.engine import BatchLimits, bound_batches
+from megatick_export.verification import read_exported
 from megatick_server.errors import EngineMissingError, LaunchError
 from megatick_server.launcher import ServeOptions, TritonServer
 from megatick_server.launcher import server as server_module
@@ -91,7 +92,9 @@ def test_triton_takes_the_configs_and_misses_only_the_backend(
     assert all(missing in line for line in refused), refused
 
 
-def test_the_ensembles_answer_without_the_engines_time(endpoint: str) -> None:
+def test_the_ensembles_answer_without_the_engines_time(
+    endpoint: str, repository: Path
+) -> None:
     texts = ["profit rises", "a much longer headline about falling sales", "flat"]
     text = triton.InferInput("TEXT", [3, 1], "BYTES")
     text.set_data_from_numpy(np.array([[each.encode()] for each in texts], object))
@@ -102,11 +105,14 @@ def test_the_ensembles_answer_without_the_engines_time(endpoint: str) -> None:
     assert np.isnan(stages_us[:, [1, 2]]).all()
     assert (stages_us[:, [0, 3]] > 0).all()
     with Client(endpoint, timeout_s=30) as client:
+        tolerance = client.score_tolerance()
         alone = [client.score(each).score for each in texts]
         vectors = client.embed(texts).values
         vector = client.embed(texts[1]).values
     np.testing.assert_allclose(reply.as_numpy("SCORE")[:, 0], alone, atol=1e-5)
     assert vectors.shape == (3, LLAMA.hidden_size)
+    allowed = read_exported(repository).probe.tolerance
+    assert tolerance == pytest.approx(2 * allowed, rel=1e-6)
     assert np.ptp(vectors, axis=0).min() > 0.1, "vectors alike would prove nothing"
     np.testing.assert_allclose(vectors[1], vector, atol=1e-5)
 

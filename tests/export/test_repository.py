@@ -85,6 +85,8 @@ def test_the_receipt_hashes_every_file_and_holds_the_evidence(
     engines = {each["engine"]: each for each in receipt["parity"]}
     assert set(engines) == {"onnxruntime fp32", "openvino fp32"}
     assert 0 < engines["onnxruntime fp32"]["max_abs_diff"] < 1e-4
+    settings = json.loads((repository / "scorer/1/settings.json").read_text())
+    assert settings["score_tolerance"] == 2 * receipt["tolerances"]["probability"]
     for step in ("scorer", "price_forecast"):
         digest = (repository / step / "1" / "model_digest.txt").read_text()
         assert digest.strip() == receipt["model_digest"]

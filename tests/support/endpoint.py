@@ -33,6 +33,8 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         stall_at: number of the call, from 0, with which everything stands still.
         stall_s: for how long; who calls meanwhile waits for the end of it.
         refuse: calls with these numbers are refused as by a full queue.
+        tolerance: of a score, which its metadata then say that it states; None for a
+            server that has no metadata of models.
         spoil: changes the outputs of a call, given its number.
         requests: every message that came.
         headers: gRPC's metadata of each.
@@ -42,6 +44,7 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     stall_at: int | None = None
     stall_s: float = 0.0
     refuse: range = range(0)
+    tolerance: float | None = None
     spoil: Callable[[int, Arrays], None] = lambda number, outputs: None
     requests: list[Any] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -72,6 +75,9 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     def answer(self, request: Any, number: int = 0) -> Any:
         """The reply to a request."""
         outputs = self.answers(texts_of(request))
+        if self.tolerance is not None:
+            rows = len(outputs["SCORE"])
+            outputs["SCORE_TOLERANCE"] = np.full((rows, 1), self.tolerance, np.float32)
         self.spoil(number, outputs)
         response = service_pb2.ModelInferResponse(model_name=request.model_name)
         for output in request.outputs:
@@ -80,6 +86,14 @@ class Endpoint(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             response.outputs.add(name=output.name, datatype=datatype, shape=array.shape)
             raw = serialize_byte_tensor(array).item() if datatype == "BYTES" else array
             response.raw_output_contents.append(bytes(raw))
+        return response
+
+    def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.tolerance is None:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not implemented!")
+        response = service_pb2.ModelMetadataResponse(name=request.name)
+        for name in ("PROBABILITIES", "SCORE", "SCORE_TOLERANCE"):
+            response.outputs.add(name=name)
         return response
 
     def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802

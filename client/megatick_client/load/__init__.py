@@ -32,6 +32,7 @@ from megatick_client.load.replay import replay
 from megatick_client.load.result import Outcome, ReplayOptions, ReplayResult
 from megatick_client.load.schedule import Schedule, burst, constant, poisson
 from megatick_client.load.tape import read_tape
+from megatick_client.load.tolerance import Tolerance
 
 __all__ = [
     "AnswerCounts",
@@ -47,6 +48,7 @@ __all__ = [
     "Schedule",
     "ScheduleError",
     "Texts",
+    "Tolerance",
     "burst",
     "constant",
     "in_lane",

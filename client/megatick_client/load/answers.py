@@ -39,7 +39,6 @@ class AnswerCounts:
         wrong: answers with at least one problem.
         problems: how many answers had each problem, by its name.
         max_score_error: largest |score - reference|; 0 where nothing was compared.
-        tolerance: how large it may be.
     """
 
     checked: int
@@ -47,7 +46,6 @@ class AnswerCounts:
     wrong: int
     problems: Mapping[str, int]
     max_score_error: float
-    tolerance: float
 
 
 class AnswerBook:
@@ -100,7 +98,7 @@ class AnswerBook:
                 problems[problem] += int(times[number])
         each = wrong[answers]
         counts = AnswerCounts(
-            len(answers), compared, int(each.sum()), dict(problems), worst, tolerance
+            len(answers), compared, int(each.sum()), dict(problems), worst
         )
         return counts, each
 

@@ -21,6 +21,7 @@ from megatick_client.load.records import ANSWERED, NOT_SENT, WRONG, Records
 from megatick_client.load.result import ReplayOptions, ReplayResult
 from megatick_client.load.schedule import Schedule
 from megatick_client.load.sender import Sender, Sent, run
+from megatick_client.load.tolerance import Tolerance, tolerance_of
 from megatick_client.requests import Request
 from megatick_client.tls import Tls
 from megatick_client.wire import encode
@@ -40,9 +41,10 @@ def replay(
 ) -> ReplayResult:
     """Play a schedule against a KServe-v2 gRPC endpoint.
 
-    Before the clock runs, the first ``options.references`` calls that the schedule will
-    make are asked one after another; that connects, warms up, and gives the scores that
-    the answers under load are compared with.
+    Before the clock runs, the server is asked how far its scores may move, unless
+    ``options.score_tolerance`` says.  Then the first ``options.references`` calls that the
+    schedule will make are asked one after another; that connects, warms up, and gives the
+    scores that the answers under load are compared with.
 
     Args:
         schedule: when calls are due.
@@ -74,7 +76,14 @@ def replay(
         tls=tls,
         headers=headers,
     )
-    return run(_replay(schedule, calls, sender, options, expected))
+    tolerance = (
+        Tolerance(options.score_tolerance, "given")
+        if options.score_tolerance is not None
+        else tolerance_of(
+            calls[0], endpoint, timeout_s=options.timeout_s, tls=tls, headers=headers
+        )
+    )
+    return run(_replay(schedule, calls, sender, options, tolerance, expected))
 
 
 async def _replay(
@@ -82,6 +91,7 @@ async def _replay(
     calls: Sequence[Request],
     sender: Sender,
     options: ReplayOptions,
+    tolerance: Tolerance,
     expected: Scores | None,
 ) -> ReplayResult:
     calls = calls[: len(schedule)]
@@ -103,9 +113,7 @@ async def _replay(
     if expected is not None or not options.references:
         known = dict(expected or {})
     answered = sent.answers >= 0
-    counts, wrong = book.check(
-        sent.answers[answered], known, tolerance=options.score_tolerance
-    )
+    counts, wrong = book.check(sent.answers[answered], known, tolerance=tolerance.value)
     return ReplayResult(
         sender.endpoint,
         calls[0].model.name,
@@ -116,6 +124,7 @@ async def _replay(
         options,
         _records(schedule, sent, np.flatnonzero(answered)[wrong]),
         counts,
+        tolerance,
         sent.examples,
         sent.most_in_flight,
     )
@@ -150,5 +159,5 @@ def _check(options: ReplayOptions, calls: Sequence[Request]) -> None:
         ("SLO", options.slo_s),
         ("score tolerance", options.score_tolerance),
     ):
-        if not number > 0:
+        if number is not None and not number > 0:
             raise ScheduleError(name, expected="a number > 0", found=number)

@@ -13,6 +13,7 @@ from megatick_client.load.answers import AnswerCounts
 from megatick_client.load.histogram import Latency, latency_of
 from megatick_client.load.intervals import Interval, intervals_of
 from megatick_client.load.records import ANSWERED, NOT_SENT, WRONG, Records
+from megatick_client.load.tolerance import Tolerance
 
 LAG_SHARE: Final = 0.1
 """A sender whose p99 lag exceeds this share of the SLO measures itself as well."""
@@ -29,7 +30,8 @@ class ReplayOptions:
         max_in_flight: calls that may wait for an answer at once; one more is not sent.
         connections: TCP connections, taken in turn.
         references: calls at most that are asked alone first, to compare with.
-        score_tolerance: how far a score under load may be from its reference.
+        score_tolerance: how far a score under load may be from its reference; None for
+            what the server states, or 1e-3 where it states nothing.
     """
 
     timeout_s: float = 5.0
@@ -38,7 +40,7 @@ class ReplayOptions:
     max_in_flight: int = 10_000
     connections: int = 1
     references: int = 100
-    score_tolerance: float = 1e-3
+    score_tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class ReplayResult:
         options: how calls were sent and judged.
         records: what became of every call.
         answers: what the check of the answers found.
+        tolerance: how far a score was allowed to be from its reference, and who says so.
         examples: the first message of each class of error.
         most_in_flight: the most calls that waited for an answer at once.
     """
@@ -88,6 +91,7 @@ class ReplayResult:
     options: ReplayOptions
     records: Records
     answers: AnswerCounts
+    tolerance: Tolerance
     examples: Mapping[str, str]
     most_in_flight: int
 
@@ -195,6 +199,7 @@ class ReplayResult:
             "send_lag": asdict(self.lag),
             "outcomes": [asdict(each) for each in self.outcomes],
             "answers": asdict(self.answers),
+            "tolerance": asdict(self.tolerance),
             "warnings": self.warnings,
             "intervals": [asdict(each) for each in self.intervals()],
         }

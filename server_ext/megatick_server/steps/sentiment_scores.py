@@ -24,7 +24,13 @@ from megatick_contract.steps import (
     SENTIMENT_SCORES,
     STATE,
 )
-from megatick_contract.text import EMBEDDING, LABELS, PROBABILITIES, SCORE
+from megatick_contract.text import (
+    EMBEDDING,
+    LABELS,
+    PROBABILITIES,
+    SCORE,
+    SCORE_TOLERANCE,
+)
 from megatick_server.adapter import Arrays, StepRequest
 from megatick_server.audit.log import AuditLog
 from megatick_server.errors import RequestRefused
@@ -85,6 +91,8 @@ class SentimentScores:
             SCORE.name: score,
             MODEL_DIGEST.name: np.full((rows, 1), self._model_digest, object),
         }
+        if (tolerance := self._settings.score_tolerance) is not None:
+            answer[SCORE_TOLERANCE.name] = np.full((rows, 1), tolerance)
         if STATE.name in inputs:
             aged = decay(
                 inputs[STATE.name][0],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import socket
 import time
+from dataclasses import asdict
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from endpoint import Arrays, Endpoint, serve, texts_of
@@ -16,6 +19,7 @@ from megatick_client.load import (
     ReplayOptions,
     ScheduleError,
     Texts,
+    Tolerance,
     constant,
     poisson,
     replay,
@@ -144,6 +148,65 @@ def test_wrong_answers_are_found_under_load() -> None:
     assert result.answers.wrong == result.outcome("wrong answer") == 2
     assert result.outcome("answered") == 48
     assert np.flatnonzero(result.records.are("wrong answer")).tolist() == [20, 21]
+
+
+def raised(number: int, outputs: Arrays) -> None:
+    """From the first call of the schedule on, scores are 1/8 higher: 1/16 of P(negative)
+    has gone to P(positive)."""
+    if number >= 2:
+        outputs["PROBABILITIES"] += np.array([-1, 0, 1], np.float32) / 16
+        outputs["SCORE"] += np.float32(1 / 8)
+
+
+@pytest.mark.parametrize(
+    ("stated", "given", "used", "wrong"),
+    [
+        pytest.param(0.25, None, Tolerance(0.25, "stated by the server"), 0, id="stated"),
+        pytest.param(
+            0.0625, None, Tolerance(0.0625, "stated by the server"), 4, id="stated-less"
+        ),
+        pytest.param(0.25, 0.1, Tolerance(0.1, "given"), 4, id="given-less-than-stated"),
+        pytest.param(None, 0.25, Tolerance(0.25, "given"), 0, id="given"),
+        pytest.param(
+            None,
+            None,
+            Tolerance(1e-3, "default: the server states none"),
+            4,
+            id="a-foreign-server",
+        ),
+    ],
+)
+def test_how_far_a_score_may_move_is_the_servers_to_say(
+    stated: float | None, given: float | None, used: Tolerance, wrong: int
+) -> None:
+    """Of ten calls under load 0, 3, 6 and 9 have a reference: one call was asked before,
+    after the server was asked for its tolerance, where it states one."""
+    options = ReplayOptions(references=1, score_tolerance=given)
+    asked = 1 if given is None and stated is not None else 0
+
+    def spoil(number: int, outputs: Arrays) -> None:
+        raised(number + 1 - asked, outputs)
+
+    with serve(Endpoint(tolerance=stated, spoil=spoil)) as endpoint:
+        result = replay(constant(100, 0.1), CALLS, endpoint.address, options=options)
+
+    assert result.tolerance == used
+    assert result.answers.compared == 4
+    assert result.answers.wrong == wrong
+    assert len(endpoint.requests) == asked + 1 + 10
+    assert json.loads(result.to_json())["tolerance"] == asdict(used)
+
+
+def test_a_server_that_keeps_its_metadata_to_itself_states_none() -> None:
+    class Private(Endpoint):
+        def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+            context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted")
+
+    with serve(Private(tolerance=0.25)) as endpoint:
+        result = replay(constant(100, 0.1), CALLS, endpoint.address, options=QUICK)
+
+    assert result.tolerance.source == "default: the server states none"
+    assert result.outcome("answered") == 10
 
 
 @pytest.mark.parametrize(

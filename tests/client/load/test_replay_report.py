@@ -12,7 +12,13 @@ import pandas as pd
 import pytest
 from html_page import Page
 
-from megatick_client.load import AnswerCounts, Records, ReplayOptions, ReplayResult
+from megatick_client.load import (
+    AnswerCounts,
+    Records,
+    ReplayOptions,
+    ReplayResult,
+    Tolerance,
+)
 from megatick_client.load.page import figure
 from megatick_client.load.replay_report import write_replay
 
@@ -39,7 +45,8 @@ def result_of(*, answered: bool = True) -> ReplayResult:
         1_700_000_000.0,
         ReplayOptions(slo_s=0.05),
         records,
-        AnswerCounts(40, 40, 0, {}, 0.0, 1e-3),
+        AnswerCounts(40, 40, 0, {}, 0.0),
+        Tolerance(0.125, "stated by the server"),
         {} if answered else {"ServerError": "it said <script>"},
         3,
     )
@@ -80,6 +87,8 @@ def test_the_page_stands_alone_and_sets_both_definitions_side_by_side(
     assert rows["from the actual send"][-1] == "20.0"
     assert rows["send lag"][-1] == "100"
     assert rows["priority"] == ["the server's default"]
+    assert rows["score tolerance"] == ["0.125 (stated by the server)"]
+    assert "largest |Δ score| 0.0e+00, allowed 0.125 (stated by the server)" in page
     assert "goodput 7.50 calls/s" in page
     assert "the sender fell behind" in page
 

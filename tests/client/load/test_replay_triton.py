@@ -8,6 +8,7 @@ import pytest
 from megatick_client.load import (
     ReplayOptions,
     Texts,
+    Tolerance,
     constant,
     market_view_calls,
     poisson,
@@ -40,6 +41,21 @@ def test_market_view(address: str) -> None:
 
     assert result.outcome("answered") == 40
     assert (result.answers.compared, result.answers.problems) == (40, {})
+
+
+def test_the_server_s_own_tolerance_counts_unless_another_is_given(address: str) -> None:
+    """The stand-in's sentiment states 1/8; its market_view has no output for it."""
+    texts = Texts(("a +",))
+    views = market_view_calls(texts, {"A": np.array([10.0, 11])})
+    plan = constant(40, 0.1)
+
+    stated = replay(plan, sentiment_calls(texts), address)
+    unstated = replay(plan, views, address)
+    given = replay(plan, sentiment_calls(texts), address, options=OPTIONS)
+
+    assert stated.tolerance == Tolerance(0.125, "stated by the server")
+    assert unstated.tolerance == Tolerance(1e-3, "default: the server states none")
+    assert given.tolerance == Tolerance(1e-6, "given")
 
 
 def test_a_stall_of_triton_is_seen_from_the_intended_start(address: str) -> None:

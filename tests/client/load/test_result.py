@@ -8,7 +8,13 @@ import math
 import numpy as np
 import pytest
 
-from megatick_client.load import AnswerCounts, Records, ReplayOptions, ReplayResult
+from megatick_client.load import (
+    AnswerCounts,
+    Records,
+    ReplayOptions,
+    ReplayResult,
+    Tolerance,
+)
 
 NAN = math.nan
 
@@ -34,7 +40,8 @@ def result_of(records: Records = RECORDS, *, slo_s: float = 0.15) -> ReplayResul
         started_at_s=1_700_000_000.0,
         options=ReplayOptions(slo_s=slo_s, max_in_flight=7),
         records=records,
-        answers=AnswerCounts(4, 4, 1, {"SCORE cross": 1}, 0.5, 0.1),
+        answers=AnswerCounts(4, 4, 1, {"SCORE cross": 1}, 0.5),
+        tolerance=Tolerance(0.1, "given"),
         examples={"Overloaded": "full"},
         most_in_flight=2,
     )

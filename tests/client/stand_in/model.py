@@ -26,6 +26,7 @@ from megatick_contract.text import TooLong
 pb_utils: Any = import_module("triton_python_backend_utils")  # exists inside Triton alone
 
 WINDOW_TOKENS = 8
+SCORE_TOLERANCE = 0.125  # market_view's config has no output that would tell it
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -71,6 +72,7 @@ def sentiment(inputs: Arrays, *, timeout_ms: int) -> Arrays:
     return {
         "PROBABILITIES": probabilities,
         "SCORE": probabilities[:, 2:] - probabilities[:, :1],
+        "SCORE_TOLERANCE": np.full(words.shape, SCORE_TOLERANCE, np.float32),
         "TOKENS": tokens,
         "TRUNCATED": words > WINDOW_TOKENS,
         "MODEL_DIGEST": np.full(words.shape, b"5" * 64, object),
