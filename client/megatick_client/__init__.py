@@ -12,7 +12,7 @@ every error is a ``ClientError`` whose class says what to do about it.
 
 from megatick_client.async_client import AsyncClient
 from megatick_client.client import Client
-from megatick_client.embeddings import Embedding, Embeddings
+from megatick_client.embeddings import Embedding, Embeddings, PartialEmbeddings
 from megatick_client.errors import (
     BadRequest,
     ClientClosed,
@@ -26,10 +26,10 @@ from megatick_client.errors import (
     Unauthenticated,
 )
 from megatick_client.explanations import Evidence, Explanation, Explanations
-from megatick_client.forecasts import Forecast, Forecasts, Interval
+from megatick_client.forecasts import Forecast, Forecasts, Interval, PartialForecasts
 from megatick_client.health import Health, ModelStatus, ServerHealth, ServerMetadata
 from megatick_client.hedging import Hedging
-from megatick_client.market_views import MarketView, MarketViews
+from megatick_client.market_views import MarketView, MarketViews, PartialMarketViews
 from megatick_client.replies import ReplyInfo
 from megatick_client.retries import NO_RETRIES, Retries
 from megatick_client.sentiment_states import SentimentState
@@ -70,6 +70,9 @@ __all__ = [
     "ModelNotReady",
     "ModelStatus",
     "Overloaded",
+    "PartialEmbeddings",
+    "PartialForecasts",
+    "PartialMarketViews",
     "PartialSentiments",
     "Probabilities",
     "Rejection",

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy.typing as npt
 
@@ -18,6 +18,7 @@ from megatick_client.deadlines import Deadline
 from megatick_client.embeddings import (
     Embedding,
     Embeddings,
+    PartialEmbeddings,
     embedding_request,
     read_embeddings,
 )
@@ -26,18 +27,20 @@ from megatick_client.explanations import Explanation, Explanations
 from megatick_client.forecasts import (
     Forecast,
     Forecasts,
+    PartialForecasts,
     forecast_request,
     read_forecasts,
 )
-from megatick_client.good_rows import Errors, ask_good_rows
+from megatick_client.good_rows import Errors, ask_good_rows, returns_errors
 from megatick_client.market_views import (
     MarketView,
     MarketViews,
+    PartialMarketViews,
     market_view_request,
     read_market_views,
 )
 from megatick_client.occlusion import MAX_SPANS, MAX_VARIANTS, explain_rows
-from megatick_client.price_windows import read_prices
+from megatick_client.price_windows import cut_windows, split_prices
 from megatick_client.requests import Reply, Request
 from megatick_client.sentiment_states import SentimentState, read_elapsed, read_states
 from megatick_client.sentiments import (
@@ -64,6 +67,8 @@ if TYPE_CHECKING:
         | Mapping[str, Any]
         | pd.DataFrame
     )
+
+T = TypeVar("T")
 
 
 @overload
@@ -129,22 +134,19 @@ def score(
         BadRequest: lists every bad text by its row.
         ClientError: see the class.
     """
-    if errors != "raise":
-        if errors != "return" or isinstance(texts, str):
-            expected = "'raise' of one text" if isinstance(texts, str) else "raise, return"
-            raise BadRequest(f"errors: expected {expected}, found {errors!r:.40}")
+    if returns_errors(errors, single=isinstance(texts, str), thing="text"):
         values, labels = listed(texts), index_of(texts)
 
-        def score_good(line: Line, deadline: Deadline) -> Exchange[PartialSentiments]:
-            def ask(some: Sequence[str]) -> Call[Sentiments]:
-                return score(
-                    some, truncation=truncation, priority=priority, timings=timings
-                )
+        def ask(places: Sequence[int]) -> Call[Sentiments]:
+            some = [values[place] for place in places]
+            return score(some, truncation=truncation, priority=priority, timings=timings)
 
-            found = yield from ask_good_rows(values, ask, line, deadline)
-            return PartialSentiments(found, labels)
-
-        return Call(score_good, timeout_s)
+        return _good_rows_call(
+            len(values),
+            ask,
+            lambda found: PartialSentiments(found, labels),
+            timeout_s=timeout_s,
+        )
     rows = read_texts(texts)
     if truncation == "split":
 
@@ -239,6 +241,7 @@ def explain(
 def embed(  # type: ignore[overload-overlap]  # as in score
     texts: str,
     *,
+    errors: Literal["raise"] = ...,
     truncation: Truncation = ...,
     priority: Priority = ...,
     timings: bool = ...,
@@ -248,14 +251,26 @@ def embed(  # type: ignore[overload-overlap]  # as in score
 def embed(
     texts: Iterable[str],
     *,
+    errors: Literal["raise"] = ...,
     truncation: Truncation = ...,
     priority: Priority = ...,
     timings: bool = ...,
     timeout_s: float | None = ...,
 ) -> Call[Embeddings]: ...
+@overload
 def embed(
-    texts: str | Iterable[str],
+    texts: Iterable[str | None],
     *,
+    errors: Literal["return"],
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[PartialEmbeddings]: ...
+def embed(
+    texts: str | Iterable[Any],
+    *,
+    errors: Errors = "raise",
     truncation: Truncation = "head",
     priority: Priority = "live",
     timings: bool = False,
@@ -265,19 +280,34 @@ def embed(
 
     Args:
         texts: as ``score`` takes them.
+        errors: as ``score`` takes it.
         truncation: as ``score`` takes it, but for "split".
         priority: as ``score`` takes it.
         timings: as ``score`` takes it.
         timeout_s: seconds for the whole call; the client's own where None.
 
     Returns:
-        An ``Embedding`` for one str, ``Embeddings`` in the given order for more.
+        An ``Embedding`` for one str, ``Embeddings`` in the given order for more; where
+        errors are returned ``PartialEmbeddings``, with a ``Rejection`` for each bad text.
 
     Raises:
         BadRequest: lists every bad text by its row.
         ModelNotReady: what is served was exported without ``--embedding``.
         ClientError: see the class.
     """
+    if returns_errors(errors, single=isinstance(texts, str), thing="text"):
+        values, labels = listed(texts), index_of(texts)
+
+        def ask(places: Sequence[int]) -> Call[Embeddings]:
+            some = [values[place] for place in places]
+            return embed(some, truncation=truncation, priority=priority, timings=timings)
+
+        return _good_rows_call(
+            len(values),
+            ask,
+            lambda found: PartialEmbeddings(found, labels),
+            timeout_s=timeout_s,
+        )
     rows = read_texts(texts)
     request = embedding_request(rows, truncation).in_lane(priority).timed(timings)
     return _rows_call(
@@ -293,6 +323,7 @@ def embed(
 def forecast(
     prices: History,
     *,
+    errors: Literal["raise"] = ...,
     sentiment_state: SentimentState | None = ...,
     elapsed_s: float = ...,
     timings: bool = ...,
@@ -302,15 +333,27 @@ def forecast(
 def forecast(
     prices: Histories,
     *,
+    errors: Literal["raise"] = ...,
     sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
     elapsed_s: float | Sequence[float] = ...,
     timings: bool = ...,
     timeout_s: float | None = ...,
 ) -> Call[Forecasts]: ...
 @overload
+def forecast(
+    prices: Histories | npt.NDArray[Any],
+    *,
+    errors: Literal["return"],
+    sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
+    elapsed_s: float | Sequence[float] = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[PartialForecasts]: ...
+@overload
 def forecast(  # numpy's types do not say how many axes an array has
     prices: npt.NDArray[Any],
     *,
+    errors: Literal["raise"] = ...,
     sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
     elapsed_s: float | Sequence[float] = ...,
     timings: bool = ...,
@@ -319,6 +362,7 @@ def forecast(  # numpy's types do not say how many axes an array has
 def forecast(
     prices: object,
     *,
+    errors: Errors = "raise",
     sentiment_state: SentimentState | Sequence[SentimentState] | None = None,
     elapsed_s: float | Sequence[float] = 0.0,
     timings: bool = False,
@@ -330,6 +374,7 @@ def forecast(
         prices: closes, > 0, oldest first, NaN for a missing bar: 1-D for one symbol;
             for many, rows of closes, a mapping of symbol to closes, or a DataFrame
             with a column a symbol.  The last 64 are read; fewer will do.
+        errors: as ``score`` takes it; a symbol whose closes are bad is a bad row.
         sentiment_state: the news so far, as ``market_view`` last returned it: one for
             all rows, or one a row.  None: no news.
         elapsed_s: seconds since that state, >= 0: one number, or one a row.
@@ -337,24 +382,37 @@ def forecast(
         timeout_s: seconds for the whole call; the client's own where None.
 
     Returns:
-        A ``Forecast`` for one symbol, ``Forecasts`` in the given order for more.
+        A ``Forecast`` for one symbol, ``Forecasts`` in the given order for more; where
+        errors are returned ``PartialForecasts``, with a ``Rejection`` for each bad row.
 
     Raises:
         BadRequest: lists every bad row.
         ClientError: see the class.
     """
-    rows = read_prices(prices)
-    count = len(rows.array)
-    request = forecast_request(
-        rows,
-        read_states(sentiment_state, rows=count),
-        read_elapsed(elapsed_s, rows=count),
-    ).timed(timings)
-    return _rows_call(
-        request,
-        lambda reply: read_forecasts(reply, rows),
-        empty=Forecasts(()),
-        single=rows.single,
+    histories = split_prices(prices)
+    partial = returns_errors(errors, single=histories.single, thing="history")
+    count = len(histories.rows)
+    states = read_states(sentiment_state, rows=count)
+    elapsed = read_elapsed(elapsed_s, rows=count)
+
+    def ask(places: Sequence[int], *, single: bool = False) -> Call[Any]:
+        rows = cut_windows(histories.take(places))
+        chosen = list(places)
+        request = forecast_request(rows, states[chosen], elapsed[chosen]).timed(timings)
+        return _rows_call(
+            request,
+            lambda reply: read_forecasts(reply, rows),
+            empty=Forecasts(()),
+            single=single,
+            timeout_s=timeout_s,
+        )
+
+    if not partial:
+        return ask(range(count), single=histories.single)
+    return _good_rows_call(
+        count,
+        ask,
+        lambda found: PartialForecasts(found, histories.symbols),
         timeout_s=timeout_s,
     )
 
@@ -364,6 +422,7 @@ def market_view(  # type: ignore[overload-overlap]  # as in score
     text: str,
     prices: History | npt.NDArray[Any],
     *,
+    errors: Literal["raise"] = ...,
     sentiment_state: SentimentState | None = ...,
     elapsed_s: float = ...,
     truncation: Truncation = ...,
@@ -376,6 +435,7 @@ def market_view(
     text: Iterable[str],
     prices: Histories | npt.NDArray[Any],
     *,
+    errors: Literal["raise"] = ...,
     sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
     elapsed_s: float | Sequence[float] = ...,
     truncation: Truncation = ...,
@@ -383,10 +443,24 @@ def market_view(
     timings: bool = ...,
     timeout_s: float | None = ...,
 ) -> Call[MarketViews]: ...
+@overload
 def market_view(
-    text: str | Iterable[str],
+    text: Iterable[str | None],
+    prices: Histories | npt.NDArray[Any],
+    *,
+    errors: Literal["return"],
+    sentiment_state: SentimentState | Sequence[SentimentState] | None = ...,
+    elapsed_s: float | Sequence[float] = ...,
+    truncation: Truncation = ...,
+    priority: Priority = ...,
+    timings: bool = ...,
+    timeout_s: float | None = ...,
+) -> Call[PartialMarketViews]: ...
+def market_view(
+    text: str | Iterable[Any],
     prices: object,
     *,
+    errors: Errors = "raise",
     sentiment_state: SentimentState | Sequence[SentimentState] | None = None,
     elapsed_s: float | Sequence[float] = 0.0,
     truncation: Truncation = "head",
@@ -399,6 +473,7 @@ def market_view(
     Args:
         text: as ``score`` takes it.
         prices: as ``forecast`` takes it: one history for one text, else one a text.
+        errors: as ``score`` takes it; a row is bad whose text or closes are.
         sentiment_state: as ``forecast`` takes it; the news before this text.
         elapsed_s: seconds from that state to this text, >= 0.
         truncation: as ``score`` takes it, but for "split".
@@ -407,37 +482,48 @@ def market_view(
         timeout_s: seconds for the whole call; the client's own where None.
 
     Returns:
-        A ``MarketView`` for one text, ``MarketViews`` in the given order for more.
+        A ``MarketView`` for one text, ``MarketViews`` in the given order for more; where
+        errors are returned ``PartialMarketViews``, with a ``Rejection`` for each bad row.
 
     Raises:
         BadRequest: not one history a text; or lists every bad row and field.
         ClientError: see the class.
     """
-    texts, windows = read_texts(text), read_prices(prices)
-    count = len(texts.texts)
-    if count != len(windows.array):
+    histories = split_prices(prices)
+    partial = returns_errors(errors, single=isinstance(text, str), thing="text")
+    values: Sequence[Any] = [text] if isinstance(text, str) else listed(text)
+    count = len(values)
+    if count != len(histories.rows):
         raise BadRequest(
             f"prices: expected one price history a text ({count} of them), found "
-            f"{len(windows.array)}.  Repeat the one that several texts are about; of "
+            f"{len(histories.rows)}.  Repeat the one that several texts are about; of "
             "a DataFrame each column is a symbol's, so pass df['close'] for one."
         )
-    request = (
-        market_view_request(
-            texts,
-            windows,
-            read_states(sentiment_state, rows=count),
-            read_elapsed(elapsed_s, rows=count),
-            truncation,
+    states = read_states(sentiment_state, rows=count)
+    elapsed = read_elapsed(elapsed_s, rows=count)
+    labels = index_of(text)
+
+    def ask(places: Sequence[int], *, whole: bool = False) -> Call[Any]:
+        chosen = list(places)
+        texts = read_texts([values[place] for place in chosen])
+        windows = cut_windows(histories.take(chosen))
+        request = market_view_request(
+            texts, windows, states[chosen], elapsed[chosen], truncation
         )
-        .in_lane(priority)
-        .timed(timings)
-    )
-    return _rows_call(
-        request,
-        lambda reply: read_market_views(reply, texts, windows),
-        empty=MarketViews((), texts.frame_index),
-        single=texts.single,
-        timeout_s=timeout_s,
+        return _rows_call(
+            request.in_lane(priority).timed(timings),
+            lambda reply: MarketViews(
+                read_market_views(reply, texts, windows).rows, labels if whole else None
+            ),
+            empty=MarketViews((), labels),
+            single=isinstance(text, str),
+            timeout_s=timeout_s,
+        )
+
+    if not partial:
+        return ask(range(count), whole=True)
+    return _good_rows_call(
+        count, ask, lambda found: PartialMarketViews(found, labels), timeout_s=timeout_s
     )
 
 
@@ -456,5 +542,20 @@ def _rows_call(
             return empty
         results = read((yield from infer_all(line, request, deadline)))
         return results[0] if single else results
+
+    return Call(exchange, timeout_s)
+
+
+def _good_rows_call(
+    count: int,
+    ask: Callable[[Sequence[int]], Call[Any]],
+    gather: Callable[[tuple[Any, ...]], T],
+    *,
+    timeout_s: float | None,
+) -> Call[T]:
+    """Ask about the good rows, with each bad one's reason in its place."""
+
+    def exchange(line: Line, deadline: Deadline) -> Exchange[T]:
+        return gather((yield from ask_good_rows(count, ask, line, deadline)))
 
     return Call(exchange, timeout_s)

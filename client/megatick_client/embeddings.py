@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from megatick_client.replies import NOT_SENT, ReplyInfo
 from megatick_client.requests import Reply, Request
-from megatick_client.rows import Rows
+from megatick_client.rows import Partial, Rows
 from megatick_client.texts import TextRows, truncation_parameter
 from megatick_contract import EMBEDDING_MODEL, Tensor, Truncation
 from megatick_contract.text import EMBEDDING, TEXT, TOKENS, TRUNCATED
@@ -87,6 +87,21 @@ class Embeddings(Rows[Embedding]):
             ],
             axis="columns",
         )
+
+
+class PartialEmbeddings(Partial[Embedding]):
+    """Of several texts, in their order: the vector, or why the text was refused."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a text, on the index of the Series that was sent, if it was one.
+
+        Returns:
+            The columns of ``Embeddings.to_frame``, missing for a text that was refused
+            (``tokens`` is Int64 and ``truncated`` boolean, which can be); and problem,
+            which is missing for the others.
+        """
+        places, good = self._good()
+        return self._line_a_row(Embeddings(good, places).to_frame())
 
 
 def embedding_request(texts: TextRows, truncation: Truncation) -> Request:

@@ -12,7 +12,7 @@ from megatick_client.errors import BadRequest
 from megatick_client.price_windows import PriceRows
 from megatick_client.replies import NOT_SENT, ReplyInfo
 from megatick_client.requests import Array, Reply, Request
-from megatick_client.rows import Rows
+from megatick_client.rows import Partial, Rows
 from megatick_contract import PRICE_FORECAST, Tensor
 from megatick_contract.prices import (
     BAR_S,
@@ -172,6 +172,24 @@ class Forecasts(Rows[Forecast]):
             if parts
         }
         return pd.DataFrame(columns, columns=list(_COLUMNS))
+
+
+class PartialForecasts(Partial[Forecast]):
+    """Of several symbols, in their order: the forecast, or why the prices were refused."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a symbol, horizon and level, and one for a symbol that was refused.
+
+        Returns:
+            The columns of ``Forecasts.to_frame``, missing but for row and symbol where it
+            was refused (``horizon_bars`` is Int64, which can be); and problem, which is
+            missing for the others.
+        """
+        _, good = self._good()
+        frame = self._lines_a_row(Forecasts(good).to_frame())
+        if self.frame_index is not None:
+            frame["symbol"] = [self.frame_index[row] for row in frame["row"]]
+        return frame
 
 
 _COLUMNS: Final = (

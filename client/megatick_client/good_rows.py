@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from megatick_client.attempts import Line
 from megatick_client.deadlines import Deadline
@@ -20,17 +20,36 @@ Errors: TypeAlias = Literal["raise", "return"]
 """What becomes of a bad row: the call raises, or has the reason in the row's place."""
 
 
+def returns_errors(errors: object, *, single: bool, thing: str) -> bool:
+    """Whether a call has a bad row's reason in its place.
+
+    Args:
+        errors: as the caller passed it.
+        single: the call is about one row, and has no places.
+        thing: what a row is, for the message.
+
+    Raises:
+        BadRequest: no such ``Errors``, or not of one row.
+    """
+    if errors == "raise":
+        return False
+    if errors != "return" or single:
+        expected = f"'raise' of one {thing}" if single else "raise, return"
+        raise BadRequest(f"errors: expected {expected}, found {errors!r:.40}")
+    return True
+
+
 def ask_good_rows(
-    values: Sequence[Any],
-    ask: Callable[[Sequence[Any]], Call[Sequence[T]]],
+    count: int,
+    ask: Callable[[Sequence[int]], Call[Sequence[T]]],
     line: Line,
     deadline: Deadline,
 ) -> Exchange[tuple[T | Rejection, ...]]:
     """Ask about the rows of one request after another, as often as rows of it are refused.
 
     Args:
-        values: R rows, as the caller passed them.
-        ask: describes the call about some of them, which has a result for each.
+        count: R, of the rows that the caller passed.
+        ask: describes the call about those at some places, which has a result for each.
         line: what the client's calls share.
         deadline: of the whole call.
 
@@ -42,11 +61,11 @@ def ask_good_rows(
         ClientError: of a request as a whole.
     """
     found: dict[int, T | Rejection] = {}
-    for start in range(0, len(values), ROWS_PER_REQUEST):
-        places = list(range(start, min(start + ROWS_PER_REQUEST, len(values))))
+    for start in range(0, count, ROWS_PER_REQUEST):
+        places = list(range(start, min(start + ROWS_PER_REQUEST, count)))
         while places:
             try:
-                call = ask([values[place] for place in places])
+                call = ask(places)
                 results = yield from call.exchange(line, deadline)
             except BadRequest as error:
                 if not error.rejections:
@@ -58,4 +77,4 @@ def ask_good_rows(
             else:
                 found.update(zip(places, results, strict=True))
                 break
-    return tuple(found[place] for place in range(len(values)))
+    return tuple(found[place] for place in range(count))

@@ -14,7 +14,7 @@ from megatick_client.forecasts import (
 from megatick_client.price_windows import PriceRows
 from megatick_client.replies import ReplyInfo
 from megatick_client.requests import Array, Reply, Request
-from megatick_client.rows import Rows
+from megatick_client.rows import Partial, Rows
 from megatick_client.sentiment_states import SentimentState, states_of
 from megatick_client.sentiments import (
     SENTIMENT_OUTPUTS,
@@ -96,6 +96,21 @@ class MarketViews(Rows[MarketView]):
         return texts.merge(
             self.forecasts.to_frame(), left_index=True, right_on="row"
         ).reset_index(drop=True)
+
+
+class PartialMarketViews(Partial[MarketView]):
+    """Of several texts and symbols, in their order: the view, or why it was refused."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a view, horizon and level, and one for what was refused.
+
+        Returns:
+            The columns of ``MarketViews.to_frame``, missing but for row where it was
+            refused (``horizon_bars`` is Int64, which can be); and problem, which is
+            missing for the others.
+        """
+        _, good = self._good()
+        return self._lines_a_row(MarketViews(good).to_frame())
 
 
 def market_view_request(

@@ -7,7 +7,7 @@ symbol.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,26 @@ from megatick_client.errors import BadRequest
 from megatick_client.requests import Array
 from megatick_contract import WINDOW_BARS, Rejection
 from megatick_contract.prices import PRICES
+
+
+@dataclass(frozen=True)
+class PriceHistories:
+    """Price histories told apart, and not yet read.
+
+    Attributes:
+        rows: one history each, whatever it is.
+        symbols: of each, None where the caller gave none.
+        single: one bare history was given.
+    """
+
+    rows: Sequence[Any]
+    symbols: tuple[str | None, ...]
+    single: bool
+
+    def take(self, places: Sequence[int]) -> PriceHistories:
+        """Some of them, as several."""
+        rows = [self.rows[place] for place in places]
+        return PriceHistories(rows, tuple(self.symbols[place] for place in places), False)
 
 
 @dataclass(frozen=True)
@@ -39,21 +59,38 @@ class PriceRows:
 
 
 def read_prices(prices: object) -> PriceRows:
-    """Cut each history to its last 64 closes, and pad a shorter one with NaN.
+    """Tell histories apart, and cut them to windows.
 
     Args:
         prices: closes, oldest first, in one currency a row.
 
     Raises:
-        BadRequest: not numbers, more than two axes, or an index of dates that runs
-            backwards; lists every such row.
+        BadRequest: as ``split_prices`` and ``cut_windows`` do.
+    """
+    return cut_windows(split_prices(prices))
+
+
+def split_prices(prices: object) -> PriceHistories:
+    """Tell one history from several.
+
+    Raises:
+        BadRequest: neither, or an index of dates that runs backwards.
     """
     prices = unwrapped(prices)
     _refuse_newest_first(prices)
-    histories, symbols, single = _histories(prices)
-    windows = np.full((len(histories), WINDOW_BARS), np.nan)  # float64, (R, 64)
+    return PriceHistories(*_histories(prices))
+
+
+def cut_windows(histories: PriceHistories) -> PriceRows:
+    """Cut each history to its last 64 closes, and pad a shorter one with NaN.
+
+    Raises:
+        BadRequest: not numbers, or more than one axis; lists every such row.
+    """
+    symbols = histories.symbols
+    windows = np.full((len(histories.rows), WINDOW_BARS), np.nan)  # float64, (R, 64)
     rejections = []
-    for row, history in enumerate(histories):
+    for row, history in enumerate(histories.rows):
         try:
             closes = _closes(history)
         except (TypeError, ValueError, OverflowError) as error:
@@ -64,10 +101,10 @@ def read_prices(prices: object) -> PriceRows:
         tail = closes[-WINDOW_BARS:]
         windows[row, WINDOW_BARS - len(tail) :] = tail
     if rejections:
-        raise BadRequest.listing(rejections, rows=len(histories))
+        raise BadRequest.listing(rejections, rows=len(histories.rows))
     with np.errstate(over="ignore"):  # beyond float32 becomes inf, which is refused
         array = windows.astype(np.float32)
-    return PriceRows(array, _last(windows), symbols, single)
+    return PriceRows(array, _last(windows), symbols, histories.single)
 
 
 def _histories(prices: Any) -> tuple[list[Any], tuple[str | None, ...], bool]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+from megatick_contract import Rejection
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -37,3 +42,47 @@ class Rows(Sequence[T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self)} rows>"
+
+
+class Partial(Rows[T | Rejection], Generic[T]):
+    """Of several rows, in their order: the result, or why the row was refused."""
+
+    @property
+    def rejections(self) -> tuple[Rejection, ...]:
+        """Those of the rows that were refused."""
+        return tuple(row for row in self.rows if isinstance(row, Rejection))
+
+    def _good(self) -> tuple[list[int], tuple[T, ...]]:
+        """The places of the rows that were not, and their results."""
+        numbered = [
+            (place, row)
+            for place, row in enumerate(self.rows)
+            if not isinstance(row, Rejection)
+        ]
+        return [place for place, _ in numbered], tuple(row for _, row in numbered)
+
+    def _problems(self) -> list[str | None]:
+        return [row.problem if isinstance(row, Rejection) else None for row in self.rows]
+
+    def _line_a_row(self, good: pd.DataFrame) -> pd.DataFrame:
+        """Add the refused rows to the frame of the good ones, whose index is their places.
+
+        The columns ``tokens`` and ``truncated`` become Int64 and boolean, which can miss.
+        """
+        frame = good.reindex(range(len(self)))
+        frame = frame.astype({"tokens": "Int64", "truncated": "boolean"})
+        frame["problem"] = self._problems()
+        return frame if self.frame_index is None else frame.set_axis(self.frame_index)
+
+    def _lines_a_row(self, good: pd.DataFrame) -> pd.DataFrame:
+        """The same of a frame of many lines a row, whose column ``row`` counts the good.
+
+        The column ``horizon_bars`` becomes Int64, which can miss.
+        """
+        import pandas as pd
+
+        places = pd.Series(self._good()[0], dtype="int64")
+        placed = good.assign(row=good["row"].map(places).astype("int64"))
+        problems = pd.DataFrame({"row": range(len(self)), "problem": self._problems()})
+        frame = problems.merge(placed, on="row", how="left")
+        return frame[[*good.columns, "problem"]].astype({"horizon_bars": "Int64"})

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from megatick_client.replies import NOT_SENT, ReplyInfo
 from megatick_client.requests import Reply, Request
-from megatick_client.rows import Rows
+from megatick_client.rows import Partial, Rows
 from megatick_client.texts import TextRows, truncation_parameter
-from megatick_contract import LABELS, SENTIMENT, Label, Rejection, Tensor, Truncation
+from megatick_contract import LABELS, SENTIMENT, Label, Tensor, Truncation
 from megatick_contract.text import (
     PROBABILITIES,
     SCORE,
@@ -102,13 +102,8 @@ class Sentiments(Rows[Sentiment]):
         return pd.DataFrame(columns, index=self.frame_index)
 
 
-class PartialSentiments(Rows[Sentiment | Rejection]):
+class PartialSentiments(Partial[Sentiment]):
     """Of several texts, in their order: the sentiment, or why the text was refused."""
-
-    @property
-    def rejections(self) -> tuple[Rejection, ...]:
-        """Those of the texts that were refused."""
-        return tuple(row for row in self.rows if isinstance(row, Rejection))
 
     @property
     def scores(self) -> npt.NDArray[np.float64]:
@@ -124,16 +119,8 @@ class PartialSentiments(Rows[Sentiment | Rejection]):
             (``tokens`` is Int64 and ``truncated`` boolean, which can be); and problem,
             which is missing for the others.
         """
-        numbered = [
-            (n, row) for n, row in enumerate(self.rows) if isinstance(row, Sentiment)
-        ]
-        good = Sentiments(tuple(row for _, row in numbered), [n for n, _ in numbered])
-        frame = good.to_frame().reindex(range(len(self)))
-        frame = frame.astype({"tokens": "Int64", "truncated": "boolean"})
-        frame["problem"] = [
-            row.problem if isinstance(row, Rejection) else None for row in self.rows
-        ]
-        return frame if self.frame_index is None else frame.set_axis(self.frame_index)
+        places, good = self._good()
+        return self._line_a_row(Sentiments(good, places).to_frame())
 
 
 def sentiment_request(texts: TextRows, truncation: Truncation) -> Request:
