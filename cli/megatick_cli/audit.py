@@ -109,14 +109,14 @@ def replay(
         ),
     ] = None,
     tolerance: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="X",
             min=0.0,
-            help="Largest difference of a probability or score that is none; bf16 needs "
-            "more (docs/audit.md).",
+            help="Largest difference of a probability or score that is none.",
+            show_default="what the server states; 0.001 if it states none",
         ),
-    ] = 1e-3,
+    ] = None,
     *,
     connection: Connection,
 ) -> None:
@@ -128,6 +128,7 @@ def replay(
     could be matched, or it failed; 2 bad usage.
     """
     from megatick_cli.audit_replay import replay_records
+    from megatick_client.load import Tolerance
     from megatick_client.load.calls import read_text_files
     from megatick_server.audit import read_records
 
@@ -139,7 +140,12 @@ def replay(
     console = Console(highlight=False, soft_wrap=True)
     with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
         found = replay_records(read_records(folder), texts, key, client)
-    differing = [each for each in found.compared if each.difference > tolerance]
+        allowed = (
+            Tolerance.of(client.score_tolerance())
+            if tolerance is None
+            else Tolerance(tolerance, "given")
+        )
+    differing = [each for each in found.compared if each.difference > allowed.value]
     for each in differing[:_LISTED]:
         console.print(
             f"[red]✗[/] {each.where}, row {each.row}: {each.output} differs by "
@@ -150,8 +156,8 @@ def replay(
     largest = max((each.difference for each in found.compared), default=0.0)
     console.print(
         f"{len(found.compared)} rows compared, {len(differing)} differ by more than "
-        f"{tolerance:g} (largest difference {largest:.2g}); {found.unmatched} rows have no "
-        "text in the file"
+        f"{allowed}, largest difference {largest:.2g}; {found.unmatched} rows have no text "
+        "in the file"
     )
     for digest in sorted(found.other_digests):
         console.print(

@@ -356,7 +356,7 @@ def _schedule(
 
 def _print(result: ReplayResult) -> None:
     """Show what a desk asks for first: goodput, both latencies, how calls ended."""
-    from megatick_client.load.replay_report import allowed, latencies
+    from megatick_client.load.replay_report import latencies
 
     console = Console()
     console.print(
@@ -385,7 +385,7 @@ def _print(result: ReplayResult) -> None:
     console.print(
         f"{answers.checked:,} answers checked, {answers.wrong:,} wrong; "
         f"{answers.compared:,} compared with their references: largest |Δ score| "
-        f"{answers.max_score_error:.1e}, allowed {allowed(result)}",
+        f"{answers.max_score_error:.1e}, allowed {result.tolerance}",
         highlight=False,
     )
     for warning in result.warnings:

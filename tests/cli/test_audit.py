@@ -69,7 +69,7 @@ def texts(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with serve(Timed(), threads=4) as endpoint:
+    with serve(Timed(tolerance=2**-10), threads=4) as endpoint:
         yield endpoint.address
 
 
@@ -135,6 +135,25 @@ def test_replay_lists_what_differs(tmp_path: Path, replay: tuple[str, ...]) -> N
     assert "SCORE differs by 0.02: recorded (0.27,), now (0.25,)" in said
     assert f"another model, {'e2' * 32}" in said
     assert run(*replay, "--tolerance", "0.021")[0] == 0
+
+
+def test_replay_allows_what_the_server_states(tmp_path: Path, key_file: Path) -> None:
+    """0.52 was answered then; the server says 0.5, and that it may move by 1/16."""
+    texts = tmp_path / "texts.txt"
+    texts.write_text("up +\n")
+    moved = {"PROBABILITIES": [[0.24, 0.24, 0.52]]}
+    write(tmp_path / "log", reply("up +", outputs=moved))
+    replay = ("audit", "replay", tmp_path / "log", "--inputs", texts)
+
+    with serve(Timed(tolerance=0.0625)) as endpoint:
+        asked = (*replay, "--key-file", key_file, "--url", endpoint.address)
+        status, said = run(*asked)
+        strict, told = run(*asked, "--tolerance", "0.019")
+
+    assert status == 0, said
+    assert "1 rows compared, 0 differ by more than 0.0625 (stated by the server)" in said
+    assert strict == 1
+    assert "1 differ by more than 0.019 (given), largest difference 0.02;" in told
 
 
 def test_two_steps_are_joined_by_the_request(

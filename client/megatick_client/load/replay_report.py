@@ -74,15 +74,9 @@ def write_replay(result: ReplayResult, folder: Path) -> tuple[Path, ...]:
         result=result,
         started=f"{started:%Y-%m-%d %H:%M:%S} UTC",
         latencies=latencies(result),
-        settings=asdict(result.options) | {"score_tolerance": allowed(result)},
-        allowed=allowed(result),
+        settings=asdict(result.options) | {"score_tolerance": result.tolerance},
     )
     return document, table, *(path for path, _, _ in logs), page
-
-
-def allowed(result: ReplayResult) -> str:
-    """How far a score was allowed to be from its reference, and who says so."""
-    return f"{result.tolerance.value:g} ({result.tolerance.source})"
 
 
 def latencies(result: ReplayResult) -> tuple[tuple[str, Latency], ...]:

@@ -32,6 +32,16 @@ class Tolerance:
     value: float
     source: Source
 
+    @classmethod
+    def of(cls, stated: float | None) -> Tolerance:
+        """What counts where a caller gave none: what the server states, if it does."""
+        if stated is None:
+            return cls(DEFAULT_TOLERANCE, "default: the server states none")
+        return cls(stated, "stated by the server")
+
+    def __str__(self) -> str:
+        return f"{self.value:g} ({self.source})"
+
 
 def tolerance_of(
     request: Request,
@@ -66,6 +76,4 @@ def tolerance_of(
             )
         except (ServerError, Unauthenticated):  # it tells no metadata, or not to us
             stated = None
-    if stated is None:
-        return Tolerance(DEFAULT_TOLERANCE, "default: the server states none")
-    return Tolerance(stated, "stated by the server")
+    return Tolerance.of(stated)
