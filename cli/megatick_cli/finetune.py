@@ -123,6 +123,12 @@ def finetune(
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Weigh rare classes up.")
     ] = False,
+    label_smoothing: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.99, help="Share of each target spread over all classes alike."
+        ),
+    ] = 0.0,
     precision: Annotated[
         str,
         typer.Option(
@@ -166,6 +172,7 @@ def finetune(
             lora_rank=lora_rank,
             symbol_dropout=symbol_dropout,
             balanced=balanced,
+            label_smoothing=label_smoothing,
             precision=_precision(precision, device),
             evaluations=evaluations,
             patience=patience,

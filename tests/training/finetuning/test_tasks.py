@@ -66,6 +66,15 @@ def test_classes_weigh_as_they_are_told(network: Network) -> None:
     assert float(weighed) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_a_smoothed_target_is_spread_over_the_classes(network: Network) -> None:
+    logits = network(torch.tensor(ROWS[0])[None].long())[0]
+    each = [float(F.cross_entropy(logits, torch.tensor(c))) for c in range(3)]
+
+    loss = classification(network, label_smoothing=0.3).loss(packed(0))
+
+    assert float(loss) == pytest.approx(0.7 * each[2] + 0.1 * sum(each), rel=1e-5)
+
+
 def test_symbols_go_from_other_rows_each_epoch(network: Network) -> None:
     without = [row[:1] for row in ROWS]
     task = classification(network, rows=[ROWS, without], dropped=0.5)

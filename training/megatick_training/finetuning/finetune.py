@@ -131,6 +131,7 @@ def finetune(
         dev_rows=dev_rows,
         dev_classes=dev.classes,
         class_weights=_class_weights(train.classes) if options.balanced else None,
+        label_smoothing=options.label_smoothing,
         dropped=options.symbol_dropout,
         max_batch_tokens=_DEV_TOKENS,
         seed=options.seed,

@@ -53,7 +53,7 @@ def require_fp8(device: torch.device) -> Any:
         raise Fp8Unavailable(gpu, found, "Take --precision bf16.")
     try:
         library = importlib.import_module(f"{PACKAGE}.pytorch")
-    except (ImportError, AssertionError, OSError) as error:  # what its loader raises
+    except (ImportError, AssertionError, OSError, RuntimeError) as error:  # its loader's
         raise Fp8Unavailable(f"package {PACKAGE}", f"none: {error}", _INSTALL) from error
     if not hasattr(library, "autocast"):
         raise Fp8Unavailable(f"package {PACKAGE} 2.9 or later", "an older one", _INSTALL)
@@ -115,7 +115,9 @@ def _maker(library: Any) -> Callable[[Linear], nn.Module]:
             """Map ``[..., in]`` to bfloat16 ``[..., out]``."""
             tokens = given.flatten(0, -2).bfloat16()  # (N, in)
             empty = -len(tokens) % _MULTIPLE
-            answered: Tensor = super().forward(F.pad(tokens, (0, 0, 0, empty)))
+            # Its weights are float32, and it takes bfloat16 beside them only so.
+            with torch.autocast(tokens.device.type, dtype=torch.bfloat16):
+                answered: Tensor = super().forward(F.pad(tokens, (0, 0, 0, empty)))
             return answered[: len(tokens)].reshape(*given.shape[:-1], -1)
 
     def make(layer: Linear) -> nn.Module:

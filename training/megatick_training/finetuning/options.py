@@ -28,6 +28,8 @@ class TrainingOptions(BaseModel):
         symbol_dropout: share of the texts that lose their cashtags, hashtags and handles,
             others each epoch, in [0, 1].
         balanced: weigh each class by the inverse of its frequency.
+        label_smoothing: share of each row's target that is spread over all classes alike,
+            in [0, 1) (Szegedy et al., CVPR 2016, arXiv:1512.00567, section 7).
         precision: of the matrix products; norms, softmax, loss and optimiser are float32.
             With fp8, those of adapters, attention and head, and all of a look at the dev
             rows, are in bf16.
@@ -51,6 +53,7 @@ class TrainingOptions(BaseModel):
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
     symbol_dropout: float = Field(default=0.0, ge=0, le=1)
     balanced: bool = False
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     precision: TrainingPrecision = "fp32"
     evaluations: int = Field(default=2, ge=1)
     patience: int = Field(default=4, ge=1)

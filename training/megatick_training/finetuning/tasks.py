@@ -64,6 +64,7 @@ class Classification:
         dev_rows: Rows,
         dev_classes: npt.NDArray[np.intp],
         class_weights: Float32Array | None = None,
+        label_smoothing: float = 0.0,
         dropped: float = 0.0,
         max_batch_tokens: int,
         seed: int,
@@ -78,6 +79,7 @@ class Classification:
             dev_rows: to look at.
             dev_classes: theirs.
             class_weights: float32, shape (classes,); None weighs all alike.
+            label_smoothing: share of each target that all classes divide.
             dropped: share of the rows taken without symbols, others each epoch.
             max_batch_tokens: of one look.
             seed: of that choice.
@@ -90,6 +92,7 @@ class Classification:
         self._weights = (
             None if class_weights is None else torch.from_numpy(class_weights).to(device)
         )
+        self._label_smoothing = label_smoothing
         self._dropped, self._seed = dropped, seed
         self._max_batch_tokens, self._device = max_batch_tokens, device
 
@@ -116,6 +119,7 @@ class Classification:
             logits,
             self._classes[torch.from_numpy(part.rows)],
             weight=self._weights,
+            label_smoothing=self._label_smoothing,
             reduction="sum",
         )
 
