@@ -74,17 +74,17 @@ bench-peers: $(BIN)/.dev-ready  ## Measure against what people use today (20 min
 	$(BIN)/python benchmarks/against_peers.py $(BENCH_REPOSITORY) $(BENCH_PEERS)
 
 # Of random weights, and made where they are absent; the large one takes about five minutes
-# and 12 GB of memory.  On a CPU without bf16: make bench-scaling LARGE_PRECISION=fp32
+# and 10 GB of memory.  On a CPU without bf16: make bench-scaling LARGE_PRECISION=fp32
 LARGE_PRECISION ?= bf16
 SMALL := build/8m/repository_6x256_fp32
 LARGE := build/345m/repository_24x1024_$(LARGE_PRECISION)
 RANDOM_MODEL = $(BIN)/python benchmarks/export_random.py --target cpu \
 	--tokenizer $(BENCH_REPOSITORY)/scorer/1/tokenizer.json
 
-bench-scaling: $(BIN)/.dev-ready  ## Measure growth and packing, 8M to 345M (an hour, 12 GB)
+bench-scaling: $(BIN)/.dev-ready  ## Measure growth and packing, 8M to 345M (an hour, 10 GB)
 	@test -f $(BENCH_REPOSITORY)/receipt.json || $(BIN)/megatick demo
 	@test -f $(SMALL)/receipt.json || $(RANDOM_MODEL) build/8m --shape 8m --precision fp32
-	@test -f $(LARGE)/receipt.json || { echo "making $(LARGE): five minutes, 12 GB"; \
+	@test -f $(LARGE)/receipt.json || { echo "making $(LARGE): five minutes, 10 GB"; \
 		$(RANDOM_MODEL) build/345m --shape 345m --precision $(LARGE_PRECISION); }
 	$(BIN)/python benchmarks/scaling.py $(SMALL) $(BENCH_REPOSITORY) $(LARGE) $(BENCH_SCALING)
 	$(BIN)/python benchmarks/packing.py $(SMALL) $(BENCH_REPOSITORY) $(LARGE) $(BENCH_PACKING)
