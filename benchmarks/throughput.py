@@ -67,34 +67,39 @@ def main(
             found = sweep(tool, calls, server.endpoints.grpc, Path(at), options=one)
             return found.levels[0]
 
-        levels = {level: served(level) for level in LEVELS}
-        levels = {level: found for level, found in levels.items() if found.stable}
-        best = LEVELS[-1]  # more in flight never cost any; one turn of each tells less
-        raw, turns = [engine()], []
+        *fewer, best = LEVELS  # more in flight never cost any
+        measured = {level: [served(level)] for level in fewer} | {best: []}
+        raw = [engine()]
         for _ in range(rounds):
-            turns.append(served(best))
+            measured[best].append(served(best))
             raw.append(engine())
-    over = ratios(turns, raw)
-    steady = [turn for turn in turns if turn.stable]
-    per_s = {level: found.rows_per_s for level, found in levels.items()}
-    per_s[best] = median([turn.rows_per_s for turn in steady])
+    over = ratios(measured[best], raw)
+    steady = {
+        level: [turn for turn in turns if turn.stable] for level, turns in measured.items()
+    }
+    steady = {level: turns for level, turns in steady.items() if turns}
+    per_s = {
+        level: median([e.rows_per_s for e in turns]) for level, turns in steady.items()
+    }
     figures: dict[str, Any] = {
         "served_over_raw": median(over),
         "served_over_raw_of_each_turn": over,
         "raw_per_s": median(raw),
         "raw_per_s_of_each_turn": raw,
         "best_concurrency": best,
-        "served_per_s": dict(sorted(per_s.items())),
-        "p50_ms": {level: found.p50_ms for level, found in levels.items()}
-        | {best: median([turn.p50_ms for turn in steady])},
-        "p99_ms": {level: found.p99_ms for level, found in levels.items()}
-        | {best: median([turn.p99_ms for turn in steady])},
+        "served_per_s": per_s,
+        "p50_ms": {
+            level: median([e.p50_ms for e in each]) for level, each in steady.items()
+        },
+        "p99_ms": {
+            level: median([e.p99_ms for e in each]) for level, each in steady.items()
+        },
         "perf_analyzer": tool.version,
         "rounds": rounds,
         "subject": subject.about(),
     }
     table = Table("concurrency", "texts/s", "of the engine's", "p50 ms", "p99 ms")
-    for level, rate in figures["served_per_s"].items():
+    for level, rate in per_s.items():
         table.add_row(
             f"{level:g}",
             f"{rate:.1f}",

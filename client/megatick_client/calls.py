@@ -135,18 +135,11 @@ def score(
         ClientError: see the class.
     """
     if returns_errors(errors, single=isinstance(texts, str), thing="text"):
-        values, labels = listed(texts), index_of(texts)
 
-        def ask(places: Sequence[int]) -> Call[Sentiments]:
-            some = [values[place] for place in places]
+        def ask(some: Sequence[Any]) -> Call[Sentiments]:
             return score(some, truncation=truncation, priority=priority, timings=timings)
 
-        return _good_rows_call(
-            len(values),
-            ask,
-            lambda found: PartialSentiments(found, labels),
-            timeout_s=timeout_s,
-        )
+        return _good_texts_call(texts, ask, PartialSentiments, timeout_s=timeout_s)
     rows = read_texts(texts)
     if truncation == "split":
 
@@ -296,18 +289,11 @@ def embed(
         ClientError: see the class.
     """
     if returns_errors(errors, single=isinstance(texts, str), thing="text"):
-        values, labels = listed(texts), index_of(texts)
 
-        def ask(places: Sequence[int]) -> Call[Embeddings]:
-            some = [values[place] for place in places]
+        def ask(some: Sequence[Any]) -> Call[Embeddings]:
             return embed(some, truncation=truncation, priority=priority, timings=timings)
 
-        return _good_rows_call(
-            len(values),
-            ask,
-            lambda found: PartialEmbeddings(found, labels),
-            timeout_s=timeout_s,
-        )
+        return _good_texts_call(texts, ask, PartialEmbeddings, timeout_s=timeout_s)
     rows = read_texts(texts)
     request = embedding_request(rows, truncation).in_lane(priority).timed(timings)
     return _rows_call(
@@ -395,7 +381,7 @@ def forecast(
     states = read_states(sentiment_state, rows=count)
     elapsed = read_elapsed(elapsed_s, rows=count)
 
-    def ask(places: Sequence[int], *, single: bool = False) -> Call[Any]:
+    def ask(places: Sequence[int]) -> Call[Any]:
         rows = cut_windows(histories.take(places))
         chosen = list(places)
         request = forecast_request(rows, states[chosen], elapsed[chosen]).timed(timings)
@@ -403,17 +389,14 @@ def forecast(
             request,
             lambda reply: read_forecasts(reply, rows),
             empty=Forecasts(()),
-            single=single,
+            single=histories.single,
             timeout_s=timeout_s,
         )
 
     if not partial:
-        return ask(range(count), single=histories.single)
+        return ask(range(count))
     return _good_rows_call(
-        count,
-        ask,
-        lambda found: PartialForecasts(found, histories.symbols),
-        timeout_s=timeout_s,
+        count, ask, PartialForecasts, histories.symbols, timeout_s=timeout_s
     )
 
 
@@ -503,7 +486,7 @@ def market_view(
     elapsed = read_elapsed(elapsed_s, rows=count)
     labels = index_of(text)
 
-    def ask(places: Sequence[int], *, whole: bool = False) -> Call[Any]:
+    def ask(places: Sequence[int]) -> Call[Any]:
         chosen = list(places)
         texts = read_texts([values[place] for place in chosen])
         windows = cut_windows(histories.take(chosen))
@@ -513,7 +496,7 @@ def market_view(
         return _rows_call(
             request.in_lane(priority).timed(timings),
             lambda reply: MarketViews(
-                read_market_views(reply, texts, windows).rows, labels if whole else None
+                read_market_views(reply, texts, windows).rows, None if partial else labels
             ),
             empty=MarketViews((), labels),
             single=isinstance(text, str),
@@ -521,10 +504,8 @@ def market_view(
         )
 
     if not partial:
-        return ask(range(count), whole=True)
-    return _good_rows_call(
-        count, ask, lambda found: PartialMarketViews(found, labels), timeout_s=timeout_s
-    )
+        return ask(range(count))
+    return _good_rows_call(count, ask, PartialMarketViews, labels, timeout_s=timeout_s)
 
 
 def _rows_call(
@@ -546,16 +527,43 @@ def _rows_call(
     return Call(exchange, timeout_s)
 
 
-def _good_rows_call(
-    count: int,
-    ask: Callable[[Sequence[int]], Call[Any]],
-    gather: Callable[[tuple[Any, ...]], T],
+def _good_texts_call(
+    texts: Iterable[Any],
+    ask: Callable[[Sequence[Any]], Call[Any]],
+    partial: Callable[[tuple[Any, ...], Any], T],
     *,
     timeout_s: float | None,
 ) -> Call[T]:
-    """Ask about the good rows, with each bad one's reason in its place."""
+    """Ask about the good ones of several texts; see ``_good_rows_call``."""
+    values = listed(texts)
+
+    def ask_some(places: Sequence[int]) -> Call[Any]:
+        return ask([values[place] for place in places])
+
+    return _good_rows_call(
+        len(values), ask_some, partial, index_of(texts), timeout_s=timeout_s
+    )
+
+
+def _good_rows_call(
+    count: int,
+    ask: Callable[[Sequence[int]], Call[Any]],
+    partial: Callable[[tuple[Any, ...], Any], T],
+    labels: Any,
+    *,
+    timeout_s: float | None,
+) -> Call[T]:
+    """Ask about the good rows, with each bad one's reason in its place.
+
+    Args:
+        count: R, of the rows that the caller passed.
+        ask: describes the call about those at some places.
+        partial: makes the result of R results or rejections, and ``labels``.
+        labels: of the rows, as the result keeps them.
+        timeout_s: of the whole call.
+    """
 
     def exchange(line: Line, deadline: Deadline) -> Exchange[T]:
-        return gather((yield from ask_good_rows(count, ask, line, deadline)))
+        return partial((yield from ask_good_rows(count, ask, line, deadline)), labels)
 
     return Call(exchange, timeout_s)

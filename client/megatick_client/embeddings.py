@@ -100,8 +100,7 @@ class PartialEmbeddings(Partial[Embedding]):
             (``tokens`` is Int64 and ``truncated`` boolean, which can be); and problem,
             which is missing for the others.
         """
-        places, good = self._good()
-        return self._line_a_row(Embeddings(good, places).to_frame())
+        return self._line_a_row(Embeddings)
 
 
 def embedding_request(texts: TextRows, truncation: Truncation) -> Request:

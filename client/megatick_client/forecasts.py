@@ -185,8 +185,7 @@ class PartialForecasts(Partial[Forecast]):
             was refused (``horizon_bars`` is Int64, which can be); and problem, which is
             missing for the others.
         """
-        _, good = self._good()
-        frame = self._lines_a_row(Forecasts(good).to_frame())
+        frame = self._lines_a_row(Forecasts)
         if self.frame_index is not None:
             frame["symbol"] = [self.frame_index[row] for row in frame["row"]]
         return frame

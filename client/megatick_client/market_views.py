@@ -109,8 +109,7 @@ class PartialMarketViews(Partial[MarketView]):
             refused (``horizon_bars`` is Int64, which can be); and problem, which is
             missing for the others.
         """
-        _, good = self._good()
-        return self._lines_a_row(MarketViews(good).to_frame())
+        return self._lines_a_row(MarketViews)
 
 
 def market_view_request(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, overload
 
 from megatick_contract import Rejection
 
@@ -44,6 +44,10 @@ class Rows(Sequence[T], Generic[T]):
         return f"<{type(self).__name__} of {len(self)} rows>"
 
 
+class _Framed(Protocol):
+    def to_frame(self) -> pd.DataFrame: ...
+
+
 class Partial(Rows[T | Rejection], Generic[T]):
     """Of several rows, in their order: the result, or why the row was refused."""
 
@@ -64,25 +68,30 @@ class Partial(Rows[T | Rejection], Generic[T]):
     def _problems(self) -> list[str | None]:
         return [row.problem if isinstance(row, Rejection) else None for row in self.rows]
 
-    def _line_a_row(self, good: pd.DataFrame) -> pd.DataFrame:
-        """Add the refused rows to the frame of the good ones, whose index is their places.
+    def _line_a_row(
+        self, several: Callable[[tuple[T, ...], list[int]], _Framed]
+    ) -> pd.DataFrame:
+        """The frame of several good rows, which has a line for each, and the refused ones.
 
         The columns ``tokens`` and ``truncated`` become Int64 and boolean, which can miss.
         """
-        frame = good.reindex(range(len(self)))
+        places, good = self._good()
+        frame = several(good, places).to_frame().reindex(range(len(self)))
         frame = frame.astype({"tokens": "Int64", "truncated": "boolean"})
         frame["problem"] = self._problems()
         return frame if self.frame_index is None else frame.set_axis(self.frame_index)
 
-    def _lines_a_row(self, good: pd.DataFrame) -> pd.DataFrame:
+    def _lines_a_row(self, several: Callable[[tuple[T, ...]], _Framed]) -> pd.DataFrame:
         """The same of a frame of many lines a row, whose column ``row`` counts the good.
 
         The column ``horizon_bars`` becomes Int64, which can miss.
         """
         import pandas as pd
 
-        places = pd.Series(self._good()[0], dtype="int64")
-        placed = good.assign(row=good["row"].map(places).astype("int64"))
+        places, rows = self._good()
+        good = several(rows).to_frame()
+        place_of = pd.Series(places, dtype="int64")
+        placed = good.assign(row=good["row"].map(place_of).astype("int64"))
         problems = pd.DataFrame({"row": range(len(self)), "problem": self._problems()})
         frame = problems.merge(placed, on="row", how="left")
         return frame[[*good.columns, "problem"]].astype({"horizon_bars": "Int64"})

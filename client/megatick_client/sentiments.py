@@ -119,8 +119,7 @@ class PartialSentiments(Partial[Sentiment]):
             (``tokens`` is Int64 and ``truncated`` boolean, which can be); and problem,
             which is missing for the others.
         """
-        places, good = self._good()
-        return self._line_a_row(Sentiments(good, places).to_frame())
+        return self._line_a_row(Sentiments)
 
 
 def sentiment_request(texts: TextRows, truncation: Truncation) -> Request:

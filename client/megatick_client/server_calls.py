@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from tritonclient.grpc import service_pb2
 
-from megatick_client.attempts import Line, Query, answer, ask, query_of
+from megatick_client.attempts import Answer, Line, Query, answer, ask, query_of, read_reply
 from megatick_client.deadlines import Deadline
 from megatick_client.embeddings import embedding_request
 from megatick_client.endpoints import Endpoint
@@ -25,12 +26,12 @@ from megatick_client.forecasts import forecast_request
 from megatick_client.health import Health, ModelStatus, ServerHealth, ServerMetadata
 from megatick_client.market_views import market_view_request
 from megatick_client.price_windows import read_prices
+from megatick_client.requests import Request
 from megatick_client.sentiment_states import read_elapsed, read_states
 from megatick_client.sentiments import sentiment_request
 from megatick_client.steps import Exchange
 from megatick_client.surface import Call
 from megatick_client.texts import read_texts
-from megatick_client.tolerances import ask_tolerance
 from megatick_client.wire import (
     MODEL_METADATA,
     MODEL_READY,
@@ -40,6 +41,7 @@ from megatick_client.wire import (
     flag_of,
 )
 from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS
+from megatick_contract.text import SCORE_TOLERANCE
 
 _PLAIN_TEXT: Final = "The company left its outlook for the year as it was."
 
@@ -92,16 +94,13 @@ def models(*, timeout_s: float | None = None) -> Call[tuple[ModelStatus, ...]]:
     """List the public models, and which of them the server whose turn it is has."""
 
     def status(name: str, line: Line, deadline: Deadline) -> Exchange[ModelStatus]:
-        asked = service_pb2.ModelMetadataRequest(name=name).SerializeToString()
-        query = Query(MODEL_METADATA, asked, name)
         try:
-            told = yield from answer(line, query, deadline)
+            told, endpoint = yield from _metadata_of(name, line, deadline)
         except ModelNotReady:
             return ModelStatus(name, ready=False, versions=())
-        versions = service_pb2.ModelMetadataResponse.FromString(told.message).versions
         asked = service_pb2.ModelReadyRequest(name=name).SerializeToString()
-        ready = yield from ask(Query(MODEL_READY, asked, name), told.endpoint, deadline)
-        return ModelStatus(name, flag_of(ready), tuple(versions))
+        ready = yield from ask(Query(MODEL_READY, asked, name), endpoint, deadline)
+        return ModelStatus(name, flag_of(ready), tuple(told.versions))
 
     def exchange(line: Line, deadline: Deadline) -> Exchange[tuple[ModelStatus, ...]]:
         found: tuple[ModelStatus, ...] = ()
@@ -151,6 +150,37 @@ def score_tolerance(*, timeout_s: float | None = None) -> Call[float | None]:
     return Call(lambda line, deadline: ask_tolerance(request, line, deadline), timeout_s)
 
 
+def ask_tolerance(
+    request: Request, line: Line, deadline: Deadline
+) -> Exchange[float | None]:
+    """Ask a model for its tolerance, with the first row of a request.
+
+    It is an output that nobody else need ask for; the metadata say whether there is one.
+
+    Args:
+        request: of R >= 1 rows, to any model that scores.
+        line: what the client's calls share.
+        deadline: of both questions, whether it states one and which.
+
+    Returns:
+        A number > 0 in the unit of a score; None of a model that states none.
+
+    Raises:
+        ClientError: any of its classes; ``ServerError`` where the server there has no
+            metadata of models.
+    """
+    told, endpoint = yield from _metadata_of(request.model.name, line, deadline)
+    if SCORE_TOLERANCE.name not in {output.name for output in told.outputs}:
+        return None
+    _, row = next(request.chunks(1))
+    row = replace(row, outputs=(SCORE_TOLERANCE,))
+    request_id = line.request_id()
+    message = yield from ask(query_of(row, request_id), endpoint, deadline)
+    answered = Answer(message, endpoint, elapsed_s=0.0, attempts=1)
+    reply = read_reply(row, answered, request_id=request_id)
+    return float(reply[SCORE_TOLERANCE][0, 0])
+
+
 def warm_up(*, timeout_s: float | None = None) -> Call[Health]:
     """Connect to every server and have each of its models answer once.
 
@@ -187,6 +217,15 @@ def _each(line: Line, deadline: Deadline) -> Iterator[tuple[Endpoint, Deadline]]
     servers = line.endpoints.all
     for number, endpoint in enumerate(servers):
         yield endpoint, deadline.share(len(servers) - number)
+
+
+def _metadata_of(
+    name: str, line: Line, deadline: Deadline
+) -> Exchange[tuple[service_pb2.ModelMetadataResponse, Endpoint]]:
+    """What the server whose turn it is says of a model, and which server that was."""
+    asked = service_pb2.ModelMetadataRequest(name=name).SerializeToString()
+    told = yield from answer(line, Query(MODEL_METADATA, asked, name), deadline)
+    return service_pb2.ModelMetadataResponse.FromString(told.message), told.endpoint
 
 
 def _flag(endpoint: Endpoint, method: str, deadline: Deadline) -> Exchange[bool]:

@@ -10,9 +10,9 @@ from megatick_client.client import Client
 from megatick_client.errors import ServerError, Unauthenticated
 from megatick_client.requests import Request
 from megatick_client.retries import NO_RETRIES
+from megatick_client.server_calls import ask_tolerance
 from megatick_client.surface import Call
 from megatick_client.tls import Tls
-from megatick_client.tolerances import ask_tolerance
 
 DEFAULT_TOLERANCE: Final = 1e-3
 """Where the server states none.  In float32 a score moves by less."""
