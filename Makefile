@@ -35,7 +35,7 @@ test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where th
 # QUICK=1 takes three minutes instead of twenty, and says less.
 BENCH_REPOSITORY ?= $(REPOSITORY)
 ifdef QUICK
-BENCH_SERVED := --rounds 1 --window 2
+BENCH_SERVED := --rounds 2
 BENCH_LIMIT := --rounds 2 --rows 64
 BENCH_TAIL := --calls 100
 BENCH_OVERLOAD := --seconds 15

@@ -74,6 +74,11 @@ def main(
             measured[best].append(served(best))
             raw.append(engine())
     over = ratios(measured[best], raw)
+    if not over:
+        raise SystemExit(
+            f"served: expected a turn in which perf_analyzer settles, found none of "
+            f"{rounds}.  Give a longer --window, or more --rounds."
+        )
     steady = {
         level: [turn for turn in turns if turn.stable] for level, turns in measured.items()
     }
