@@ -21,7 +21,7 @@ from full_disk import files_of_at_most
 from megatick_client import Client, Retries
 from megatick_client.batches import BatchStopped, JobError, SourceError, running
 from megatick_client.batches.job import Job, JobFolder
-from megatick_client.batches.sources import Source
+from megatick_contract.tables import Source
 
 ROWS = 3000
 
