@@ -264,7 +264,7 @@ def _precision(asked: str, device: torch.device) -> Literal["fp32", "bf16", "fp8
     from megatick_contract.cpu_engine import cpu_has_bf16
 
     if asked == "fp32":
-        return asked
+        return "fp32"
     if device.type == "cuda":
         has = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
