@@ -1,4 +1,4 @@
-"""``megatick export`` and ``megatick inspect``, run as a user runs them."""
+"""``megatick export`` and ``megatick inspect``, most of it run as a user runs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import write_tiny
+from typer.testing import CliRunner
 
+from megatick_cli.app import app
 from megatick_export import read_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -27,6 +29,14 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
         text=True,
         check=False,
     )
+
+
+def inspected(*arguments: object, **environment: str) -> str:
+    """What ``megatick inspect`` prints; in this process, which has torch already."""
+    words = ["inspect", *map(str, arguments)]
+    told = CliRunner().invoke(app, words, env=environment, catch_exceptions=False)
+    assert told.exit_code == 0, told.stderr
+    return told.stdout
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +88,8 @@ def test_export_explains_what_is_wrong_and_exits_with_the_documented_status(
 
 
 def test_inspect_prints_what_the_checkpoint_is(checkpoint: Path) -> None:
-    done = run("inspect", checkpoint, "--json")
+    facts = json.loads(inspected(checkpoint, "--json"))
 
-    facts = json.loads(done.stdout)
     assert facts["layout"] == "torch_dist"
     assert facts["head"] == "3 classes on the last token"
     file = checkpoint / "tokenizer.json"
@@ -93,17 +102,16 @@ def test_inspect_prints_what_the_checkpoint_is(checkpoint: Path) -> None:
     layer = 2 * 64 + 8 * 16 * 64 + 64 * 64 + 3 * 96 * 64
     assert facts["parameters"] == 256 * 64 + 3 * layer + 64 + 3 * 64 + 3
 
-    table = run("inspect", checkpoint)
-    assert table.returncode == 0
-    assert "num query groups" in table.stdout
-    assert "architecture" not in table.stdout, "its fields are rows of their own"
+    table = inspected(checkpoint)
+    assert "num query groups" in table
+    assert "architecture" not in table, "its fields are rows of their own"
 
 
 def test_inspect_says_how_the_model_was_cut() -> None:
     checkpoint = GOLDEN / "llama_tp2_pp2_vpp2"
 
-    facts = json.loads(run("inspect", checkpoint, "--json").stdout)
-    table = run("inspect", checkpoint, COLUMNS="80").stdout
+    facts = json.loads(inspected(checkpoint, "--json"))
+    table = inspected(checkpoint, COLUMNS="80")
 
     assert list(facts) == [
         "layout",
@@ -135,11 +143,11 @@ def test_inspect_takes_an_architecture_where_there_are_no_args(tmp_path: Path) -
     said.write_text('{"num_attention_heads": 4, "bias_gelu_fusion": true}')
 
     without = run("inspect", tmp_path)
-    done = run("inspect", tmp_path, "--architecture", said, "--json")
+    facts = json.loads(inspected(tmp_path, "--architecture", said, "--json"))
 
     assert (without.returncode, without.stdout) == (1, "")
     assert "num_attention_heads, bias_gelu_fusion" in without.stderr
-    assert json.loads(done.stdout)["architecture"]["num_attention_heads"] == 4
+    assert facts["architecture"]["num_attention_heads"] == 4
 
 
 def test_help_loads_neither_torch_nor_the_engine() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,12 @@ from tokenizers import Tokenizer
 
 from megatick_export import read_checkpoint, reference_network
 from megatick_training.data_packages import SMOLLM2, DataPackage
-from megatick_training.default_model import read_smollm2, write_default_checkpoint
+from megatick_training.default_model import (
+    SmolLM2,
+    build,
+    read_smollm2,
+    write_default_checkpoint,
+)
 from megatick_training.default_model.build import READOUT
 from megatick_training.errors import DataError, DataPackageMissing
 
@@ -25,7 +32,26 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smollm2() -> SmolLM2:
+    """Read once: it takes seconds.  Change no part of it."""
+    return read_smollm2(SMOLLM2.path())
+
+
+@pytest.fixture(scope="module")
+def read_once(smollm2: SmolLM2) -> Iterator[None]:
+    """Give the default model's writer what was read, with a tokenizer of its own."""
+
+    def read(path: Path) -> SmolLM2:
+        assert path == SMOLLM2.path()
+        return replace(smollm2, tokenizer=Tokenizer.from_str(smollm2.tokenizer.to_str()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "read_smollm2", read)
+        yield
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, read_once: None) -> Path:
     folder = tmp_path_factory.mktemp("smollm2") / "checkpoint"
     write_default_checkpoint(folder, adapter=None)
     return folder
@@ -61,9 +87,11 @@ def test_its_logits_are_those_of_transformers(
         assert difference < 1e-3, text
 
 
-def test_its_tokenizer_is_that_of_transformers(transformers_model: tuple[Any, Any]) -> None:
+def test_its_tokenizer_is_that_of_transformers(
+    smollm2: SmolLM2, transformers_model: tuple[Any, Any]
+) -> None:
     _, tokenizer = transformers_model
-    ours = read_smollm2(SMOLLM2.path()).tokenizer
+    ours = smollm2.tokenizer
 
     for text in TEXTS:
         assert ours.encode(text).ids == tokenizer(text)["input_ids"]
@@ -96,6 +124,7 @@ def test_links_are_left_out_and_the_readout_ends_every_text(checkpoint: Path) ->
     assert with_link.ids == tokenizer.encode("Shell cuts its dividend").ids
 
 
+@pytest.mark.usefixtures("read_once")
 def test_an_adapter_of_another_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "adapter.safetensors"
     save_file({"classification_head.weight": torch.zeros(3, 576)}, path)
