@@ -42,6 +42,7 @@ BENCH_OVERLOAD := --seconds 15
 BENCH_RATE := --seconds 3
 BENCH_HOPS := --calls 64
 BENCH_CACHE := --rounds 1
+BENCH_AUDIT := --rounds 1 --calls 50
 BENCH_PRIORITIES := --rounds 1 --seconds 5
 BENCH_CLIENT := --rounds 3 --calls 200
 BENCH_FAILOVER := --seconds 3 --down 1
@@ -62,6 +63,7 @@ bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload (20 min
 	$(BIN)/python benchmarks/offered_rate.py $(BENCH_REPOSITORY) $(BENCH_RATE)
 	$(BIN)/python benchmarks/overload.py $(BENCH_REPOSITORY) $(BENCH_OVERLOAD)
 	$(BIN)/python benchmarks/cache.py $(BENCH_REPOSITORY) $(BENCH_CACHE)
+	$(BIN)/python benchmarks/audit.py $(BENCH_REPOSITORY) $(BENCH_AUDIT)
 	$(BIN)/python benchmarks/priorities.py $(BENCH_REPOSITORY) $(BENCH_PRIORITIES)
 
 bench-client: $(BIN)/.dev-ready  ## Measure the SDK against servers that answer at once

@@ -12,6 +12,7 @@ from rich.console import Console
 from megatick_cli.connection import Connection, client_of, with_connection
 
 if TYPE_CHECKING:
+    from megatick_cli.audit_replay import Compared
     from megatick_server.audit import AuditKey, ChainReport
 
 _TIMEOUT_S: Final = 120.0
@@ -88,7 +89,9 @@ def replay(
         Path,
         typer.Option(
             metavar="FILE",
-            help="The texts (CSV, JSON lines, Parquet, or one a line): the log holds none.",
+            help="What was asked, of which the log holds HMACs alone: CSV, JSON lines or "
+            "Parquet with columns `text`, `prices`, `sentiment_state`, `elapsed_s`, or "
+            "texts one a line.",
         ),
     ],
     key_file: Annotated[
@@ -120,52 +123,68 @@ def replay(
     *,
     connection: Connection,
 ) -> None:
-    """Score the recorded texts again, and compare with what was answered then.
+    """Ask what was recorded again, and compare with what was answered then.
 
-    A record is matched with its text by the text's HMAC.
+    A record is matched with what was asked by its HMACs. Scores may move as far as
+    --tolerance says, states and forecasts not at all.
 
     Exit status: 0 all that could be matched is the same; 1 something differs, nothing
     could be matched, or it failed; 2 bad usage.
     """
-    from megatick_cli.audit_replay import replay_records
+    from megatick_cli.audit_inputs import KnownInputs
+    from megatick_cli.audit_replay import EXACT, replay_records
     from megatick_client.load import Tolerance
-    from megatick_client.load.calls import read_text_files
     from megatick_server.audit import read_records
 
     if (url is None) == (repository is None):
         raise typer.BadParameter("give --url or --repository, one of them")
     key = _key(key_file)
     assert key is not None  # noqa: S101  the option is required
-    texts = read_text_files(inputs, column=column).texts
+    known = KnownInputs.read(inputs, key, column=column)
     console = Console(highlight=False, soft_wrap=True)
     with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
-        found = replay_records(read_records(folder), texts, key, client)
+        found = replay_records(read_records(folder), known, client)
         allowed = (
             Tolerance.of(client.score_tolerance())
             if tolerance is None
             else Tolerance(tolerance, "given")
         )
-    differing = [each for each in found.compared if each.difference > allowed.value]
-    for each in differing[:_LISTED]:
+    differing = 0
+    for noun, part, most, said, lack in (
+        ("scores", found.scores, allowed.value, allowed, "have no text"),
+        ("states", found.states, EXACT, EXACT, "have no earlier state, or its age,"),
+        ("forecasts", found.forecasts, EXACT, EXACT, "have no prices, or no state,"),
+    ):
+        if not (part.compared or part.unmatched):
+            continue
+        worse = [each for each in part.compared if each.difference > most]
+        _print_differing(worse, console)
+        largest = max((each.difference for each in part.compared), default=0.0)
+        console.print(
+            f"{len(part.compared)} {noun} compared, {len(worse)} differ by more than "
+            f"{said}, largest difference {largest:.2g}; {part.unmatched} {lack} in the file"
+        )
+        differing += len(worse)
+    compared = (*found.scores.compared, *found.forecasts.compared)
+    if not compared:
+        console.print("nothing could be compared: no reply's inputs are in the file")
+    for digest in sorted(found.other_digests):
+        console.print(
+            f"[yellow]![/] some were answered by another model, {digest}; this one is "
+            f"{found.digest}"
+        )
+    if differing or not compared:
+        raise typer.Exit(1)
+
+
+def _print_differing(differing: Sequence[Compared], console: Console) -> None:
+    for each in _listed(differing):
         console.print(
             f"[red]✗[/] {each.where}, row {each.row}: {each.output} differs by "
             f"{each.difference:.2g}: recorded {each.recorded}, now {each.now}"
         )
     if len(differing) > _LISTED:
         console.print(f"  and {len(differing) - _LISTED} more")
-    largest = max((each.difference for each in found.compared), default=0.0)
-    console.print(
-        f"{len(found.compared)} rows compared, {len(differing)} differ by more than "
-        f"{allowed}, largest difference {largest:.2g}; {found.unmatched} rows have no text "
-        "in the file"
-    )
-    for digest in sorted(found.other_digests):
-        console.print(
-            f"[yellow]![/] some were answered by another model, {digest}; this one is "
-            f"{found.digest}"
-        )
-    if differing or not found.compared:
-        raise typer.Exit(1)
 
 
 def _key(file: Path | None) -> AuditKey | None:

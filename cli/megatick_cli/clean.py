@@ -55,7 +55,8 @@ def clean(
         bool,
         typer.Option(
             "--drop-stop-words",
-            help="For a lexicon that counts words; never for a language model.",
+            help="English and Chinese ones, for a lexicon that counts words; never for a "
+            "language model.",
         ),
     ] = False,
     original: Annotated[

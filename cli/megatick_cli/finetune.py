@@ -263,6 +263,8 @@ def _precision(asked: str, device: torch.device) -> Literal["fp32", "bf16", "fp8
 
     from megatick_contract.cpu_engine import cpu_has_bf16
 
+    if asked == "fp32":
+        return "fp32"
     if device.type == "cuda":
         has = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -275,7 +277,7 @@ def _precision(asked: str, device: torch.device) -> Literal["fp32", "bf16", "fp8
                 f"this {device.type} has no bf16 arithmetic: leave --precision at auto, or "
                 "take fp32"
             )
-        case "fp32" | "bf16":
+        case "bf16":
             return asked
         case "fp8":
             from megatick_training.finetuning.fp8 import require_fp8

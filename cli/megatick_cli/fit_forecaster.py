@@ -230,7 +230,8 @@ def _fetched(
     fetched = fetch_prices(
         names, source=source, start=start.strftime(_DAY), end=end.strftime(_DAY)
     )
-    fetched.to_csv(file)
+    with whole(file) as unfinished:
+        fetched.to_csv(unfinished, compression="gzip")
     return fetched
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Final, Literal
-
-import openvino
+from typing import TYPE_CHECKING, Final, Literal
 
 from megatick_contract.packing import layer_output
+
+if TYPE_CHECKING:
+    import openvino
 
 CpuPrecision = Literal["fp32", "bf16", "int8"]
 
@@ -28,7 +29,12 @@ def openvino_core() -> openvino.Core:
     Each ``Core`` with a CPU plugin gives the thread that made it a signal stack, and puts
     back the one before when it goes.  Two that do not go in the opposite order (2026.4)
     leave that thread with a stack that is freed, and its next signal is a crash.
+
+    It is imported here, so that what does without it, such as a build of a TensorRT
+    engine, runs where it is not installed.
     """
+    import openvino
+
     return openvino.Core()
 
 

@@ -2,10 +2,13 @@
 
 MegatickError        what any package raises on purpose; its message names the thing,
 |                    what was expected, what was found and what to do
-└── ContractError    a tensor is not what the contract says
+├── ContractError    a tensor is not what the contract says
+└── TableError       a file of rows is absent, damaged, or of another kind
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class MegatickError(Exception):
@@ -20,3 +23,12 @@ class ContractError(MegatickError, ValueError):
         self.tensor = tensor
         self.expected = expected
         self.found = found
+
+
+class TableError(MegatickError, ValueError):
+    """A file of rows cannot be read."""
+
+    def __init__(self, source: Path, problem: str) -> None:
+        super().__init__(f"{source}: {problem}")
+        self.source = source
+        self.problem = problem

@@ -6,6 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+UNFINISHED_SUFFIX: Final = ".unfinished"
+"""Ends the name of a file or a folder that is being written, beside the place it will be
+renamed to; one that is found later was never finished."""
 
 
 @contextmanager
@@ -14,8 +19,10 @@ def whole(path: Path) -> Iterator[Path]:
 
     with whole(path) as unfinished:
         unfinished.write_text("…")
+
+    It is ``.{path.name}.unfinished``, and what a crash left there is written over.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(f".{path.name}{UNFINISHED_SUFFIX}")
     try:
         yield unfinished
         _to_disk(unfinished)

@@ -27,7 +27,3 @@ FORECASTER_FILE: Final = "forecaster.json"
 
 ENGINE_RECORD_FILE: Final = "engine.json"
 """In the language model's folder: what its ``model.plan`` was built with and for."""
-
-PARTIAL_SUFFIX: Final = ".partial"
-"""Ends the name of a folder that is being written, beside the place it will be renamed
-to; one that is found later was never finished."""

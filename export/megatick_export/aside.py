@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from megatick_contract.repository import PARTIAL_SUFFIX
+from megatick_contract.files import UNFINISHED_SUFFIX
 
 # What this process is writing now: its number may have been another's before, and in a
 # container it nearly always was.
@@ -26,9 +26,9 @@ _being_written: Final[set[Path]] = set()
 def written_aside(target: Path) -> Iterator[Path]:
     """Give an empty folder beside ``target`` that becomes it when the block ends well.
 
-    The folder is called ``.{target.name}.{process id}`` and the contract's partial
-    suffix.  What a process that was killed left behind for the same target is removed
-    first; process ids are compared, so writers in several containers need a target each.
+    The folder is called ``.{target.name}.{process id}.unfinished``.  What a process that
+    was killed left behind for the same target is removed first; process ids are compared,
+    so writers in several containers need a target each.
 
     Args:
         target: a path that does not exist; parents that are missing are made.
@@ -46,7 +46,7 @@ def written_aside(target: Path) -> Iterator[Path]:
     target = target.absolute()
     _refuse_existing(target)
     _sweep(target)
-    aside = target.with_name(f".{target.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    aside = target.with_name(f".{target.name}.{os.getpid()}{UNFINISHED_SUFFIX}")
     missing = [parent for parent in target.parents if not parent.exists()]
     made: list[Path] = []
     try:
@@ -81,7 +81,7 @@ def _sweep(target: Path) -> None:
     """Remove the folders of this target whose process has ended."""
     if not target.parent.is_dir():
         return
-    name = re.compile(rf"\.{re.escape(target.name)}\.(\d+){re.escape(PARTIAL_SUFFIX)}")
+    name = re.compile(rf"\.{re.escape(target.name)}\.(\d+){re.escape(UNFINISHED_SUFFIX)}")
     for folder in target.parent.iterdir():
         found = name.fullmatch(folder.name)
         if found and folder not in _being_written and not _runs(int(found[1])):

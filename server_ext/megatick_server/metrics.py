@@ -131,6 +131,24 @@ WAITING_REQUESTS: Final = Gauge(
 WAITING_TOKENS: Final = Gauge(
     "megatick_waiting_tokens", "Tokens of those texts", "lane", PRIORITIES
 )
+AUDIT_RECORDS: Final = Counter(
+    "megatick_audit_records_total", "Replies recorded in the audit log"
+)
+AUDIT_LOST: Final = Counter(
+    "megatick_audit_lost_total",
+    "Replies that could not be recorded: refused, or given without a record",
+    "reply",
+    ("refused", "given"),
+)
+AUDIT_WAITING: Final = Gauge(
+    "megatick_audit_waiting_records",
+    "Records that wait to be written, or are being written",
+)
+AUDIT_WRITE_SECONDS: Final = Histogram(
+    "megatick_audit_write_seconds",
+    "One writing of the records that waited together, the disk's sync included where due",
+    bounds=_SECONDS,
+)
 TOLD: Final = Gauge(
     "megatick_told_timestamp_seconds",
     "When the step last told its metrics, in Unix time: old where its process has died",
@@ -154,5 +172,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     CACHE_MISSES,
     WAITING_REQUESTS,
     WAITING_TOKENS,
+    AUDIT_RECORDS,
+    AUDIT_LOST,
+    AUDIT_WAITING,
+    AUDIT_WRITE_SECONDS,
     TOLD,
 )

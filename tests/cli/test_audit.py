@@ -119,8 +119,8 @@ def test_replay_repeats_what_was_answered(tmp_path: Path, replay: tuple[str, ...
     status, said = run(*replay)
 
     assert status == 0, said
-    assert "1 rows compared, 0 differ" in said
-    assert "1 rows have no text" in said
+    assert "1 scores compared, 0 differ" in said
+    assert "1 have no text" in said
 
 
 def test_replay_lists_what_differs(tmp_path: Path, replay: tuple[str, ...]) -> None:
@@ -132,7 +132,7 @@ def test_replay_lists_what_differs(tmp_path: Path, replay: tuple[str, ...]) -> N
 
     assert status == 1
     assert "request x-7 of " in said
-    assert "SCORE differs by 0.02: recorded (0.27,), now (0.25,)" in said
+    assert "SCORE differs by 0.02: recorded 0.27, now 0.25" in said
     assert f"another model, {'e2' * 32}" in said
     assert run(*replay, "--tolerance", "0.021")[0] == 0
 
@@ -151,7 +151,7 @@ def test_replay_allows_what_the_server_states(tmp_path: Path, key_file: Path) ->
         strict, told = run(*asked, "--tolerance", "0.019")
 
     assert status == 0, said
-    assert "1 rows compared, 0 differ by more than 0.0625 (stated by the server)" in said
+    assert "1 scores compared, 0 differ by more than 0.0625 (stated by the server)" in said
     assert strict == 1
     assert "1 differ by more than 0.019 (given), largest difference 0.02;" in told
 
@@ -166,7 +166,7 @@ def test_two_steps_are_joined_by_the_request(
     status, said = run(*replay)
 
     assert status == 0, said
-    assert "1 rows compared, 0 differ" in said
+    assert "1 scores compared, 0 differ" in said
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from missing import megatick_without
 from tiny import GPT2, byte_tokenizer, random_weights
 
 from megatick_export import Network
@@ -67,6 +68,15 @@ def test_a_check_as_json(repository: Path, tmp_path: Path) -> None:
     (check,) = json.loads(done.stdout)
     assert check["target"] == "SM120"
     assert set(check["layers"]["linears"].values()) == {"FP16", "FP32"}
+
+
+def test_it_needs_neither_the_cpu_s_engine_nor_a_client(repository: Path) -> None:
+    missing = ("openvino", "tritonclient", "grpc")
+
+    done = megatick_without(missing, "build-engine", repository, "--check-only", "sm89")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Compiled, not run, not kept" in done.stdout
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from missing import megatick_without
 from tiny import BERT, write_tiny
 from typer.testing import CliRunner
 
@@ -73,6 +74,29 @@ def test_it_trains_judges_and_says_what_is_next(
     assert card["head_words"] == "-,0,+"
     assert sum(card["rows"].values()) == 180
     assert list((tmp_path / "tb").glob("events.out.tfevents*"))
+
+
+def test_it_needs_neither_the_cpu_s_engine_nor_a_client(
+    checkpoint: Path, labelled: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = ["--epochs", "1", "--test-share", "0.2", "--precision", "fp32"]
+
+    done = megatick_without(
+        ("openvino", "tritonclient", "grpc"), *command(checkpoint, labelled, out, *options)
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert read_checkpoint(out).architecture.classes == 3
+
+
+def test_a_missing_package_is_named(
+    checkpoint: Path, labelled: Path, tmp_path: Path
+) -> None:
+    done = megatick_without(["openvino"], *command(checkpoint, labelled, tmp_path / "out"))
+
+    assert done.returncode == 1
+    assert "error: this command needs package 'openvino', which is not" in done.stderr
 
 
 def test_a_killed_run_goes_on_where_it_was(

@@ -20,6 +20,17 @@ def test_a_reader_sees_the_old_content_until_the_new_is_whole(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_crash_left_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    (tmp_path / ".figures.json.unfinished").write_text("half of what was there once")
+
+    with whole(path) as unfinished:
+        unfinished.write_text("new")
+
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def fail_half_way(path: Path) -> None:
     path.write_text("half")
     raise ZeroDivisionError

@@ -33,6 +33,7 @@ from tiny import WINDOW
 
 from megatick_client import BadRequest, Client
 from megatick_contract import STAGES
+from megatick_server.audit import AuditSettings
 from megatick_server.launcher import ServeOptions, TritonServer
 from megatick_server.metrics import METRICS, Histogram
 
@@ -46,8 +47,13 @@ SCORER = {"model": "scorer"}
 
 
 @pytest.fixture(scope="module")
-def server(exported: Exported) -> Iterator[TritonServer]:
-    options = ServeOptions(grpc_port=0, metrics_port=0, cached_texts=100)
+def server(
+    exported: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TritonServer]:
+    folder = tmp_path_factory.mktemp("audit")
+    (folder / "key").write_text("0123456789abcdef" * 4)
+    audit = AuditSettings(folder / "log", folder / "key")
+    options = ServeOptions(grpc_port=0, metrics_port=0, cached_texts=100, audit=audit)
     with TritonServer(Path(exported.out), options) as server:
         yield server
 
@@ -148,6 +154,15 @@ def test_nothing_waits_once_all_is_answered(found: Scrape) -> None:
     for lane in ("live", "backfill"):
         assert found.of("megatick_waiting_requests", **SCORER, lane=lane) == 0
         assert found.of("megatick_waiting_tokens", **SCORER, lane=lane) == 0
+
+
+def test_each_request_that_a_step_read_is_recorded(found: Scrape) -> None:
+    # Two texts' requests that were refused are replies too.
+    assert found.of("megatick_audit_records_total", **SCORER) == 5
+    assert found.of("megatick_audit_records_total", model="price_forecast") == 1
+    assert found.total("megatick_audit_lost_total", reply="refused") == 0
+    assert found.total("megatick_audit_waiting_records") == 0
+    assert 1 <= found.of("megatick_audit_write_seconds_count", **SCORER) <= 5
 
 
 def test_each_step_shows_that_it_is_alive(found: Scrape) -> None:
@@ -259,3 +274,5 @@ def test_a_step_whose_process_died_falls_silent_while_the_port_answers(
         )
 
     assert alive.of(name, model="scorer") <= died
+    # And this server records nothing, of which it tells nothing.
+    assert not [each for each in alive.names if each.startswith("megatick_audit")]

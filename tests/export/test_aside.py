@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from megatick_contract.repository import PARTIAL_SUFFIX
+from megatick_contract.files import UNFINISHED_SUFFIX
 from megatick_export.aside import written_aside
 
 
@@ -25,7 +25,7 @@ def ended() -> int:
 
 
 def partial(target: Path, process: int) -> Path:
-    return target.parent / f".{target.name}.{process}{PARTIAL_SUFFIX}"
+    return target.parent / f".{target.name}.{process}{UNFINISHED_SUFFIX}"
 
 
 def left_behind(target: Path, process: int) -> Path:
@@ -41,7 +41,7 @@ def test_it_becomes_the_target_at_the_end(tmp_path: Path) -> None:
 
     with written_aside(target) as folder:
         assert folder == partial(target, os.getpid())
-        assert folder.suffix == PARTIAL_SUFFIX
+        assert folder.suffix == UNFINISHED_SUFFIX
         (folder / "file").write_text("whole")
         assert not target.exists()
 
@@ -216,7 +216,7 @@ class TestLeftovers:
             left_behind(tmp_path / "a-b", ended),
             left_behind(tmp_path / "t", ended),
         ]
-        for other in (".target.partial", ".target.x.partial", f".target.{ended}"):
+        for other in (".target.unfinished", ".target.x.unfinished", f".target.{ended}"):
             kept.append(tmp_path / other)
             kept[-1].mkdir()
 

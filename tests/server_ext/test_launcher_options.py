@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from megatick_client.streams import MAX_IN_FLIGHT
-from megatick_contract.repository import PARTIAL_SUFFIX
+from megatick_contract.files import UNFINISHED_SUFFIX
 from megatick_server.errors import (
     AddressError,
     InstallationError,
@@ -222,7 +222,7 @@ def test_names_the_repository_in_the_folder_that_was_given(write_model: WriteMod
     assert str(caught.value).endswith(f"Do you mean {repository}?")
 
 
-UNFINISHED = ".repository.4321" + PARTIAL_SUFFIX
+UNFINISHED = ".repository.4321" + UNFINISHED_SUFFIX
 
 
 @pytest.mark.parametrize(
@@ -250,6 +250,7 @@ def test_serves_beside_what_another_export_did_not_finish(write_model: WriteMode
     repository = write_model()
     (repository.parent / UNFINISHED).mkdir()
     (repository.parent / f".other{UNFINISHED}").mkdir()
+    (repository.parent / f".absent.csv{UNFINISHED_SUFFIX}").touch()  # no export's: a file
 
     assert check_repository(repository).models == ("identity",)
     with pytest.raises(RepositoryError, match="does not exist"):

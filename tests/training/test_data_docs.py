@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from megatick_cli.app import app
 from megatick_training.cleaning import CleaningOptions, steps_of
 from megatick_training.cleaning.repeats import MIN_SHARE, MIN_TEXTS
+from megatick_training.cleaning.stop_words import drop_stop_words
 from megatick_training.collecting.articles import ARTICLES
 from megatick_training.collecting.fetching import MAX_BYTES
 from megatick_training.near_duplicates import LEAKING_RESEMBLANCE, RESEMBLANCE
@@ -51,6 +52,10 @@ def test_its_names_and_figures_are_the_code_s() -> None:
     listed = re.search(r"The usual list holds (.*?);", LINE)
     assert listed is not None
     assert set(re.findall(r"\*(\w+)\*", listed[1])) <= ENGLISH_STOP_WORDS
+    assert "不 and 下 among them" in LINE
+    assert drop_stop_words("不") == drop_stop_words("下") == ""
+    ((before, after),) = re.findall(r"`([^`]+)` becomes `([^`]+)`\. That list", LINE)
+    assert drop_stop_words(before) == after
 
 
 def test_its_splits_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Tables from CSV, JSON lines and Parquet, as the client's batches read them."""
+"""Tables from CSV, JSON lines and Parquet, as batches read them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any, Final, overload
 
 import pandas as pd
 
-from megatick_client.batches.blocks import Block
-from megatick_client.batches.columns import joined
-from megatick_client.batches.errors import SourceError
-from megatick_client.batches.reading import read_blocks as read_sources
-from megatick_client.batches.sources import Source, find_files
+from megatick_contract import tables
+from megatick_contract.errors import TableError
+from megatick_contract.tables import Block, Source, find_files, joined
 from megatick_training.errors import DataError, TimeError
 from megatick_training.times import utc_times
 
@@ -36,9 +34,9 @@ def read_blocks(pattern: str | Path) -> Iterator[Block]:
         DataError: a file is absent, damaged, or of another kind.
     """
     try:
-        yield from read_sources([Source.of(path) for path in find_files(pattern)])
-    except SourceError as error:
-        raise DataError(Path(error.source), error.problem) from error
+        yield from tables.read_blocks([Source.of(path) for path in find_files(pattern)])
+    except TableError as error:
+        raise DataError(error.source, error.problem) from error
 
 
 def read_table(path: Path) -> pd.DataFrame:

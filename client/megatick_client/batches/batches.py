@@ -14,11 +14,12 @@ from megatick_client.batches.job import Job, JobFolder
 from megatick_client.batches.output import check_output
 from megatick_client.batches.running import Report, run
 from megatick_client.batches.settings import BatchSettings, Engine
-from megatick_client.batches.sources import Source, find_files
+from megatick_client.batches.sources import find_files
 from megatick_client.batches.status import BatchStatus, status_of, statuses_in
 from megatick_client.client import Client
 from megatick_contract import Truncation
 from megatick_contract.admission import Priority
+from megatick_contract.tables import Source
 
 IN_FLIGHT_PER_SERVER = 8
 """Requests of 32 rows: a server that packs them has more than one batch of work waiting."""

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from megatick_client.batches.blocks import Block
 from megatick_client.batches.errors import SourceError
-from megatick_client.batches.reading import read_blocks
 from megatick_client.batches.settings import BatchSettings
-from megatick_client.batches.sources import Source
+from megatick_client.batches.sources import read_blocks
+from megatick_contract.tables import Block, Source
 
 
 def check_sources(sources: Sequence[Source], settings: BatchSettings) -> None:

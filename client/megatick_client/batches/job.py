@@ -25,8 +25,8 @@ from typing import Any, Final, Literal
 
 from megatick_client.batches.errors import JobError
 from megatick_client.batches.settings import BatchSettings
-from megatick_client.batches.sources import Source
 from megatick_contract.files import whole
+from megatick_contract.tables import Source
 
 End = Literal["", "finished", "cancelled", "stopped"]
 """How the process that ran a job left it; empty where it had no time to say."""

@@ -24,19 +24,18 @@ from ray.data.exceptions import SystemException
 from ray.exceptions import RayError
 
 from megatick_client.batches.answers import Answers
-from megatick_client.batches.blocks import Block
 from megatick_client.batches.checks import held_to
 from megatick_client.batches.errors import ScoringError, ScoringFailed
 from megatick_client.batches.one_model import OneModel
 from megatick_client.batches.pipeline import Scored, texts_of
-from megatick_client.batches.reading import read_blocks
 from megatick_client.batches.scoring import Scorer
 from megatick_client.batches.settings import BatchSettings
-from megatick_client.batches.sources import Source
+from megatick_client.batches.sources import read_blocks
 from megatick_client.client import Client
 from megatick_client.errors import ClientError
 from megatick_contract import LABELS
 from megatick_contract.models import ROWS_PER_REQUEST
+from megatick_contract.tables import Block, Source
 
 _BLOCK_BYTES: Final = 64 * 1024
 """Of texts, in one task of an actor: some hundred headlines."""

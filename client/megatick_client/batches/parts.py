@@ -18,13 +18,12 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megatick_client.batches.blocks import Block
-from megatick_client.batches.columns import joined, rows_of
 from megatick_client.batches.errors import JobError
 from megatick_client.batches.json_lines import line_of
 from megatick_client.batches.pipeline import Scored
 from megatick_client.batches.settings import BatchSettings
 from megatick_contract.files import whole
+from megatick_contract.tables import Block, joined, rows_of
 
 PART_ROWS: Final = 8192
 PART_S: Final = 30.0

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from megatick_client.batches.answers import Answers
-from megatick_client.batches.blocks import Block
-from megatick_client.batches.reading import BLOCK_ROWS
 from megatick_contract.models import ROWS_PER_REQUEST
+from megatick_contract.tables import BLOCK_ROWS, Block
 
 Score: TypeAlias = Callable[[Sequence[Any]], Answers]
 

@@ -13,7 +13,6 @@ from typing import Final, TypeAlias
 import pyarrow as pa
 
 from megatick_client.batches.answers import Answers
-from megatick_client.batches.blocks import Block
 from megatick_client.batches.checks import held_to
 from megatick_client.batches.errors import (
     BatchError,
@@ -27,14 +26,15 @@ from megatick_client.batches.one_model import OneModel
 from megatick_client.batches.output import write_output
 from megatick_client.batches.parts import PartWriter, parts_in
 from megatick_client.batches.pipeline import Score, Scored, score_in_order
-from megatick_client.batches.reading import read_blocks
 from megatick_client.batches.repeats import Repeats
 from megatick_client.batches.scoring import Scorer
 from megatick_client.batches.settings import BatchSettings
+from megatick_client.batches.sources import check_unchanged, read_blocks
 from megatick_client.batches.status import BatchStatus, status_of
 from megatick_client.client import Client
 from megatick_client.errors import ClientError
 from megatick_contract import MegatickError
+from megatick_contract.tables import Block
 
 _DISK: Final = (OSError, sqlite3.Error, pa.ArrowException)
 """What a disk that is full, or gone, raises through those who write to it."""
@@ -88,7 +88,7 @@ def run(
             if not new:
                 folder.cancel.unlink(missing_ok=True)  # of before; a later one counts
                 for source in job.sources:
-                    source.check_unchanged()
+                    check_unchanged(source)
             if folder.cancel.exists():
                 raise _left(folder, job, "cancelled", _CANCELLED)
             job = folder.ended(job, "")

@@ -1,112 +1,51 @@
-"""Which files a batch reads, in which order, and how they are known again at a resume."""
+"""The files that a batch reads, and whether they are at a resume what they were."""
 
 from __future__ import annotations
 
-import glob
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal
 
 from megatick_client.batches.errors import SourceError
-
-Kind = Literal["csv", "jsonl", "parquet"]
-
-_KINDS: Final[dict[str, Kind]] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-}
-COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
-ENDINGS: Final = ".csv, .tsv, .jsonl, .ndjson (each also with .gz or .zst) or .parquet"
+from megatick_contract import tables
+from megatick_contract.errors import TableError
+from megatick_contract.tables import Block, Source
 
 
-@dataclass(frozen=True)
-class Source:
-    """One file of the input.
-
-    Attributes:
-        path: absolute.
-        size: in bytes.
-        sha256: of its content, in hex.
-    """
-
-    path: Path
-    size: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> Source:
-        """Read a file once, for what it is known by."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-            return cls(path.absolute(), file.tell(), digest.hexdigest())
-
-    @property
-    def kind(self) -> Kind:
-        """What it holds, by its name."""
-        kind = kind_of(self.path)
-        assert kind is not None  # noqa: S101  find_files says so
-        return kind
-
-    @property
-    def compression(self) -> str | None:
-        """Arrow's name of it, or None."""
-        return COMPRESSIONS.get(self.path.suffix.lower())
-
-    def check_unchanged(self) -> None:
-        """Hold the file to what it was when the batch began.
-
-        Raises:
-            SourceError: it is gone, or another one.
-        """
-        if not self.path.is_file():
-            raise SourceError(self.path, "was there when the batch began, and is gone")
-        if self.path.stat().st_size != self.size or Source.of(self.path) != self:
-            raise SourceError(
-                self.path,
-                "has changed since the batch began, so that its rows are no longer those "
-                "that were scored.  Put the old file back, or begin another batch.",
-            )
-
-
-def kind_of(path: Path) -> Kind | None:
-    """What a file holds by its name, or None where no reader is known for it."""
-    endings = [ending.lower() for ending in path.suffixes[-2:]]
-    if endings and endings[-1] in COMPRESSIONS:
-        endings.pop()
-        kind = _KINDS.get(endings[-1]) if endings else None
-        return None if kind == "parquet" else kind  # it compresses its own columns
-    return _KINDS.get(endings[-1]) if endings else None
-
-
-def find_files(pattern: str | Path) -> tuple[Path, ...]:
+def find_files(pattern: Path) -> tuple[Path, ...]:
     """Return a file, the readable files of a folder, or those that a glob matches.
-
-    Args:
-        pattern: a path; or one with ``*``, ``?``, ``[…]`` or ``**``.
-
-    Returns:
-        In the order of their paths, at least one.
 
     Raises:
         SourceError: nothing is there, or nothing that can be read.
     """
-    path = Path(pattern)
-    if path.is_file():
-        found = [path]
-    elif path.is_dir():
-        found = [each for each in path.iterdir() if kind_of(each) and each.is_file()]
-    else:
-        matches = glob.glob(str(pattern), recursive=True)
-        found = [each for each in map(Path, matches) if each.is_file()]
-    if not found:
+    try:
+        return tables.find_files(pattern)
+    except TableError as error:
+        raise SourceError(error.source, error.problem) from error
+
+
+def read_blocks(sources: Sequence[Source], *, after: int = 0) -> Iterator[Block]:
+    """Read the rows of all files, one file after another, but for those before a number.
+
+    Raises:
+        SourceError: a file as a whole cannot be read.
+    """
+    try:
+        yield from tables.read_blocks(sources, after=after)
+    except TableError as error:
+        raise SourceError(error.source, error.problem) from error
+
+
+def check_unchanged(source: Source) -> None:
+    """Hold a file to what it was when the batch began.
+
+    Raises:
+        SourceError: it is gone, or another one.
+    """
+    if not source.path.is_file():
+        raise SourceError(source.path, "was there when the batch began, and is gone")
+    if source.path.stat().st_size != source.size or Source.of(source.path) != source:
         raise SourceError(
-            path, f"expected a file, or a folder or glob of files in {ENDINGS}, found none"
+            source.path,
+            "has changed since the batch began, so that its rows are no longer those "
+            "that were scored.  Put the old file back, or begin another batch.",
         )
-    for each in found:
-        if kind_of(each) is None:
-            raise SourceError(each, f"expected a name that ends in {ENDINGS}")
-    return tuple(sorted(found))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from megatick_contract.files import whole
 from megatick_contract.steps import LOGITS, LONGEST
 from megatick_export.engine.layers import (
     LayerReport,
@@ -93,7 +94,8 @@ def compile_graph(
             f"{f' for {target}' if target else ''}: {messages.errors()}"
         )
     if timing_cache is not None and cache is not None:
-        timing_cache.write_bytes(bytes(cache.serialize()))
+        with whole(timing_cache) as unfinished:
+            unfinished.write_bytes(bytes(cache.serialize()))
     description, memory_bytes = _describe(library, plan, at_hand=target is None)
     engine_layers = read_engine_layers(description)
     return Compiled(

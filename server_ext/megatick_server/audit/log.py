@@ -36,6 +36,7 @@ from megatick_server.audit.record import AuditKey
 from megatick_server.audit.settings import AuditSettings
 from megatick_server.audit.writer import AuditWriter
 from megatick_server.errors import OutputUnavailable, RequestDropped, RequestRefused
+from megatick_server.meters import Meters
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -62,11 +63,11 @@ class AuditLog:
         self._digest = model_digest
 
     @classmethod
-    def of_environment(cls, model: str, *, model_digest: str) -> AuditLog | None:
+    def of_environment(cls, meters: Meters, *, model_digest: str) -> AuditLog | None:
         """Begin a chain, if the launcher was asked for one.
 
         Args:
-            model: the step's.
+            meters: the step's; its chain is named for their model, and counted in them.
             model_digest: SHA-256 of what is served, in hex; empty where a step has none.
 
         Raises:
@@ -83,8 +84,10 @@ class AuditLog:
             "host": socket.gethostname(),
             "on_failure": settings.on_failure,
         }
-        chain = Chain(settings.folder, key, model=model, about=about)
-        writer = AuditWriter(chain, on_failure=settings.on_failure, sync_s=settings.sync_s)
+        chain = Chain(settings.folder, key, model=meters.model, about=about)
+        writer = AuditWriter(
+            chain, on_failure=settings.on_failure, sync_s=settings.sync_s, meters=meters
+        )
         return cls(writer, key, model_digest=model_digest)
 
     def close(self) -> None:

@@ -16,6 +16,13 @@ from typing import Any, Final, TypeAlias
 from megatick_server.audit.chain import Chain
 from megatick_server.audit.settings import OnFailure
 from megatick_server.errors import AuditError
+from megatick_server.meters import Meters
+from megatick_server.metrics import (
+    AUDIT_LOST,
+    AUDIT_RECORDS,
+    AUDIT_WAITING,
+    AUDIT_WRITE_SECONDS,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,13 +46,21 @@ class AuditWriter:
         *,
         on_failure: OnFailure,
         sync_s: float,
+        meters: Meters,
         most_waiting: int = MOST_WAITING,
     ) -> None:
-        """Start the thread; see ``AuditSettings`` for the arguments."""
+        """Start the thread, and count in ``meters``; ``AuditSettings`` has the rest."""
         self._chain = chain
         self._closed_on_failure = on_failure == "refuse"
         self._sync_s = sync_s
         self._queue: queue.Queue[tuple[Make, Done] | None] = queue.Queue(most_waiting)
+        self._meters = meters
+        self._lost_reply = "refused" if self._closed_on_failure else "given"
+        meters.add(AUDIT_RECORDS, 0)
+        meters.add(AUDIT_LOST, 0, self._lost_reply)
+        meters.mention(AUDIT_WRITE_SECONDS)
+        meters.watch(AUDIT_WAITING, lambda: self._queue.qsize() + self._writing)
+        self._writing = 0
         self._lost = 0
         self._lock = threading.Lock()
         self._failing = False
@@ -92,7 +107,9 @@ class AuditWriter:
         while not closing:
             batch: list[tuple[Make, Done]] = []
             closing = self._take(batch)
+            self._writing = len(batch)
             problem = self._written([make for make, _ in batch])
+            self._writing = 0
             for _, done in batch:
                 try:
                     done(problem)
@@ -121,6 +138,7 @@ class AuditWriter:
         """Write records, and what was lost before them; why not, or None."""
         with self._lock:
             lost = 0 if self._closed_on_failure else self._lost
+        started_s = time.perf_counter()
         try:
             records = [make() for make in makes]
             if lost and records:
@@ -135,8 +153,13 @@ class AuditWriter:
                 _LOG.exception("the audit log fails")
             self._failing = True
             return error
-        self._lose(-lost if makes else 0)
-        if self._failing and makes:
+        if not makes:
+            return None
+        self._meters.observe(AUDIT_WRITE_SECONDS, time.perf_counter() - started_s)
+        self._meters.add(AUDIT_RECORDS, len(makes))
+        with self._lock:
+            self._lost -= lost
+        if self._failing:
             _LOG.warning("the audit log is written again")
             self._failing = False
         return None
@@ -148,6 +171,7 @@ class AuditWriter:
             self._unsynced, self._synced_s = False, time.monotonic()
 
     def _lose(self, count: int) -> None:
+        self._meters.add(AUDIT_LOST, count, self._lost_reply)
         with self._lock:
             self._lost += count
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from megatick_contract.repository import PARTIAL_SUFFIX, RECEIPT_FILE
+from megatick_contract.files import UNFINISHED_SUFFIX
+from megatick_contract.repository import RECEIPT_FILE
 from megatick_server.errors import RepositoryError
 from megatick_server.launcher.private import PLAIN_CHARACTERS, is_plain
 
@@ -90,15 +91,15 @@ def _where_instead(path: Path) -> str | None:
 
 
 def _unfinished(path: Path) -> Iterator[Path]:
-    """Find what an export left: at the path, in it, or where it was to become the path."""
-    if path.name.endswith(PARTIAL_SUFFIX) and path.exists():
-        yield path
-    if path.is_dir():
-        yield from path.glob(f"*{PARTIAL_SUFFIX}")
-    elif not path.exists() and path.parent.is_dir():
-        for beside in path.parent.glob(f".*{PARTIAL_SUFFIX}"):
-            if beside.name.startswith(f".{path.name}."):
-                yield beside
+    """Find folders that an export left: the path, in it, or what was to become the path."""
+    if path.name.endswith(UNFINISHED_SUFFIX):
+        found = [path]
+    elif path.exists():
+        found = [*path.glob(f"*{UNFINISHED_SUFFIX}")]
+    else:
+        beside = path.parent.glob(f".*{UNFINISHED_SUFFIX}")
+        found = [each for each in beside if each.name.startswith(f".{path.name}.")]
+    yield from filter(Path.is_dir, found)
 
 
 def _check_model(config: Path) -> None:

@@ -65,7 +65,7 @@ class Preprocess:
         )
         meters = Meters(cls.model.name)
         step = cls(tokenizer, meters=meters, longest=settings.longest)
-        step.audit = AuditLog.of_environment(cls.model.name, model_digest="")
+        step.audit = AuditLog.of_environment(step.meters, model_digest="")
         return step
 
     def __call__(

@@ -67,7 +67,7 @@ class PriceForecast:
             model_digest=digest,
             meters=Meters(cls.model.name),
         )
-        step.audit = AuditLog.of_environment(cls.model.name, model_digest=digest)
+        step.audit = AuditLog.of_environment(step.meters, model_digest=digest)
         return step
 
     def __call__(

@@ -127,7 +127,7 @@ class Scorer:
             RowCache(cached_texts()),
             meters,
         )
-        step.audit = AuditLog.of_environment(cls.model.name, model_digest=digest)
+        step.audit = AuditLog.of_environment(step.meters, model_digest=digest)
         return step
 
     def accept(self, request: StepRequest, reply: Reply) -> None:

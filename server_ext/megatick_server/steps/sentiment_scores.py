@@ -71,7 +71,7 @@ class SentimentScores:
             model_digest=digest,
             meters=Meters(cls.model.name),
         )
-        step.audit = AuditLog.of_environment(cls.model.name, model_digest=digest)
+        step.audit = AuditLog.of_environment(step.meters, model_digest=digest)
         return step
 
     def __call__(

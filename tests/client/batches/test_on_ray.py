@@ -25,8 +25,8 @@ from megatick_client.batches import (
     on_ray,
     settings,
 )
-from megatick_client.batches.blocks import Block
 from megatick_client.batches.one_model import OneModel
+from megatick_contract.tables import Block
 
 if TYPE_CHECKING:
     from tests.client.conftest import StartTriton

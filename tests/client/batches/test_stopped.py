@@ -21,7 +21,8 @@ from full_disk import files_of_at_most
 from megatick_client import Client, Retries
 from megatick_client.batches import BatchStopped, JobError, SourceError, running
 from megatick_client.batches.job import Job, JobFolder
-from megatick_client.batches.sources import Source
+from megatick_client.batches.sources import check_unchanged
+from megatick_contract.tables import Source
 
 ROWS = 3000
 
@@ -351,14 +352,13 @@ def test_a_cancel_while_the_input_is_compared(
     with pytest.raises(BatchStopped):
         client.batches.submit(source, output=output, patience_s=0)
     endpoint.refuse = range(0)
-    compare = Source.check_unchanged
 
-    def cancelled_meanwhile(self: Source) -> None:
+    def cancelled_meanwhile(source: Source) -> None:
         client.batches.cancel(output)
-        compare(self)
+        check_unchanged(source)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Source, "check_unchanged", cancelled_meanwhile)
+        patch.setattr(running, "check_unchanged", cancelled_meanwhile)
         with pytest.raises(BatchStopped, match="it was cancelled"):
             client.batches.resume(output)
 

@@ -16,6 +16,7 @@ from megatick_server.audit.log import AuditLog
 from megatick_server.audit.settings import AUDIT_VARIABLE, AuditSettings
 from megatick_server.audit.writer import AuditWriter
 from megatick_server.errors import RequestDropped
+from megatick_server.meters import Meters
 
 KEY = AuditKey(b"k" * 32)
 
@@ -39,7 +40,21 @@ class Told:
 
 def begin(folder: Path, **options: Any) -> tuple[Chain, AuditWriter]:
     chain = Chain(folder, KEY, model="scorer", about={})
-    return chain, AuditWriter(chain, **{"on_failure": "refuse", "sync_s": 0.0, **options})
+    usual = {"on_failure": "refuse", "sync_s": 0.0, "meters": Meters("scorer")}
+    return chain, AuditWriter(chain, **{**usual, **options})
+
+
+def counted(meters: Meters) -> dict[str, float]:
+    """What the audit log's meters show, of the histogram its count."""
+    return {
+        " ".join(
+            [series.name.removeprefix("megatick_audit_"), *dict(series.labels).values()]
+        ): total
+        for series, total in meters.totals().items()
+        if series.name.startswith("megatick_audit")
+        and "le" not in dict(series.labels)
+        and not series.name.endswith("_sum")
+    }
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -66,7 +81,8 @@ def fail(*_: Any) -> None:
 def test_fail_closed_refuses_what_it_cannot_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chain, writer = begin(tmp_path)
+    meters = Meters("scorer")
+    chain, writer = begin(tmp_path, meters=meters)
     with monkeypatch.context() as full:
         full.setattr(chain, "append", fail)
         refused = Told()
@@ -78,12 +94,19 @@ def test_fail_closed_refuses_what_it_cannot_record(
     assert given.wait() is None
     writer.close()
     assert [each["kind"] for each in records(tmp_path)] == ["genesis", "reply", "end"]
+    assert counted(meters) == {
+        "records_total scorer": 1,
+        "lost_total scorer refused": 1,
+        "waiting_records scorer": 0,
+        "write_seconds_count scorer": 1,
+    }
 
 
 def test_fail_open_gives_it_and_counts_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chain, writer = begin(tmp_path, on_failure="reply")
+    meters = Meters("scorer")
+    chain, writer = begin(tmp_path, on_failure="reply", meters=meters)
     seen = threading.Event()
 
     def fail_and_tell(records: object) -> None:
@@ -112,12 +135,19 @@ def test_fail_open_gives_it_and_counts_it(
     assert kinds == [("genesis", None), ("lost", 1), *replies, ("end", None)]
     (report,) = verify_folder(tmp_path, KEY)
     assert (report.lost, report.findings) == (1, ())
+    assert counted(meters) == {
+        "records_total scorer": 2,
+        "lost_total scorer given": 1,  # the chain has told of it, and it stays lost
+        "waiting_records scorer": 0,
+        "write_seconds_count scorer": 2,  # the latter reply missed the former's writing
+    }
 
 
 @pytest.mark.parametrize(("on_failure", "given"), [("refuse", False), ("reply", True)])
 def test_a_full_queue(tmp_path: Path, on_failure: str, given: bool) -> None:
     """The first record is being made, the second waits, and the third has no room."""
-    _, writer = begin(tmp_path, on_failure=on_failure, most_waiting=1)
+    meters = Meters("scorer")
+    _, writer = begin(tmp_path, on_failure=on_failure, most_waiting=1, meters=meters)
     making, go_on = threading.Event(), threading.Event()
 
     def slowly() -> dict[str, Any]:
@@ -132,6 +162,12 @@ def test_a_full_queue(tmp_path: Path, on_failure: str, given: bool) -> None:
     writer.record(lambda: {"kind": "reply"}, told)
 
     assert (told.wait() is None) == given
+    assert counted(meters) == {
+        "records_total scorer": 0,
+        f"lost_total scorer {'given' if given else 'refused'}": 1,
+        "waiting_records scorer": 2,
+        "write_seconds_count scorer": 0,
+    }
     go_on.set()
     writer.close()
 

@@ -128,6 +128,20 @@ def test_space() -> None:
 def test_stop_words_carry_what_a_model_must_not_lose() -> None:
     assert drop_stop_words("not above").strip() == ""
     assert drop_stop_words("Profit is up").split() == ["Profit"]
+    assert drop_stop_words("不是") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        pytest.param("我们的利润没有增长", "利润 没有 增长", id="we-of-go"),
+        pytest.param("A股的股价", "A股 股价", id="letters-of-a-word"),
+        pytest.param("增长了20%，而不是下降", "增长 20%，下降", id="punctuation-stays"),
+        pytest.param("Acme的股价 is up", "Acme 股价", id="both-languages"),
+    ],
+)
+def test_stop_words_of_chinese(text: str, left: str) -> None:
+    assert drop_stop_words(text).strip() == left
 
 
 def test_facts_keep_apart_what_reads_alike() -> None:

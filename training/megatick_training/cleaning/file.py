@@ -12,10 +12,9 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megatick_client.batches.blocks import Block
-from megatick_client.batches.columns import common_schema, rows_of
 from megatick_contract import MAX_TEXT_BYTES
 from megatick_contract.files import whole
+from megatick_contract.tables import Block, common_schema, rows_of
 from megatick_training.cleaning.duplicates import Duplicates
 from megatick_training.cleaning.repeats import RepeatedPassages
 from megatick_training.cleaning.report import CleaningReport, Dropped, Reason, Tally

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from megatick_client.batches.reading import read_blocks
-from megatick_client.batches.sources import Source
+from megatick_contract.tables import Source, read_blocks
 
 ROWS = 700
 BROKEN = (0, 300, 301, 699)

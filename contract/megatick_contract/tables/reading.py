@@ -16,10 +16,10 @@ from typing import Any, Final, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megatick_client.batches.blocks import Block
-from megatick_client.batches.columns import column_of
-from megatick_client.batches.errors import SourceError
-from megatick_client.batches.sources import Source
+from megatick_contract.errors import TableError
+from megatick_contract.tables.blocks import Block
+from megatick_contract.tables.columns import column_of
+from megatick_contract.tables.sources import Source
 
 BLOCK_ROWS: Final = 256
 """Eight requests' rows."""
@@ -38,7 +38,7 @@ def read_blocks(sources: Sequence[Source], *, after: int = 0) -> Iterator[Block]
         after: the rows before this number are left out.
 
     Raises:
-        SourceError: a file as a whole cannot be read.
+        TableError: a file as a whole cannot be read.
     """
     first, before_bytes = 0, 0
     for source in sources:
@@ -48,7 +48,7 @@ def read_blocks(sources: Sequence[Source], *, after: int = 0) -> Iterator[Block]
                 if block.stop > after:
                     yield block.after(after)
         except (pa.ArrowException, OSError, EOFError) as error:
-            raise SourceError(
+            raise TableError(
                 source.path, f"cannot be read as {source.kind}: {error}"
             ) from error
         before_bytes += source.size
@@ -111,18 +111,16 @@ def _csv_records(source: Source, text: Iterable[str]) -> Iterator[Record]:
     reader = csv.reader(text, delimiter="\t" if tab else ",")
     names = next(reader, None)
     if not names:
-        raise SourceError(
-            source.path, "expected a line with the columns' names, found none"
-        )
+        raise TableError(source.path, "expected a line with the columns' names, found none")
     try:
         "".join(names).encode()
     except UnicodeEncodeError as error:
-        raise SourceError(
+        raise TableError(
             source.path, "expected UTF-8, found other bytes in its first line"
         ) from error
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise SourceError(source.path, f"has two columns of the name {twice!r}")
+        raise TableError(source.path, f"has two columns of the name {twice!r}")
     while True:
         line = reader.line_num + 1
         try:
