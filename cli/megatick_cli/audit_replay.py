@@ -135,7 +135,7 @@ def replay_records(
     foreseen = [row for row in rows if row.has(*_FORECAST)]
     sentiments = _score(scored, known, client)
     forecasts = _forecast(foreseen, known, client)
-    states = _next_states(viewed, known, forecasts[0][1]) if forecasts else []
+    states = _next_states(viewed, known, client) if viewed else []
     replies = [now.reply for _, now in sentiments] + [now.reply for _, now in forecasts]
     digest = replies[0].model_digest if replies else ""
     digests = {row.record["model_digest"] for row, _ in (*sentiments, *forecasts)}
@@ -230,16 +230,17 @@ def _state_of(row: _Row, known: KnownInputs) -> tuple[SentimentState, float] | N
 
 
 def _next_states(
-    rows: Sequence[_Row], known: KnownInputs, about: Forecast
+    rows: Sequence[_Row], known: KnownInputs, client: Client
 ) -> list[tuple[_Row, dict[str, Any]]]:
     """The states after the recorded scores, where those before them are known."""
+    half_life_s = client.forecast([1.0, 1.0]).half_life_s  # of whatever prices
     found = []
     for row in rows:
         state = known.find(SENTIMENT_STATE.name, row.inputs, row.row)
         elapsed_s = known.find(ELAPSED_S.name, row.inputs, row.row)
         if state is None or elapsed_s is None or not row.has(SCORE.name):
             continue
-        aged = decay(state[None], elapsed_s[None], half_life_s=about.half_life_s)
+        aged = decay(state[None], elapsed_s[None], half_life_s=half_life_s)
         score = np.array([row.outputs[SCORE.name]], np.float32)
         found.append((row, {NEXT_SENTIMENT_STATE.name: add_score(aged, score)[0]}))
     return found

@@ -25,12 +25,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from megatick_training.forecasting import Fitted, Periods, Windows
+    from megatick_training.forecasting.candidates import Candidate
 
 SourceChoice = Literal["finance-datareader", "pandas-datareader"]
 _DAY = "%Y-%m-%d"
 
 _WHAT = "What it is fitted on"
 _HOW = "How it is judged"
+
+CANDIDATES = (
+    "random walk",
+    "with drift",
+    "scale: volatility",
+    "scale: past moves",
+    "scale: past moves, leverage",
+    "scale: past moves, leverage, with drift",
+    "scale: past moves, leverage, location: momentum",
+    "scale: leverage, news",
+    "scale: leverage, news, location: news",
+)
+"""Names for ``--help``, which does not wait for scikit-learn; a test compares them."""
 
 
 def fit_forecaster(
@@ -111,6 +125,18 @@ def fit_forecaster(
     seed: Annotated[
         int, typer.Option(help="Of the draw of those symbols.", rich_help_panel=_HOW)
     ] = 0,
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[BARS=]NAME",
+            help="Take this candidate, and not the chosen one: at the horizon of so many "
+            "bars, or at each that no other names.  Repeatable.  NAME is one of: "
+            + "; ".join(map(repr, CANDIDATES))
+            + ".",
+            show_default="chosen",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
 ) -> None:
     """Fit the distribution of the log return at 1, 5 and 20 bars, and judge it.
 
@@ -132,6 +158,7 @@ def fit_forecaster(
     from megatick_training.reports import write_report
 
     console = Console()
+    forced = _forced(candidate or [], news=news is not None)
     closes_at = clock(close_time)
     with console.status("reading …"):
         closes, files = _closes(prices, source, symbols, start, end, out)
@@ -147,7 +174,7 @@ def fit_forecaster(
     )
     if news is not None:
         files["news"] = news
-    fitted = _fit_with_bar(windows, periods, files, news=news is not None)
+    fitted = _fit_with_bar(windows, periods, files, news=news is not None, forced=forced)
     report = out.with_suffix(".report.html")
     write_report(
         report,
@@ -208,6 +235,16 @@ def _fetched(
     return fetched
 
 
+def _forced(asked: list[str], *, news: bool) -> dict[int, Candidate]:
+    from megatick_training.errors import CandidateError
+    from megatick_training.forecasting import forced_candidates
+
+    try:
+        return forced_candidates(asked, news=news)
+    except CandidateError as error:
+        raise typer.BadParameter(str(error), param_hint="--candidate") from error
+
+
 def _day(given: datetime | None) -> pd.Timestamp | None:
     import pandas as pd
 
@@ -215,7 +252,12 @@ def _day(given: datetime | None) -> pd.Timestamp | None:
 
 
 def _fit_with_bar(
-    windows: Windows, periods: Periods, files: dict[str, Path], *, news: bool
+    windows: Windows,
+    periods: Periods,
+    files: dict[str, Path],
+    *,
+    news: bool,
+    forced: dict[int, Candidate],
 ) -> Fitted:
     from megatick_training.forecasting import fit_forecaster
 
@@ -235,6 +277,7 @@ def _fit_with_bar(
             periods,
             source=", ".join(file.name for file in files.values()),
             news=news,
+            forced=forced,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
 
@@ -248,7 +291,7 @@ def _print(fitted: Fitted) -> None:
 
     judged = fitted.judged
     print_frame(
-        "Loss saved against the random walk, walking forward (* taken)",
+        "Loss saved against the random walk, walking forward (* chosen)",
         candidates_table(fitted),
     )
     print_frame(

@@ -1,4 +1,4 @@
-"""What a replay finds, with a client of arithmetic: 100 bars' worth of state and age."""
+"""What a replay finds, with a client whose answers are arithmetic."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from megatick_server.audit import AuditKey
 
 KEY = AuditKey(b"0123456789abcdef" * 2)
 HALF_LIFE_S = 100.0
+NO_NEWS = SentimentState()
 BEFORE = [0.5, 1.0, 0.5, 1.0]
 AFTER = [0.5, 1.5, 0.25, 2.0]  # half of 0.5 and 1 after a half-life, and a score of 0.25
 REPLY = ReplyInfo("", "a:1", model_digest="d1")
@@ -42,10 +43,13 @@ class Arithmetic:
         self,
         prices: Sequence[Any],
         *,
-        sentiment_state: Sequence[SentimentState],
-        elapsed_s: Sequence[float],
-        timings: bool,
-    ) -> list[Forecast]:
+        sentiment_state: Sequence[SentimentState] = (),
+        elapsed_s: Sequence[float] = (),
+        timings: bool = False,
+    ) -> Any:
+        if not sentiment_state:  # one history alone
+            (one,) = self.forecast([prices], sentiment_state=[NO_NEWS], elapsed_s=[0])
+            return one
         found = []
         for row, state, age_s in zip(prices, sentiment_state, elapsed_s, strict=True):
             value = np.array([[row[-1] + state.score_sum + age_s]], np.float32)
@@ -137,6 +141,8 @@ def test_a_state_that_does_not_follow_is_found(tmp_path: Path) -> None:
     row = {"text": "up", "prices": [7], "sentiment_state": BEFORE, "elapsed_s": 100}
 
     assert differences(replayed(tmp_path, records, [row])) == [0, 0.25, 0]
+    without_prices = {name: row[name] for name in row if name != "prices"}
+    assert differences(replayed(tmp_path, records, [without_prices])) == [0, 0.25]
 
 
 def test_a_log_knows_the_states_that_it_gave(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from html_page import Page
 from typer.testing import CliRunner, Result
 
 from megatick_cli.app import app
+from megatick_cli.fit_forecaster import CANDIDATES
 from megatick_server.forecast import load_forecaster
 from megatick_training.errors import DataError
+from megatick_training.forecasting.candidates import candidates_of
 
 
 def fit(*arguments: object) -> Result:
@@ -52,7 +54,7 @@ def test_the_artefact_loads_and_its_report_names_the_data(
     page = (tmp_path / "forecaster.report.html").read_text()
     rows = Page(page).rows
     assert ["news", str(news)] in [row[:2] for row in rows]
-    assert any(row[0] == "the same, location: news" for row in rows if row)
+    assert any(row[0] == "scale: leverage, news, location: news" for row in rows if row)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "forecaster.json",
         "forecaster.report.html",
@@ -65,6 +67,9 @@ def test_the_artefact_loads_and_its_report_names_the_data(
         pytest.param([], "one of them", id="no-prices"),
         pytest.param(["--source", "finance-datareader"], "--symbols, --start", id="source"),
         pytest.param(["--prices", "p.csv", "--close-time", "9pm"], "HH:MM", id="clock"),
+        pytest.param(
+            ["--prices", "p.csv", "--candidate", "garch"], "'random walk'; 'with", id="name"
+        ),
     ],
 )
 def test_bad_usage_says_what_is_missing(
@@ -74,6 +79,27 @@ def test_bad_usage_says_what_is_missing(
 
     assert result.exit_code == 2
     assert problem in result.output
+
+
+def test_a_forced_candidate_is_in_the_artefact_and_in_the_report(
+    prices: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "forecaster.json"
+
+    result = fit("--prices", prices, "--out", out, "--candidate", "20=with drift")
+
+    assert result.exit_code == 0, result.output
+    told = "; forced and not chosen: 'with drift' at 20 bars"
+    assert load_forecaster(out).fitted_on.endswith(told)
+    page = Page((tmp_path / "forecaster.report.html").read_text())
+    row = next(row for row in page.rows if row and row[0] == "with drift")
+    assert [cell.endswith("forced") for cell in row[1:]] == [False, False, True]
+
+
+def test_help_names_every_candidate() -> None:
+    assert tuple(each.name for each in candidates_of(news=True)) == CANDIDATES
+    said = " ".join(fit("--help").output.replace("│", " ").split())
+    assert all(name in said for name in CANDIDATES)
 
 
 def test_a_symbol_that_is_not_there_is_named(prices: Path, tmp_path: Path) -> None:

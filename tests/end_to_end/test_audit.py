@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from exported import Exported
+from scrape import scrape_when
 from typer.testing import CliRunner
 
 from megatick_cli import app as command
-from megatick_client import BadRequest, Client, SentimentState
+from megatick_client import BadRequest, Client, SentimentState, ServerError
 from megatick_server.audit import AuditKey, AuditSettings, read_records, verify_folder
 from megatick_server.launcher import ServeOptions, TritonServer
 
@@ -34,9 +37,11 @@ def key_file(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def audited(exported: Exported, folder: Path, key_file: Path) -> Iterator[TritonServer]:
+def audited(
+    exported: Exported, folder: Path, key_file: Path, *, metrics_port: int | None = None
+) -> Iterator[TritonServer]:
     options = ServeOptions(
-        grpc_port=0, metrics_port=None, audit=AuditSettings(folder, key_file)
+        grpc_port=0, metrics_port=metrics_port, audit=AuditSettings(folder, key_file)
     )
     with TritonServer(exported.out, options) as server:
         yield server
@@ -120,10 +125,42 @@ def test_recorded_killed_verified_edited_and_replayed(
     assert run("verify", folder, "--head", kept[0], "--head", kept[1])[0] == 1
 
 
-def test_an_orderly_stop_ends_the_chains(
+def test_a_full_disk_refuses_and_is_told_and_a_stop_ends_the_chains(
     exported: Exported, tmp_path: Path, key_file: Path
 ) -> None:
-    with audited(exported, tmp_path / "log", key_file):
-        pass
+    scorer = ("model", "scorer")
+    recorded = ("megatick_audit_records_total", frozenset({scorer}))
+    lost = ("megatick_audit_lost_total", frozenset({scorer, ("reply", "refused")}))
+    folder = tmp_path / "log"
+    with (
+        audited(exported, folder, key_file, metrics_port=0) as server,
+        Client(server.endpoints.grpc, timeout_s=60) as client,
+    ):
+        with full_disk(server, folder), pytest.raises(ServerError, match="audit log"):
+            client.score(TEXTS)
+        client.score(TEXTS)
+        scrape_when(
+            str(server.endpoints.metrics),
+            lambda got: got.values.get(recorded) == got.values.get(lost) == 1,
+        )
 
-    assert all(report.ended for report in verify_folder(tmp_path / "log"))
+    reports = verify_folder(folder)
+    assert all(report.ended and not report.findings for report in reports)
+
+
+@contextmanager
+def full_disk(server: TritonServer, folder: Path) -> Iterator[None]:
+    """Let the scorer's file of records grow no further."""
+    (step,) = (
+        process
+        for process in psutil.Process(server.pid).children(recursive=True)
+        if any("/scorer/" in argument for argument in process.cmdline())
+    )
+    (file,) = folder.glob("scorer-*")
+    before = resource.prlimit(step.pid, resource.RLIMIT_FSIZE)
+    limit = (file.stat().st_size, before[1])
+    resource.prlimit(step.pid, resource.RLIMIT_FSIZE, limit)
+    try:
+        yield
+    finally:
+        resource.prlimit(step.pid, resource.RLIMIT_FSIZE, before)

@@ -7,6 +7,7 @@ TrainingError
 ├── DataError            a table does not hold what it should
 ├── PriceSourceFailed    prices could not be fetched over the network
 ├── TooLittleHistory     too few moves to fit, calibrate or judge a forecaster on
+├── CandidateError       no such candidate can be forced on a forecaster
 ├── TimeError            a time is absent, or has no zone
 ├── SplitError           a split leaks, or has an empty part
 ├── EvaluationError      what is to be judged cannot be, or would be judged unfairly
@@ -82,6 +83,14 @@ class TooLittleHistory(TrainingError):
             "--train-until and --calibrate-until"
         )
         self.horizon_bars, self.rows = horizon_bars, rows
+
+
+class CandidateError(TrainingError):
+    """No such candidate can be forced on a forecaster, or not at that horizon."""
+
+    def __init__(self, asked: str, expected: str) -> None:
+        super().__init__(f"{asked!r}: expected {expected}")
+        self.asked, self.expected = asked, expected
 
 
 class TimeError(TrainingError, ValueError):

@@ -98,6 +98,53 @@ def test_what_is_judged_does_not_move_the_fit() -> None:
     assert fits[0].judged[0].loss != fits[1].judged[0].loss
 
 
+def test_what_is_forced_is_fitted_and_nobody_takes_it_for_chosen(walk: Fitted) -> None:
+    # What the EWMA says of a walk of constant volatility is noise, and is scaled away.
+    windows = make_windows(gaussian_walk(1600, 4), news=None, half_life_s=1)
+
+    fitted = fit_forecaster(
+        windows, walk.periods, source="simulated", forced={5: RANDOM_WALK}
+    )
+
+    names = [trial.candidate.name for trial in fitted.chosen]
+    assert names == [trial.candidate.name for trial in walk.taken]
+    assert names == ["scale: volatility"] * 3
+    taken = [trial.candidate.name for trial in fitted.taken]
+    assert taken == ["scale: volatility", "random walk", "scale: volatility"]
+    leaning = np.array(fitted.forecaster.log_scale)[:, 0] != 0
+    assert leaning.tolist() == [True, False, True]
+    # The random walk's quantiles are of its own folds, as the baseline's are.
+    quantiles, baseline = (
+        np.array(each)
+        for each in (fitted.forecaster.quantiles, fitted.forecaster.baseline_quantiles)
+    )
+    np.testing.assert_allclose(quantiles[1], baseline[1], rtol=1e-12)
+    assert fitted.forecaster.quantiles[2] == walk.forecaster.quantiles[2]
+    assert not fitted.forecaster.edge[1]
+    told = "; forced and not chosen: 'random walk' at 5 bars"
+    assert fitted.forecaster.fitted_on == walk.forecaster.fitted_on + told
+    parts = {part.title: part for part in sections(fitted)}
+    assert (
+        "5 bars: 'random walk' was forced and not chosen; walking forward chose "
+        "'scale: volatility'." in parts["What came of it"].text
+    )
+    candidates = parts["Candidates"].table
+    assert candidates is not None
+    marks = {
+        bars: [
+            f"{name}: {cell.partition('% ')[2]}"
+            for name, cell in zip(candidates["candidate"], candidates[bars], strict=True)
+            if not cell.endswith("%")
+        ]
+        for bars in ("1 bars", "5 bars", "20 bars")
+    }
+    assert marks == {
+        "1 bars": ["scale: volatility: *"],
+        "5 bars": ["random walk: forced", "scale: volatility: *"],
+        "20 bars": ["scale: volatility: *"],
+    }
+
+
 def test_too_few_bars_are_refused() -> None:
     with pytest.raises(TooLittleHistory, match="a walk-forward fold has"):
         fitted_on(gaussian_walk(200, 4))

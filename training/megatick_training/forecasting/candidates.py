@@ -61,13 +61,26 @@ FROM_PRICES: Final = (
     Candidate("scale: volatility", scale=("log_volatility",)),
     Candidate("scale: past moves", scale=VOLATILITY),
     Candidate("scale: past moves, leverage", scale=_LEVERAGE),
-    Candidate("the same, with drift", scale=_LEVERAGE, skewed=True),
-    Candidate("the same, location: momentum", scale=_LEVERAGE, location=_MOMENTUM),
+    Candidate("scale: past moves, leverage, with drift", scale=_LEVERAGE, skewed=True),
+    Candidate(
+        "scale: past moves, leverage, location: momentum",
+        scale=_LEVERAGE,
+        location=_MOMENTUM,
+    ),
 )
 FROM_NEWS: Final = (
     Candidate("scale: leverage, news", scale=(*_LEVERAGE, *_FLOW)),
-    Candidate("the same, location: news", scale=(*_LEVERAGE, *_FLOW), location=_TONE),
+    Candidate(
+        "scale: leverage, news, location: news",
+        scale=(*_LEVERAGE, *_FLOW),
+        location=_TONE,
+    ),
 )
+
+
+def candidates_of(*, news: bool) -> tuple[Candidate, ...]:
+    """The candidates that compete, the simplest first; without news none leans on it."""
+    return (*FROM_PRICES, *(FROM_NEWS if news else ()))
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,13 @@ def choose(trials: Sequence[Trial]) -> Trial:
     raise AssertionError("the best is as good as itself")
 
 
+def take(trials: Sequence[Trial], chosen: Trial, forced: Candidate | None) -> Trial:
+    """Take what was chosen; or the trial of another candidate, where one is forced."""
+    if forced is None:
+        return chosen
+    return next(trial for trial in trials if trial.candidate == forced)
+
+
 def _folds(
     sample: Sample, periods: Periods, horizon: int
 ) -> list[tuple[BoolArray, BoolArray]]:

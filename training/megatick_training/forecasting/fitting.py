@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -13,8 +14,14 @@ import pandas as pd
 from megatick_contract import HORIZONS_BARS, LEVELS
 from megatick_server.forecast import Forecaster
 from megatick_training.errors import TooLittleHistory
-from megatick_training.forecasting.candidates import FROM_NEWS, FROM_PRICES, Fit, fit
-from megatick_training.forecasting.choice import Progress, Trial, choose, walk_forward
+from megatick_training.forecasting.candidates import Candidate, Fit, candidates_of, fit
+from megatick_training.forecasting.choice import (
+    Progress,
+    Trial,
+    choose,
+    take,
+    walk_forward,
+)
 from megatick_training.forecasting.conformal import conformal_quantiles, stretches
 from megatick_training.forecasting.judgement import Judged, judge
 from megatick_training.forecasting.periods import LEAST_ROWS, Periods, between
@@ -35,7 +42,9 @@ class Fitted:
         forecaster: the artefact.
         periods: what it was fitted, calibrated and judged on.
         trials: by horizon, then by candidate.
-        chosen: the trial taken at each horizon.
+        chosen: the trial that walking forward chose at each horizon.
+        taken: the trial that was fitted: that one, or the one that was forced.
+        forced: the candidate that was asked for, by horizon in bars; the others chose.
         judged: by set of later moves, then by horizon.
     """
 
@@ -43,6 +52,8 @@ class Fitted:
     periods: Periods
     trials: Sequence[Sequence[Trial]]
     chosen: Sequence[Trial]
+    taken: Sequence[Trial]
+    forced: Mapping[int, Candidate]
     judged: Sequence[Judged]
 
 
@@ -52,6 +63,7 @@ def fit_forecaster(
     *,
     source: str,
     news: bool = False,
+    forced: Mapping[int, Candidate] = MappingProxyType({}),
     progress: Progress = lambda done, total: None,
 ) -> Fitted:
     """Fit a forecaster.
@@ -66,6 +78,8 @@ def fit_forecaster(
         periods: the borders.
         source: where the data comes from, in words.
         news: whether the candidates that lean on sentiment compete.
+        forced: by horizon in bars, a candidate to take there whatever the folds say; it
+            competes all the same, and the artefact says that it was not chosen.
         progress: is told the trials done, and of how many.
 
     Raises:
@@ -73,16 +87,19 @@ def fit_forecaster(
         EvaluationError: too few dates to judge on.
     """
     sample = make_sample(windows, half_life_s=HALF_LIFE_S)
-    candidates = (*FROM_PRICES, *(FROM_NEWS if news else ()))
-    trials = walk_forward(sample, periods, candidates, progress=progress)
+    trials = walk_forward(sample, periods, candidates_of(news=news), progress=progress)
     chosen = [choose(of_horizon) for of_horizon in trials]
-    fits, quantiles = _calibrated(sample, periods, chosen)
+    taken = [
+        take(of_horizon, best, forced.get(bars))
+        for bars, of_horizon, best in zip(HORIZONS_BARS, trials, chosen, strict=True)
+    ]
+    fits, quantiles = _calibrated(sample, periods, taken)
     _, baseline = _calibrated(sample, periods, [of_horizon[0] for of_horizon in trials])
     unjudged = _forecaster(
         windows, periods, fits, quantiles, baseline, judged=[], source=source
     )
     judged = judge(unjudged, sample, periods)
-    source = f"{source}: {_describe(windows, periods)}"
+    source = f"{source}: {_describe(windows, periods)}{_told(forced)}"
     return Fitted(
         forecaster=_forecaster(
             windows, periods, fits, quantiles, baseline, judged=judged, source=source
@@ -90,6 +107,8 @@ def fit_forecaster(
         periods=periods,
         trials=trials,
         chosen=chosen,
+        taken=taken,
+        forced=forced,
         judged=judged,
     )
 
@@ -185,3 +204,11 @@ def _describe(windows: Windows, periods: Periods) -> str:
         f"{calibrate}; judged from {judge_from} to {end} on them and on "
         f"{len(periods.held_out)} more"
     )
+
+
+def _told(forced: Mapping[int, Candidate]) -> str:
+    """What the artefact, and so every receipt and evaluation, says of what was forced."""
+    if not forced:
+        return ""
+    each = (f"{candidate.name!r} at {bars} bars" for bars, candidate in forced.items())
+    return f"; forced and not chosen: {', '.join(each)}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from megatick_contract import HORIZONS_BARS, LEVELS
 from megatick_training.evaluation.metrics import COVERAGES, REGIMES
+from megatick_training.forecasting.choice import Trial
 from megatick_training.forecasting.fitting import Fitted
 from megatick_training.forecasting.judgement import Judged
 from megatick_training.forecasting.periods import FOLDS
@@ -44,8 +45,9 @@ def sections(fitted: Fitted) -> list[Section]:
         Section(
             "Candidates",
             text=f"Loss saved against the random walk, in %, walking forward through "
-            f"{FOLDS} folds of the time that is fitted on.  Taken is the simplest that is "
-            "within one standard error of the best.",
+            f"{FOLDS} folds of the time that is fitted on.  * is chosen: the simplest that "
+            "is within one standard error of the best.  A forced one is taken whatever is "
+            "chosen.",
             table=candidates_table(fitted),
             figure=_folds_figure(fitted),
         ),
@@ -93,19 +95,29 @@ def edge_table(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def candidates_table(fitted: Fitted) -> pd.DataFrame:
-    """One row a candidate: the loss that it saved at each horizon; * marks the chosen."""
+    """One row a candidate: the loss that it saved at each horizon.
+
+    * marks the chosen, "forced" what was taken whatever the folds say.
+    """
     table: dict[str, list[str]] = {
         "candidate": [trial.candidate.name for trial in fitted.trials[0]]
     }
-    for bars, trials, chosen in zip(
-        HORIZONS_BARS, fitted.trials, fitted.chosen, strict=True
-    ):
+    for bars, trials, chosen, taken in _horizons(fitted):
         walk = trials[0].losses.mean()
         table[f"{bars} bars"] = [
-            f"{1 - trial.losses.mean() / walk:+.2%}{' *' if trial is chosen else ''}"
+            f"{1 - trial.losses.mean() / walk:+.2%}"
+            f"{' *' if trial is chosen else ''}"
+            f"{' forced' if trial is taken and bars in fitted.forced else ''}"
             for trial in trials
         ]
     return pd.DataFrame(table)
+
+
+def _horizons(
+    fitted: Fitted,
+) -> Iterator[tuple[int, Sequence[Trial], Trial, Trial]]:
+    """Of each horizon: its bars, the trials, the chosen one and the one that was taken."""
+    return zip(HORIZONS_BARS, fitted.trials, fitted.chosen, fitted.taken, strict=True)
 
 
 def _summary(fitted: Fitted) -> str:
@@ -118,6 +130,12 @@ def _summary(fitted: Fitted) -> str:
             f"{COVERAGES[_WIDEST]:.0%} interval covers "
             f"{each.coverage[_WIDEST].overall:.1%} of {each.moves:,} later moves."
         )
+    for bars, _, chosen, taken in _horizons(fitted):
+        if bars in fitted.forced:
+            lines.append(
+                f"{bars} bars: {taken.candidate.name!r} was forced and not chosen; walking "
+                f"forward chose {chosen.candidate.name!r}."
+            )
     held_out = ", ".join(sorted(fitted.periods.held_out)) or "none"
     lines.append(f"{fitted.forecaster.fitted_on}.  Symbols never seen: {held_out}.")
     return "\n\n".join(lines)
@@ -174,17 +192,15 @@ def _folds_figure(fitted: Fitted) -> Figure:
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots(1, len(HORIZONS_BARS), sharey=True)
     starts = [start for start, _ in fitted.periods.folds()]
-    for axis, bars, trials, chosen in zip(
-        axes, HORIZONS_BARS, fitted.trials, fitted.chosen, strict=True
-    ):
+    for axis, (bars, trials, _, taken) in zip(axes, _horizons(fitted), strict=True):
         for trial in trials[1:]:
-            taken = trial is chosen
+            ours = trial is taken
             axis.plot(
                 starts,
                 100 * (1 - trial.losses / trials[0].losses),
-                color="C0" if taken else "0.75",
-                zorder=2 if taken else 1,
-                marker="o" if taken else None,
+                color="C0" if ours else "0.75",
+                zorder=2 if ours else 1,
+                marker="o" if ours else None,
             )
         axis.axhline(0, color="0.4", linewidth=1)
         axis.set_title(f"{bars} bars")
