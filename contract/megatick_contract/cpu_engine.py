@@ -47,6 +47,9 @@ def read_graph(path: Path, precision: CpuPrecision) -> openvino.Model:
     default model that makes the largest error of a logit a third of what it is otherwise,
     for at most a twentieth of the speed (docs/decisions/0007).
 
+    A gated MLP's first product becomes two, its gate's and the other
+    (``split_products``).
+
     Args:
         path: an ONNX file; one whose layers are not named is read as it is.
         precision: that it will be compiled in.
@@ -54,6 +57,8 @@ def read_graph(path: Path, precision: CpuPrecision) -> openvino.Model:
     Raises:
         RuntimeError: OpenVINO cannot read it.
     """
+    from megatick_contract.split_products import part_split_products
+
     model = openvino_core().read_model(str(path))
     if precision == "bf16":
         ports = [port for node in model.get_ops() for port in node.outputs()]
@@ -61,6 +66,7 @@ def read_graph(path: Path, precision: CpuPrecision) -> openvino.Model:
         layers = [*takewhile(names.__contains__, map(layer_output, count()))]
         if layers:
             model.add_outputs(layers[-1])
+    part_split_products(model)
     return model
 
 

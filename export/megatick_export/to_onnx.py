@@ -22,6 +22,7 @@ from torch.export import Dim
 
 from megatick_contract.packing import layer_output
 from megatick_export.errors import ExportError
+from megatick_export.onnx_attention import ATTENTION_TRANSLATIONS
 from megatick_export.packed import PackedClassifier
 from megatick_export.precision.fp8 import ONNX_TRANSLATIONS
 
@@ -88,7 +89,7 @@ def write_onnx(
             output_names=["logits", *(["embedding"] if classifier.embedding else [])],
             dynamic_shapes=axes,
             external_data=False,
-            custom_translation_table=ONNX_TRANSLATIONS,
+            custom_translation_table={**ONNX_TRANSLATIONS, **ATTENTION_TRANSLATIONS},
             verbose=False,
         )
     if program is None:  # torch types it so; dynamo=True always returns a program

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Final, Protocol
 
@@ -53,20 +53,21 @@ class EngineLoop:
         engine: RowEngine,
         limits: Limits,
         *,
-        tokens_per_s: float,
+        warm_up: Callable[[], float],
         meters: Meters,
     ) -> None:
-        """Start the thread.
+        """Start the thread, and wait until the engine is warm on it.
 
         Args:
             engine: runs them, on this thread alone.
             limits: how much at once.
-            tokens_per_s: a first estimate of its speed, > 0.
+            warm_up: runs the engine for the first time, on the thread that will run it:
+                what an engine prepares for one thread is of no use to another.  Gives its
+                speed in tokens a second, > 0; what it raises is raised here.
             meters: count the runs, and what waits for one.
         """
         self._engine = engine
         self._queue = RowQueue(limits)
-        self._tokens_per_s = tokens_per_s
         self._run_ends_s = -np.inf  # by that speed, in the monotonic clock's seconds
         self._meters = meters
         meters.mention(BATCH_SECONDS, BATCH_TOKENS, BATCH_ROWS, ATTENTION_PADDING_TOKENS)
@@ -76,8 +77,12 @@ class EngineLoop:
         self._changed = threading.Condition()
         self._closing = False
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="finish")
-        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        warm: Future[float] = Future()
+        self._thread = threading.Thread(
+            target=self._work, args=(warm_up, warm), name="engine", daemon=True
+        )
         self._thread.start()
+        self._tokens_per_s = warm.result()
 
     def check(self, priority: Priority, *, timeout_s: float) -> None:
         """Turn a request away at once that could not be answered in time.
@@ -128,7 +133,12 @@ class EngineLoop:
         self._thread.join()
         self._finisher.shutdown()
 
-    def _work(self) -> None:
+    def _work(self, warm_up: Callable[[], float], warm: Future[float]) -> None:
+        try:
+            warm.set_result(warm_up())
+        except Exception as error:  # noqa: BLE001 whoever starts this thread must hear of it
+            warm.set_exception(error)
+            return
         while (turn := self._next_turn()) is not None:
             for job, reason in turn.dropped:
                 self._finish(job, reason)

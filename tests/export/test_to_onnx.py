@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from bench import tiny_network
 
+from megatick_contract.cpu_engine import openvino_core, read_graph
 from megatick_contract.packing import packed_feed
 from megatick_export import Network, to_onnx
 from megatick_export.packed import PackedClassifier
@@ -80,6 +82,13 @@ def streams(
     return [torch.cat(part).numpy() for part in parts]
 
 
+def kernels_of(graph: Path) -> Counter[str]:
+    """What OpenVINO runs on this CPU, by kind."""
+    engine = openvino_core().compile_model(read_graph(graph, "fp32"), "CPU")
+    nodes = engine.get_runtime_model().get_ops()
+    return Counter(node.get_rt_info()["layerType"].astype(str) for node in nodes)
+
+
 def test_the_metadata_is_told_by_onnxruntime(written: Written) -> None:
     session = onnxruntime_session(written.graph)
 
@@ -102,6 +111,32 @@ def test_the_second_output_is_the_pooled_state_after_the_final_norm(
     np.testing.assert_allclose(embedding, np.stack(expected), atol=1e-4)
     reference = reference_logits(written.network, rows)
     np.testing.assert_allclose(logits, reference, atol=1e-4)
+
+
+def test_a_cpu_runs_each_rotation_as_one_kernel(tmp_path: Path) -> None:
+    write_onnx(PackedClassifier(tiny_network("llama")), tmp_path / "model.onnx")
+
+    kernels = kernels_of(tmp_path / "model.onnx")
+
+    assert kernels["RoPE"] == 2 * LAYERS
+
+
+def test_heads_that_share_keys_do_not_have_them_repeated(tmp_path: Path) -> None:
+    network = tiny_network("llama")
+    assert network.architecture.num_query_groups < network.architecture.num_attention_heads
+    write_onnx(PackedClassifier(network), tmp_path / "model.onnx")
+
+    graph = onnx.load(tmp_path / "model.onnx").graph
+
+    assert "Expand" not in {node.op_type for node in graph.node}
+
+
+def test_a_gate_is_a_product_of_its_own(tmp_path: Path) -> None:
+    write_onnx(PackedClassifier(tiny_network("llama")), tmp_path / "model.onnx")
+
+    model = read_graph(tmp_path / "model.onnx", "fp32")
+
+    assert "Split" not in {node.get_type_name() for node in model.get_ops()}
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])

@@ -56,7 +56,7 @@ def meters() -> Meters:
 
 @pytest.fixture
 def loop(engine: Sums, meters: Meters) -> Iterator[EngineLoop]:
-    loop = EngineLoop(engine, Limits(100, 100), tokens_per_s=1000.0, meters=meters)
+    loop = EngineLoop(engine, Limits(100, 100), warm_up=lambda: 1000.0, meters=meters)
     yield loop
     for _ in range(100):
         engine.may_run.release()
@@ -83,6 +83,28 @@ class Asked:
     def sums(self) -> list[float]:
         outcome = self.outcome()
         return [float(value) for value in outcome["logits"][:, 0]]
+
+
+def test_the_engine_is_warm_on_its_own_thread_before_the_first_request(
+    engine: Sums, meters: Meters
+) -> None:
+    warmed: list[str] = []
+
+    def warm_up() -> float:
+        warmed.append(threading.current_thread().name)
+        return 1000.0
+
+    loop = EngineLoop(engine, Limits(100, 100), warm_up=warm_up, meters=meters)
+    loop.close()
+
+    assert warmed == ["engine"]
+
+
+def test_an_engine_that_does_not_warm_up_is_told_to_whoever_starts_it(
+    engine: Sums, meters: Meters
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        EngineLoop(engine, Limits(100, 100), warm_up=lambda: 1 / 0, meters=meters)
 
 
 def test_what_waits_while_the_engine_runs_is_run_together(

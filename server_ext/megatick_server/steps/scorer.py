@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, Self, cast
 
 import numpy as np
@@ -118,10 +119,9 @@ class Scorer:
         forecaster = load_forecaster(folder.path / FORECASTER_FILE)
         meters = Meters(cls.model.name)
         meters.watch(PADDING_TOKENS, lambda: engine.padding_tokens)
-        speed = _warm_up(engine)
         step = cls(
             Preprocess(tokenizer, meters=meters),
-            EngineLoop(engine, limits, tokens_per_s=speed, meters=meters),
+            EngineLoop(engine, limits, warm_up=partial(_warm_up, engine), meters=meters),
             SentimentScores(settings, model_digest=digest, meters=meters),
             PriceForecast(forecaster, model_digest=digest, meters=meters),
             RowCache(cached_texts()),
