@@ -293,6 +293,8 @@ def main(
     size = f"{architecture.num_layers}x{architecture.hidden_size}"
     checkpoint = folder / f"checkpoint_{size}"
     repository = folder / f"repository_{size}_{precision}"
+    if repository.exists():
+        raise typer.BadParameter(f"{repository} exists: delete it first, or give another")
     if not checkpoint.exists():
         _alone(write_legacy_checkpoint, checkpoint, architecture)
     if tokenizer is not None:
