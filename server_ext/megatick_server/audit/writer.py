@@ -59,8 +59,8 @@ class AuditWriter:
         meters.add(AUDIT_RECORDS, 0)
         meters.add(AUDIT_LOST, 0, self._lost_reply)
         meters.mention(AUDIT_WRITE_SECONDS)
+        self._writing = 0  # records that the thread has taken
         meters.watch(AUDIT_WAITING, lambda: self._queue.qsize() + self._writing)
-        self._writing = 0
         self._lost = 0
         self._lock = threading.Lock()
         self._failing = False
