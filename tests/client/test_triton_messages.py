@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,16 +31,21 @@ from megatick_client.statuses import TRITON_UNAVAILABLE, meaning_of
 from megatick_server.launcher.options import Api
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.client.conftest import StartTriton
 
 pytestmark = pytest.mark.triton
 
 
 @pytest.fixture(scope="module")
-def messages(start_triton: StartTriton) -> dict[str, str]:
+def messages(
+    start_triton: StartTriton, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """What Triton says in each case, by the case's name; ends with its server gone."""
     server = start_triton(opened=frozenset({Api.MODEL_REPOSITORY}))
     bare = InferenceServerClient(server.endpoints.grpc)
+    begun = tmp_path_factory.mktemp("asleep") / "begun"
 
     def score(text: str, **options: Any) -> None:
         bare.infer("sentiment", _texts(text), **options)
@@ -49,21 +54,22 @@ def messages(start_triton: StartTriton) -> dict[str, str]:
         bare.infer("market_view", _texts(text) + _prices(), **options)
 
     said = {"restricted": _unavailable(bare.get_inference_statistics)}
-    with _asleep(view, sleepers=6):
-        said["queue full"] = _unavailable(lambda: view("a"))
-    with _asleep(view):
+    with _asleep(view, begun):
+        said["queue full"] = _first_refused(view)
+    with _asleep(view, begun):
         said["expired"] = _unavailable(lambda: view("a", timeout=100_000))
-    with _asleep(score):
+    with _asleep(score, begun):
         said["expired in an ensemble"] = _unavailable(lambda: score("a", timeout=100_000))
 
     bare.unload_model("market_view")
     said["unloaded"] = _unavailable(lambda: view("a", model_version="1"))
 
-    with _asleep(score):  # a call in flight keeps a stopping server up
+    with _asleep(score, begun):  # a call in flight keeps a stopping server up
         os.kill(server.pid, signal.SIGTERM)
-        time.sleep(0.2)
+        with pytest.raises(InferenceServerException) as stopping:
+            _until(lambda: not bare.is_server_ready(), "the server stops")
+        said["stopping, health"] = _message(stopping.value)
         said["stopping, inference"] = _unavailable(lambda: score("a"))
-        said["stopping, health"] = _unavailable(bare.is_server_ready)
     server.stop()
     said["gone"] = _unavailable(lambda: score("a"))
     bare.close()
@@ -105,29 +111,54 @@ def test_every_message_of_the_table_was_provoked(messages: dict[str, str]) -> No
 
 
 @contextmanager
-def _asleep(sleep: Callable[[str], None], sleepers: int = 1) -> Iterator[None]:
-    """Keep a model asleep meanwhile; more sleepers than one wait in its queue."""
-
-    def sleep_if_let_in() -> None:
-        with suppress(InferenceServerException):  # the last may find the queue full
-            sleep("sleep 1.6")
-
-    threads = [threading.Thread(target=sleep_if_let_in) for _ in range(sleepers)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
+def _asleep(sleep: Callable[[str], None], begun: Path) -> Iterator[None]:
+    """Keep a model asleep meanwhile: from when it has begun to, for two seconds."""
+    thread = threading.Thread(target=sleep, args=[f"sleep 2 {begun}"])
+    thread.start()
     try:
+        _until(begun.exists, "the model is asleep")
         yield
     finally:
-        for thread in threads:
-            thread.join()
+        thread.join()
+        begun.unlink(missing_ok=True)
+
+
+def _first_refused(call: Callable[[str], None]) -> str:
+    """Call while a model sleeps, until one finds its queue full; the others wait there."""
+    refused: list[str] = []
+
+    def wait_in_queue() -> None:
+        try:
+            call("a")
+        except InferenceServerException as error:
+            refused.append(_message(error))
+
+    waiting = []
+    while not refused and len(waiting) < 8:
+        waiting.append(threading.Thread(target=wait_in_queue))
+        waiting[-1].start()
+        waiting[-1].join(0.1)
+    for thread in waiting:
+        thread.join()
+    return refused[0]
+
+
+def _until(done: Callable[[], bool], awaited: str) -> None:
+    deadline_s = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline_s, f"waited in vain until {awaited}"
+        time.sleep(0.01)
 
 
 def _unavailable(call: Callable[[], object]) -> str:
     with pytest.raises(InferenceServerException) as caught:
         call()
-    assert caught.value.status() == "StatusCode.UNAVAILABLE"
-    return str(caught.value.message())
+    return _message(caught.value)
+
+
+def _message(error: InferenceServerException) -> str:
+    assert error.status() == "StatusCode.UNAVAILABLE"
+    return str(error.message())
 
 
 def _texts(text: str) -> list[InferInput]:

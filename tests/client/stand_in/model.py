@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,17 @@ def check(inputs: Arrays, *, truncation: str) -> None:
 def sentiment(inputs: Arrays, *, timeout_ms: int) -> Arrays:
     """Score texts.
 
-    ``sleep S`` first sleeps S seconds; ``crash`` raises; ``timeout`` counts the request's
-    timeout in milliseconds as its tokens.
+    ``sleep S`` first sleeps S seconds, and ``sleep S PATH`` tells by a file there that it
+    has begun to; ``crash`` raises; ``timeout`` counts the request's timeout in
+    milliseconds as its tokens.
     """
     texts = [text.decode() for text in inputs["TEXT"][:, 0]]
     for text in texts:
         if text.startswith("sleep "):
-            time.sleep(float(text.split()[1]))
+            _, seconds, *begun = text.split()
+            for path in begun:
+                Path(path).touch()
+            time.sleep(float(seconds))
         if text == "crash":
             raise RuntimeError("the stand-in was told to crash")
     signs = np.array([[t.count("-"), 0, t.count("+")] for t in texts], np.float32)
