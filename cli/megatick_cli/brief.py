@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -19,7 +18,8 @@ from megatick_cli.frames import finite, print_frame
 
 if TYPE_CHECKING:
     from megatick_client import Client
-    from megatick_training.headlines import Headlines
+    from megatick_decisions.briefing import Brief
+    from megatick_decisions.known import Known
 
 _TIMEOUT_S: Final = 120.0
 _SERVER: Final = "The server"
@@ -95,20 +95,22 @@ def brief(
     Exit status: 0 written; 1 it could not be (one message on stderr says why); 2 bad usage.
     """
     from megatick_decisions.briefing import make_brief
+    from megatick_decisions.known import know
     from megatick_decisions.page import sections
+    from megatick_training.headlines import Headlines, read_headlines
+    from megatick_training.prices import read_closes
     from megatick_training.reports import write_report
 
     console = Console(stderr=True)
-    read = _read(
-        prices,
-        news,
-        holdings,
-        symbols=named(symbols),
-        closes_at=clock(close_time),
-        as_of=as_of,
-    )
+    with console.status("reading …"):
+        known = know(
+            closed_at(read_closes(prices, symbols=named(symbols)), clock(close_time)),
+            Headlines.none() if news is None else read_headlines(news),
+            holdings=holdings,
+            as_of=as_of,
+        )
     with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
-        known, refused = _scored(client, read, console)
+        known = _scored(client, known, console)
         with console.status("asking …") as status:
             made = make_brief(
                 client,
@@ -116,3 +118,70 @@ def brief(
                 backtest_bars=backtest_bars,
                 progress=lambda doing: status.update(f"{doing} …"),
             )
+    data = {"prices": prices, "news": news, "holdings": holdings}
+    write_report(
+        out,
+        title=f"Brief as of {known.as_of:%Y-%m-%d %H:%M} UTC",
+        command=("megatick", *sys.argv[1:]),
+        data={what: path for what, path in data.items() if path is not None},
+        sections=sections(made, known),
+    )
+    if as_json:
+        typer.echo(_json(made, known))
+        return
+    _print(made, known)
+    console.print(f"[green]✓[/] {out}", highlight=False)
+
+
+def _scored(client: Client, known: Known, console: Console) -> Known:
+    """Have the server score the texts that have no score yet."""
+    from megatick_decisions.asking import score_texts
+
+    texts = known.headlines.unscored
+    if not texts:
+        return known
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"scoring {len(texts):,} texts", total=len(texts))
+        scores = score_texts(
+            client, texts, progress=lambda done: progress.advance(task, done)
+        )
+    if len(scores) < len(texts):
+        console.print(
+            f"{len(texts) - len(scores)} of {len(texts):,} texts were refused and are left "
+            "out: too long, or no text at all",
+            highlight=False,
+        )
+    return known.with_scores(scores)
+
+
+def _print(made: Brief, known: Known) -> None:
+    from megatick_decisions.page import mood_table, price_table
+
+    print_frame("Price prediction (returns in %)", price_table(made.outlook))
+    if len(known.headlines):
+        print_frame("Market mood", mood_table(made.mood, known.headlines))
+
+
+def _json(made: Brief, known: Known) -> str:
+    """The figures of the page; one that does not exist is null."""
+    outlook, now = made.outlook, made.mood.market.iloc[-1]
+    document = {
+        "as_of_utc": known.as_of.isoformat(),
+        "horizons_bars": outlook.horizons_bars,
+        "edge": outlook.edge.tolist(),
+        "edge_p_value": outlook.edge_p_value.tolist(),
+        "levels": outlook.levels,
+        "forecasts": [
+            {
+                "symbol": symbol,
+                "last_price": outlook.last_price[row],
+                "last_at_utc": outlook.last_at[row].isoformat(),
+                "p_up": outlook.p_up[row].tolist(),
+                "quantiles": outlook.quantiles[row].tolist(),
+                "baseline_quantiles": outlook.baseline_quantiles[row].tolist(),
+            }
+            for row, symbol in enumerate(outlook.symbols)
+        ],
+        "mood": now.to_dict() | {"by_symbol": made.mood.symbols.iloc[-1].to_dict()},
+    }
+    return json.dumps(finite(document), indent=2)

@@ -1,4 +1,4 @@
-"""One brief: what is known as of a moment, and what the server makes of it."""
+"""One brief: what a server, and statistics, make of what is known."""
 
 from __future__ import annotations
 
@@ -10,29 +10,12 @@ import pandas as pd
 
 from megatick_client import Client
 from megatick_decisions.asking import Outlook, forecast_latest, half_life_of
+from megatick_decisions.known import Known
 from megatick_decisions.mood import Mood, mood_at
 from megatick_training.forecasting.news import news_of
-from megatick_training.headlines import Headlines
 
 MOOD_BARS: Final = 250
 """So many bars of the mood are drawn: about a year of daily ones."""
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What is known as of a moment.
-
-    Attributes:
-        as_of: in UTC.
-        closes: as ``read_closes`` gives them, none later; every symbol has one.
-        headlines: scored, published before.
-        values: float64, what is held, by symbol.
-    """
-
-    as_of: pd.Timestamp
-    closes: pd.DataFrame
-    headlines: Headlines
-    values: pd.Series
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +31,9 @@ class Brief:
     mood: Mood
 
 
-def make_brief(client: Client, known: Known, *, progress: Callable[[str], None]) -> Brief:
+def make_brief(
+    client: Client, known: Known, *, backtest_bars: int, progress: Callable[[str], None]
+) -> Brief:
     """Ask the server, and work out the rest.
 
     Args:

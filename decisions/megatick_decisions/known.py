@@ -10,7 +10,7 @@ from typing import Final
 
 import pandas as pd
 
-from megatick_decisions.errors import NothingKnown
+from megatick_decisions.errors import TooFewCloses
 from megatick_decisions.holdings import read_holdings
 from megatick_training.headlines import Headlines
 
@@ -57,13 +57,18 @@ def know(
             close and the last text.
 
     Raises:
-        NothingKnown: no symbol has a close by then.
+        TooFewCloses: no symbol has a close by then.
         DataError: as ``read_holdings``.
     """
     moment = _latest(closes, headlines) if as_of is None else _utc(as_of)
     seen = closes[closes.index <= moment].dropna(axis=1, how="all")
     if seen.empty:
-        raise NothingKnown(moment.to_pydatetime(), first=closes.index[0].to_pydatetime())
+        raise TooFewCloses(
+            "closes",
+            f"one by {moment.isoformat()}",
+            f"the first at {closes.index[0].isoformat()}",
+            "Give a later --as-of.",
+        )
     last_price = seen.ffill().iloc[-1]
     return Known(
         as_of=moment,

@@ -1,4 +1,4 @@
-"""The brief as sections of a page: price prediction and market mood."""
+"""The brief as sections of a page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from megatick_contract import WINDOW_BARS
 from megatick_decisions.asking import Outlook
+from megatick_decisions.briefing import Brief
+from megatick_decisions.known import Known
 from megatick_decisions.mood import Mood
 from megatick_training.headlines import Headlines
 from megatick_training.reports import Section
@@ -24,6 +26,19 @@ SHOWN_SYMBOLS: Final = 12
 _FAN_COLUMNS: Final = 4
 _RECENT_BARS: Final = 5
 _LATEST_TEXTS: Final = 60  # characters of a text that a table shows
+
+
+def sections(made: Brief, known: Known) -> list[Section]:
+    """The page's parts, in order.
+
+    Args:
+        made: the brief.
+        known: what it was made of.
+    """
+    return [
+        price_section(made.outlook, known.closes),
+        mood_section(made.mood, known.closes, known.headlines),
+    ]
 
 
 def price_section(outlook: Outlook, closes: pd.DataFrame) -> Section:

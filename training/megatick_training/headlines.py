@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Headlines:
         """The texts that have no score yet, each once."""
         return tuple(dict.fromkeys(self.rows.loc[self.rows["score"].isna(), "text"]))
 
-    def scored(self, scores: dict[str, float]) -> Headlines:
+    def scored(self, scores: Mapping[str, float]) -> Headlines:
         """Take scores of texts; rows that have none even so are left out."""
         found = self.rows["score"].fillna(self.rows["text"].map(scores).astype("float64"))
         rows = self.rows.assign(score=found).dropna(subset="score")
