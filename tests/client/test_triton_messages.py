@@ -131,7 +131,7 @@ def _first_refused(call: Callable[[str], None]) -> str:
         except InferenceServerException as error:
             refused.append(_message(error))
 
-    waiting = []
+    waiting: list[threading.Thread] = []
     while not refused and len(waiting) < 8:
         waiting.append(threading.Thread(target=wait_in_queue))
         waiting[-1].start()
