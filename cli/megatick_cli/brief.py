@@ -96,7 +96,7 @@ def brief(
     """
     from megatick_decisions.briefing import make_brief
     from megatick_decisions.known import know
-    from megatick_decisions.page import sections
+    from megatick_decisions.page.sections import sections
     from megatick_training.headlines import Headlines, read_headlines
     from megatick_training.prices import read_closes
     from megatick_training.reports import write_report
@@ -155,11 +155,24 @@ def _scored(client: Client, known: Known, console: Console) -> Known:
 
 
 def _print(made: Brief, known: Known) -> None:
-    from megatick_decisions.page import mood_table, price_table
+    from megatick_decisions.page import (
+        holdings_table,
+        impact_table,
+        mood_table,
+        price_table,
+        risk_table,
+    )
 
-    print_frame("Price prediction (returns in %)", price_table(made.outlook))
+    print_frame("Price prediction (returns in %)", price_table(made.outlook, beside=False))
     if len(known.headlines):
-        print_frame("Market mood", mood_table(made.mood, known.headlines))
+        print_frame("Market mood", mood_table(made.mood, known.headlines, texts=False))
+    if made.impact is not None:
+        print_frame("News impact (returns in %)", impact_table(made.impact))
+    if made.risk is None:
+        Console(stderr=True).print(f"no risk: {made.why_no_risk}", highlight=False)
+    else:
+        print_frame("Portfolio", holdings_table(made.risk, known.values, made.outlook))
+        print_frame("Risk", risk_table(made.risk))
 
 
 def _json(made: Brief, known: Known) -> str:

@@ -1,0 +1,131 @@
+"""The page's part on where prices may go."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from megatick_contract import WINDOW_BARS
+from megatick_decisions.asking import Outlook
+from megatick_training.reports import Section
+
+Float64Array = npt.NDArray[np.float64]
+
+SHOWN_SYMBOLS: Final = 12
+"""So many fans are drawn."""
+
+_FAN_COLUMNS: Final = 4
+
+
+def price_section(outlook: Outlook, closes: pd.DataFrame) -> Section:
+    """Where prices may go, beside where a random walk would.
+
+    Args:
+        outlook: the forecasts.
+        closes: that they were made from.
+    """
+    low, high = _ends(outlook)
+    coverage = outlook.levels[high] - outlook.levels[low]
+    return Section(
+        "Price prediction",
+        text="Whether the forecaster beat a random walk when it was last evaluated: "
+        f"{edges(outlook)}.  Where it says no, the random walk's interval is as good, and "
+        "P(up) says nothing.\n\n"
+        f"Returns in %, from the last close; intervals of {coverage:.0%}.  In the figures, "
+        "the middle half and the whole of the forecast, and the random walk's ends dashed.",
+        table=price_table(outlook),
+        figure=_fans(outlook, closes),
+    )
+
+
+def edges(outlook: Outlook) -> str:
+    """Say at each horizon whether the forecaster had an edge, and its p-value."""
+    return ", ".join(
+        f"{bars} {'bar' if bars == 1 else 'bars'} {'yes' if edge else 'no'} (p = {p:.3f})"
+        for bars, edge, p in zip(
+            outlook.horizons_bars, outlook.edge, outlook.edge_p_value, strict=True
+        )
+    )
+
+
+def price_table(outlook: Outlook, *, beside: bool = True) -> pd.DataFrame:
+    """One row a symbol, with the random walk's intervals beside its own or without."""
+    low, high = _ends(outlook)
+
+    def interval(quantiles: Float64Array, row: int, horizon: int) -> str:
+        ends = np.expm1(quantiles[row, horizon, [low, high]]) * 100
+        return f"{ends[0]:+.1f} to {ends[1]:+.1f}"
+
+    rows = []
+    for row, symbol in enumerate(outlook.symbols):
+        line: dict[str, object] = {
+            "symbol": symbol,
+            "last close": float(outlook.last_price[row]),
+            "closed": f"{outlook.last_at[row]:%Y-%m-%d %H:%M}",
+        }
+        for horizon, bars in enumerate(outlook.horizons_bars):
+            line |= {
+                f"P(up), {bars}": round(float(outlook.p_up[row, horizon]), 3),
+                f"return, {bars}": interval(outlook.quantiles, row, horizon),
+            }
+            if beside:
+                walk = interval(outlook.baseline_quantiles, row, horizon)
+                line[f"random walk, {bars}"] = walk
+        rows.append(line)
+    return pd.DataFrame(rows)
+
+
+def _ends(outlook: Outlook) -> tuple[int, int]:
+    """Places of the levels of the central interval that a table shows: 10 and 90 %."""
+    return _place(outlook, 0.1), _place(outlook, 0.9)
+
+
+def _place(outlook: Outlook, level: float) -> int:
+    """Place of the level nearest to this one."""
+    return int(np.abs(np.array(outlook.levels) - level).argmin())
+
+
+def _fans(outlook: Outlook, closes: pd.DataFrame) -> Figure:
+    shown = range(min(len(outlook.symbols), SHOWN_SYMBOLS))
+    columns = min(len(shown), _FAN_COLUMNS)
+    lines = -(-len(shown) // columns)
+    figure = Figure(figsize=(2.6 * columns, 1.9 * lines), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(lines, columns)).flatten()
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    for row, axis in zip(shown, axes, strict=False):
+        history = closes[outlook.symbols[row]].dropna().to_numpy()[-WINDOW_BARS:]
+        _fan(axis, history, outlook, row)
+    return figure
+
+
+def _fan(axis: Axes, history: Float64Array, outlook: Outlook, row: int) -> None:
+    axis.plot(range(1 - len(history), 1), history, color="0.3", linewidth=1)
+    bars = [0, *outlook.horizons_bars]
+
+    def ahead(quantiles: Float64Array, level: int) -> Float64Array:
+        steps = np.concatenate([[0.0], quantiles[row, :, level]])
+        prices: Float64Array = outlook.last_price[row] * np.exp(steps)
+        return prices
+
+    count = len(outlook.levels)
+    for level in (0, _place(outlook, 0.25)):
+        axis.fill_between(
+            bars,
+            ahead(outlook.quantiles, level),
+            ahead(outlook.quantiles, count - 1 - level),
+            color="tab:blue",
+            alpha=0.25,
+            linewidth=0,
+        )
+    for level in (0, count - 1):
+        axis.plot(
+            bars, ahead(outlook.baseline_quantiles, level), "--", color="0.5", linewidth=0.8
+        )
+    axis.set_title(outlook.symbols[row], fontsize=9)
+    axis.tick_params(labelsize=7)

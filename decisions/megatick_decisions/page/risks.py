@@ -1,0 +1,94 @@
+"""The page's part on what is held, and what it may lose."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from megatick_decisions.asking import Outlook
+from megatick_decisions.losses import LossMeasures
+from megatick_decisions.risk import PortfolioRisk
+from megatick_training.reports import Section
+
+
+def risk_sections(
+    risk: PortfolioRisk, values: pd.Series, outlook: Outlook
+) -> list[Section]:
+    """Holdings, and risk.
+
+    Args:
+        risk: of the holdings.
+        values: what is held, by symbol.
+        outlook: the forecasts that the risk is made of.
+    """
+    together = risk.correlation
+    return [
+        Section(
+            "Portfolio",
+            text=f"Gross {risk.gross_value:,.0f}, net {risk.net_value:+,.0f}, in the "
+            "currency of the prices.  Adds: what a holding adds to the portfolio's "
+            "expected shortfall (97.5 %); they sum to it, and one below 0 is a hedge.  "
+            "Alone: its own, were it all that is held.",
+            table=holdings_table(risk, values, outlook),
+        ),
+        Section(
+            "Risk",
+            text="Losses in the currency of the prices: value at risk (VaR) that 5 and 1 % "
+            "of the outcomes exceed, expected shortfall (ES), the mean of the worst 5 and "
+            f"2.5 %; {risk.draws:,} draws.\n\n"
+            "Each symbol's distribution is its forecast's, with normal tails beyond the "
+            "outermost quantiles; they move together as a Gaussian copula with the "
+            f"correlation of their last {together.returns} returns, shrunk by "
+            f"{together.shrinkage:.2f} (Ledoit and Wolf).  History is what these holdings "
+            "would have earned over past windows, which overlap.",
+            table=risk_table(risk),
+        ),
+    ]
+
+
+def holdings_table(
+    risk: PortfolioRisk, values: pd.Series, outlook: Outlook
+) -> pd.DataFrame:
+    """One row a holding, the largest first."""
+    held = values.loc[values.abs().sort_values(ascending=False, kind="stable").index]
+    table = pd.DataFrame(
+        {
+            "symbol": held.index,
+            "value": held.round().to_numpy(),
+            "of gross, %": (100 * held.abs() / risk.gross_value).round(1).to_numpy(),
+        }
+    )
+    p_up = pd.DataFrame(outlook.p_up, index=list(outlook.symbols))
+    for column, each in enumerate(risk.horizons):
+        bars = each.horizon_bars
+        table[f"P(up), {bars}"] = p_up[column].reindex(held.index).round(3).to_numpy()
+        added, alone = each.forecast.components, each.forecast.stand_alone
+        table[f"adds, {bars}"] = added.reindex(held.index).round().to_numpy()
+        table[f"alone, {bars}"] = alone.reindex(held.index).round().to_numpy()
+    return table
+
+
+def risk_table(risk: PortfolioRisk) -> pd.DataFrame:
+    """One row a horizon and source."""
+    rows = []
+    for each in risk.horizons:
+        sources: dict[str, LossMeasures] = {
+            "the forecasts": each.forecast.measures,
+            "the random walk": each.baseline.measures,
+        }
+        if each.historical is not None:
+            windows = f"history, {each.historical.windows} windows"
+            sources[windows] = each.historical.measures
+        for name, losses in sources.items():
+            rows.append(
+                {
+                    "bars": each.horizon_bars,
+                    "by": name,
+                    "expected": round(losses.mean),
+                    "VaR 95": round(losses.var_95),
+                    "VaR 99": round(losses.var_99),
+                    "ES 95": round(losses.es_95),
+                    "ES 97.5": round(losses.es_975),
+                    "ES 97.5, % of gross": losses.share_of(risk.gross_value).es_975 * 100,
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from html_page import Page
+from served import Served
+from typer.testing import CliRunner
+
+from megatick_cli.app import app
+from megatick_client import Client
+from megatick_contract import MegatickError
+
+BARS = 160
+SYMBOLS = ["A", "B", "C"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``prices.csv``, ``news.csv`` and ``holdings.csv`` of three symbols, one short."""
+    folder = tmp_path_factory.mktemp("brief")
+    days = pd.bdate_range("2020-01-01", periods=BARS)
+    steps = np.random.default_rng(0).normal(0, 0.02, (BARS, len(SYMBOLS)))
+    prices = pd.DataFrame(100 * np.exp(steps.cumsum(axis=0)), days, SYMBOLS)
+    prices.rename_axis("date").to_csv(folder / "prices.csv")
+    news = ["symbol,published_at,text"]
+    for place, day in enumerate(days[20:-1]):
+        symbol = SYMBOLS[place % 2]  # nothing is written about C
+        news.append(f"{symbol},{day:%Y-%m-%d}T12:00:00Z,profit rose by {place}")
+    (folder / "news.csv").write_text("\n".join(news) + "\n")
+    (folder / "holdings.csv").write_text("symbol,value\nA,1000\nB,-500\n")
+    return folder
+
+
+def brief(files: Path, served: Served, *more: str) -> tuple[dict[str, object], Page, str]:
+    """Run it; gives what it printed as JSON, its page, and what it told besides."""
+    result = CliRunner().invoke(
+        app,
+        [
+            "brief",
+            f"--prices={files / 'prices.csv'}",
+            f"--out={files / 'brief.html'}",
+            f"--url={served.server.endpoints.grpc}",
+            "--close-time=21:00",
+            "--json",
+            *more,
+        ],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0
+    return (
+        json.loads(result.stdout),
+        Page((files / "brief.html").read_text()),
+        result.stderr,
+    )
+
+
+@pytest.mark.triton
+def test_the_forecasts_are_the_servers_of_the_last_closes_and_all_news(
+    files: Path, served: Served
+) -> None:
+    said, _, _ = brief(files, served, f"--news={files / 'news.csv'}")
+
+    closes = pd.read_csv(files / "prices.csv", index_col=0)
+    assert said["as_of_utc"] == f"{closes.index[-1]}T21:00:00+00:00"
+    forecasts = said["forecasts"]
+    assert isinstance(forecasts, list)
+    assert [each["symbol"] for each in forecasts] == SYMBOLS
+    with Client(served.server.endpoints.grpc) as client:
+        told = client.forecast(closes["C"].to_numpy())  # of which there is no news
+    np.testing.assert_allclose(forecasts[2]["quantiles"], told.quantiles, rtol=1e-6)
+    assert forecasts[2]["last_price"] == closes["C"].iloc[-1]
+
+
+@pytest.mark.triton
+def test_the_page_has_every_part(files: Path, served: Served) -> None:
+    _, page, _ = brief(
+        files,
+        served,
+        f"--news={files / 'news.csv'}",
+        f"--holdings={files / 'holdings.csv'}",
+        "--backtest-bars=60",
+    )
+
+    assert page.fetched == []
+    assert [row[0] for row in page.rows if row[0] in SYMBOLS].count("C") == 1  # its price
+    assert ["symbol", "value", "of gross, %"] in [row[:3] for row in page.rows]
+    assert {"negative", "neutral", "positive"} <= {row[0] for row in page.rows}
+    data = [row[0] for row in page.rows[-3:]]
+    assert data == ["prices", "news", "holdings"]
+
+
+@pytest.mark.triton
+def test_scores_that_the_file_has_are_not_asked_for_again(
+    files: Path, served: Served, tmp_path: Path
+) -> None:
+    lines = ["symbol,published_at,score", "A,2020-06-01T12:00:00Z,-1"]
+    (tmp_path / "scored.csv").write_text("\n".join(lines) + "\n")
+
+    said, _, _ = brief(files, served, f"--news={tmp_path / 'scored.csv'}")
+
+    mood = said["mood"]
+    assert isinstance(mood, dict)
+    assert -1 < mood["by_symbol"]["A"] < 0
+    assert mood["symbols"] == 1
+
+
+@pytest.mark.triton
+def test_without_news_and_with_little_history_it_says_what_there_is_not(
+    files: Path, served: Served
+) -> None:
+    said, page, told = brief(files, served, "--as-of=2020-02-03")
+
+    mood = said["mood"]
+    assert isinstance(mood, dict)
+    assert mood["mood"] is None
+    assert said["risk"] is None
+    assert not any("of gross, %" in row for row in page.rows)
+    assert "fewer" in told or "expected" in told
+
+
+@pytest.mark.triton
+def test_nothing_after_the_moment_is_read(files: Path, served: Served) -> None:
+    cut = pd.read_csv(files / "prices.csv", index_col=0)
+    cut.loc["2020-05-01":] *= 3  # a later split, say: it must not change a thing
+    (files / "later").mkdir(exist_ok=True)
+    cut.to_csv(files / "later" / "prices.csv")
+    asked = ["--as-of=2020-04-30T22:00", f"--news={files / 'news.csv'}"]
+
+    before, _, _ = brief(files, served, *asked)
+    after, _, _ = brief(files, served, *asked, f"--prices={files / 'later' / 'prices.csv'}")
+
+    assert before == after
+
+
+def test_a_server_that_is_not_there_is_named(files: Path) -> None:
+    result = CliRunner().invoke(
+        app,
+        [
+            "brief",
+            f"--prices={files / 'prices.csv'}",
+            f"--out={files / 'none.html'}",
+            "--url=127.0.0.1:1",
+        ],
+    )
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, MegatickError)
+    assert "127.0.0.1:1" in str(result.exception)
+    assert not (files / "none.html").exists()
