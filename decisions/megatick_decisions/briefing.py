@@ -39,6 +39,7 @@ def make_brief(
     Args:
         client: of a server with ``price_forecast``.
         known: as of now.
+        backtest_bars: bars gone by whose risk is forecast too; 0 for none.
         progress: called with a few words as each part begins.
 
     Raises:
