@@ -229,7 +229,7 @@ def _risk(profits: pd.DataFrame) -> SimulatedRisk:
         measures=measures,
         var_95_interval=value_at_risk_interval(total, level=0.95),
         var_99_interval=value_at_risk_interval(total, level=0.99),
-        components=-(profits.T @ weights),
+        components=pd.Series(-(weights @ profits.to_numpy()), profits.columns),
         stand_alone=alone,
         diversification=measures.es_975 / added if added > 0 else float("nan"),
     )

@@ -28,7 +28,8 @@ def alternating(returns: int) -> Float64Array:
     """Two columns of ±1 % that agree three times of four: their correlation is 1/2."""
     first = np.tile([1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0], returns // 8)
     second = np.tile([1.0, 1.0, -1.0, -1.0, 1.0, -1.0, -1.0, 1.0], returns // 8)
-    return np.stack([first, second], axis=1) * 0.01
+    both: Float64Array = np.stack([first, second], axis=1) * 0.01
+    return both
 
 
 def test_by_hand() -> None:

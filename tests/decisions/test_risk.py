@@ -23,7 +23,8 @@ SHORTFALL = stats.norm.pdf(stats.norm.ppf(0.025)) / 0.025  # 2.3378, of a standa
 
 def normal(*deviations: float) -> Float64Array:
     """Quantiles of symbols with these deviations at one horizon."""
-    return np.array(deviations)[:, None, None] * STANDARD
+    quantiles: Float64Array = np.array(deviations)[:, None, None] * STANDARD
+    return quantiles
 
 
 def random_closes(symbols: str, *, rows: int = 300, seed: int = 0) -> pd.DataFrame:
@@ -282,7 +283,7 @@ def test_holdings_that_are_none(values: dict[str, float], message: str) -> None:
 def test_a_symbol_that_stands_twice_is_refused() -> None:
     with pytest.raises(HoldingsError, match="each symbol once, found A twice"):
         portfolio_risk(
-            pd.Series([1.0, 2.0], ["A", "A"]),
+            pd.Series(np.ones(2), index=["A", "A"]),
             random_closes("A"),
             quantiles=normal(0.01, 0.01),
             baseline_quantiles=normal(0.01, 0.01),
