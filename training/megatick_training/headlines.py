@@ -40,9 +40,8 @@ class Headlines:
     def none(cls) -> Headlines:
         """No texts at all."""
         rows = pd.DataFrame({"symbol": [], "published_at": [], "text": [], "score": []})
-        kinds = {"symbol": object, "text": object, "score": "float64"}
-        moments = pd.to_datetime(rows["published_at"], utc=True)
-        return cls(rows.astype(kinds).assign(published_at=moments))
+        rows = rows.astype({"symbol": object, "text": object, "score": "float64"})
+        return cls(rows.assign(published_at=pd.to_datetime(rows["published_at"], utc=True)))
 
     @property
     def unscored(self) -> tuple[str, ...]:
