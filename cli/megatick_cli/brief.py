@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -19,7 +21,9 @@ from megatick_cli.frames import finite, print_frame
 if TYPE_CHECKING:
     from megatick_client import Client
     from megatick_decisions.briefing import Brief
+    from megatick_decisions.impact import EventStudy
     from megatick_decisions.known import Known
+    from megatick_decisions.risk import PortfolioRisk, SimulatedRisk
 
 _TIMEOUT_S: Final = 120.0
 _SERVER: Final = "The server"
@@ -94,43 +98,107 @@ def brief(
 
     Exit status: 0 written; 1 it could not be (one message on stderr says why); 2 bad usage.
     """
-    from megatick_decisions.briefing import make_brief
-    from megatick_decisions.known import know
-    from megatick_decisions.page.sections import sections
-    from megatick_training.headlines import Headlines, read_headlines
-    from megatick_training.prices import read_closes
-    from megatick_training.reports import write_report
-
     console = Console(stderr=True)
+    files = Files(prices, news, holdings)
     with console.status("reading …"):
-        known = know(
-            closed_at(read_closes(prices, symbols=named(symbols)), clock(close_time)),
-            Headlines.none() if news is None else read_headlines(news),
-            holdings=holdings,
-            as_of=as_of,
-        )
+        known = files.read(symbols=named(symbols), closes_at=clock(close_time), as_of=as_of)
     with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
-        known = _scored(client, known, console)
-        with console.status("asking …") as status:
-            made = make_brief(
-                client,
-                known,
-                backtest_bars=backtest_bars,
-                progress=lambda doing: status.update(f"{doing} …"),
-            )
-    data = {"prices": prices, "news": news, "holdings": holdings}
-    write_report(
-        out,
-        title=f"Brief as of {known.as_of:%Y-%m-%d %H:%M} UTC",
-        command=("megatick", *sys.argv[1:]),
-        data={what: path for what, path in data.items() if path is not None},
-        sections=sections(made, known),
-    )
+        made, known = write_brief(
+            client,
+            known,
+            out,
+            files=files,
+            backtest_bars=backtest_bars,
+            command=("megatick", *sys.argv[1:]),
+            console=console,
+        )
+    if made.risk is None:
+        console.print(f"no risk: {made.why_no_risk}", highlight=False)
     if as_json:
         typer.echo(_json(made, known))
         return
     _print(made, known)
     console.print(f"[green]✓[/] {out}", highlight=False)
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a brief is made of.
+
+    Attributes:
+        prices: as ``read_closes`` reads them.
+        news: as ``read_headlines`` reads them, or None.
+        holdings: as ``read_holdings`` reads them, or None.
+    """
+
+    prices: Path
+    news: Path | None = None
+    holdings: Path | None = None
+
+    def read(
+        self,
+        *,
+        symbols: Sequence[str] = (),
+        closes_at: timedelta,
+        as_of: datetime | None = None,
+    ) -> Known:
+        """Read them, as of a moment; bars that are dates close at that time."""
+        from megatick_decisions.known import know
+        from megatick_training.headlines import Headlines, read_headlines
+        from megatick_training.prices import read_closes
+
+        return know(
+            closed_at(read_closes(self.prices, symbols=symbols), closes_at),
+            Headlines.none() if self.news is None else read_headlines(self.news),
+            holdings=self.holdings,
+            as_of=as_of,
+        )
+
+
+def write_brief(
+    client: Client,
+    known: Known,
+    out: Path,
+    *,
+    files: Files,
+    backtest_bars: int,
+    command: Sequence[str],
+    console: Console,
+) -> tuple[Brief, Known]:
+    """Ask the server, and write the page.
+
+    Args:
+        client: of the server.
+        known: what was read.
+        out: page to write.
+        files: that it was read from.
+        backtest_bars: as ``make_brief`` takes them.
+        command: that the page names.
+        console: for progress and notices.
+
+    Returns:
+        The brief, and what it was made of, scored.
+    """
+    from megatick_decisions.briefing import make_brief
+    from megatick_decisions.page.sections import sections
+    from megatick_training.reports import write_report
+
+    known = _scored(client, known, console)
+    with console.status("asking …") as status:
+        made = make_brief(
+            client,
+            known,
+            backtest_bars=backtest_bars,
+            progress=lambda doing: status.update(f"{doing} …"),
+        )
+    write_report(
+        out,
+        title=f"Brief as of {known.as_of:%Y-%m-%d %H:%M} UTC",
+        command=command,
+        data={what: file for what, file in vars(files).items() if file is not None},
+        sections=sections(made, known),
+    )
+    return made, known
 
 
 def _scored(client: Client, known: Known, console: Console) -> Known:
@@ -168,9 +236,7 @@ def _print(made: Brief, known: Known) -> None:
         print_frame("Market mood", mood_table(made.mood, known.headlines, texts=False))
     if made.impact is not None:
         print_frame("News impact (returns in %)", impact_table(made.impact))
-    if made.risk is None:
-        Console(stderr=True).print(f"no risk: {made.why_no_risk}", highlight=False)
-    else:
+    if made.risk is not None:
         print_frame("Portfolio", holdings_table(made.risk, known.values, made.outlook))
         print_frame("Risk", risk_table(made.risk))
 
@@ -196,5 +262,40 @@ def _json(made: Brief, known: Known) -> str:
             for row, symbol in enumerate(outlook.symbols)
         ],
         "mood": now.to_dict() | {"by_symbol": made.mood.symbols.iloc[-1].to_dict()},
+        "impact": None if made.impact is None else _impact(made.impact),
+        "risk": None if made.risk is None else _risk(made.risk),
     }
     return json.dumps(finite(document), indent=2)
+
+
+def _impact(study: EventStudy) -> dict[str, object]:
+    return {
+        "groups": [asdict(each) for each in study.groups],
+        "rank_correlations": {
+            name: asdict(each) for name, each in study.rank_correlations.items()
+        },
+        "market_adjusted": study.market_adjusted,
+        "left_out": dict(study.left_out),
+    }
+
+
+def _risk(risk: PortfolioRisk) -> dict[str, object]:
+    def simulated(each: SimulatedRisk) -> dict[str, object]:
+        return asdict(each.measures) | {
+            "components": each.components.to_dict(),
+            "diversification": each.diversification,
+        }
+
+    return {
+        "gross_value": risk.gross_value,
+        "net_value": risk.net_value,
+        "horizons": [
+            {
+                "horizon_bars": each.horizon_bars,
+                "forecast": simulated(each.forecast),
+                "baseline": simulated(each.baseline),
+                "historical": each.historical and asdict(each.historical),
+            }
+            for each in risk.horizons
+        ],
+    }

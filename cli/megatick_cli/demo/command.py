@@ -25,6 +25,7 @@ PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
 _MARK: Final = ".megatick-demo"
 _MIN_WIDTH: Final = 100
 _TIMEOUT_S: Final = 60.0
+_BACKTEST_BARS: Final = 250
 
 
 def demo(
@@ -87,12 +88,15 @@ def demo(
             server.wait_ready()
         with clock.stage(f"{len(samples)} calls of market_view"):
             answers = _ask(samples, server.endpoints.grpc)
+        with clock.stage("brief of prices, mood, portfolio and risk"):
+            page = _brief(out, server.endpoints.grpc, repository)
         write_json(result, answers, repository=repository, seconds=clock.seconds)
 
         console.print()
         console.print(table(answers))
         console.print(verdict(answers))
         console.print(f"Values: {result}   evidence: {repository / RECEIPT_FILE}")
+        console.print(f"For decisions: {page}, as `megatick brief` writes it")
         if keep:
             run_until_signalled(server, console)
     finally:
@@ -139,6 +143,35 @@ def _ask(samples: list[Sample], address: str) -> list[Answer]:
             latency_ms = (time.perf_counter() - started) * 1e3
             answers.append(Answer(sample, view, latency_ms))
         return answers
+
+
+def _brief(out: Path, address: str, repository: Path) -> Path:
+    """Write the page that `megatick brief` would, and name the command that does."""
+    from megatick_cli.bar_closes import clock
+    from megatick_cli.brief import Files, write_brief
+    from megatick_cli.demo.sample import CLOSE_TIME, write_tables
+    from megatick_client import Client
+
+    prices, headlines = write_tables(out)
+    files, page = Files(prices, headlines), out / "brief.html"
+    options = {
+        "prices": prices,
+        "news": headlines,
+        "close-time": CLOSE_TIME,
+        "repository": repository,
+        "out": page,
+    }
+    with Client(address, timeout_s=_TIMEOUT_S) as client:
+        write_brief(
+            client,
+            files.read(closes_at=clock(CLOSE_TIME)),
+            page,
+            files=files,
+            backtest_bars=_BACKTEST_BARS,
+            command=["megatick", "brief", *(f"--{k}={v}" for k, v in options.items())],
+            console=Console(quiet=True),
+        )
+    return page
 
 
 class _StageClock:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,6 +18,12 @@ import numpy.typing as npt
 
 AS_OF: Final = "2022-11-28"
 """The last bar that a forecast may see; 21 more follow it in the data."""
+
+CLOSE_TIME: Final = "21:00"
+"""When New York closes in winter, UTC."""
+
+_PUBLISHED_AT: Final = timedelta(hours=15)
+_HISTORY_BARS: Final = 520
 
 
 @dataclass(frozen=True)
@@ -62,3 +70,27 @@ def load_samples() -> list[Sample]:
             )
             for row in csv.DictReader(lines)
         ]
+
+
+def write_tables(folder: Path) -> tuple[Path, Path]:
+    """Write what `megatick brief` reads: two years of closes, and the headlines.
+
+    Args:
+        folder: that gets ``prices.csv`` and ``headlines.csv``, published on ``AS_OF``.
+
+    Raises:
+        DataPackageMissing: as ``load_samples``.
+    """
+    from megatick_training.data_packages import STOCK_PRICES
+    from megatick_training.prices import read_closes
+
+    prices, headlines = folder / "prices.csv", folder / "headlines.csv"
+    closes = read_closes(STOCK_PRICES.path()).loc[:AS_OF].tail(_HISTORY_BARS)
+    closes.to_csv(prices, date_format="%Y-%m-%d")
+    published = datetime.fromisoformat(f"{AS_OF}T00:00+00:00") + _PUBLISHED_AT
+    with headlines.open("w", newline="", encoding="utf-8") as lines:
+        table = csv.writer(lines)
+        table.writerow(("symbol", "published_at", "text"))
+        for sample in load_samples():
+            table.writerow((sample.symbol, published.isoformat(), sample.headline))
+    return prices, headlines

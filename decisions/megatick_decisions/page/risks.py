@@ -53,7 +53,7 @@ def holdings_table(
     table = pd.DataFrame(
         {
             "symbol": held.index,
-            "value": held.round().to_numpy(),
+            "value": held.round().astype(int).to_numpy(),
             "of gross, %": (100 * held.abs() / risk.gross_value).round(1).to_numpy(),
         }
     )
@@ -62,8 +62,8 @@ def holdings_table(
         bars = each.horizon_bars
         table[f"P(up), {bars}"] = p_up[column].reindex(held.index).round(3).to_numpy()
         added, alone = each.forecast.components, each.forecast.stand_alone
-        table[f"adds, {bars}"] = added.reindex(held.index).round().to_numpy()
-        table[f"alone, {bars}"] = alone.reindex(held.index).round().to_numpy()
+        table[f"adds, {bars}"] = added[held.index].round().astype(int).to_numpy()
+        table[f"alone, {bars}"] = alone[held.index].round().astype(int).to_numpy()
     return table
 
 
