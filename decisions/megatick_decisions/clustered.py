@@ -2,9 +2,9 @@
 
 Events of one day share the day's moves, and returns over many bars overlap those of the
 days before and after.  The bootstrap therefore draws whole days, and days that follow one
-another together, in blocks about twice as long as the returns overlap.  Blocks of the
-overlap's own length, or single days, give intervals that are too narrow: with returns over
-20 daily bars, 95 % intervals of single days held the truth in 47 % of simulated runs.
+another together, in blocks about twice as long as the returns overlap.  Of simulated 95 %
+intervals of returns over 5 and 20 daily bars, 92 to 94 % then hold the truth; of those made
+by single days, 73 and 47 % do.
 """
 
 from __future__ import annotations

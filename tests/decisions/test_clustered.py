@@ -130,6 +130,16 @@ def test_rank_correlation_is_scipys_and_of_what_both_have() -> None:
     assert found.events == 298
 
 
+def test_what_rises_together_does_so_on_whatever_days_are_drawn() -> None:
+    left = np.random.default_rng(0).normal(size=30)
+    on = days(10).repeat(3)
+
+    found = clustered_rank_correlation(left, np.exp(left), on, on, seed=0)
+
+    assert found.value == pytest.approx(1)
+    assert found.interval == pytest.approx((1, 1))
+
+
 def test_rank_correlations_interval_is_that_of_ranking_anew() -> None:
     rng = np.random.default_rng(0)
     day = np.arange(150).repeat(4)
