@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from megatick_cli.audit import audit
 from megatick_cli.batch import batch
+from megatick_cli.brief import brief
 from megatick_cli.build_engine import build_engine
 from megatick_cli.clean import clean
 from megatick_cli.collect import collect
@@ -74,6 +75,7 @@ app.command()(evaluate_sentiment)
 app.command()(evaluate_stocknet)
 app.command()(serve)
 app.command()(score)
+app.command()(brief)
 app.add_typer(audit, name="audit")
 app.add_typer(batch, name="batch")
 app.command()(replay)

@@ -17,15 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from megatick_server.sentiment import add_score, decay
-from megatick_training.errors import DataError
-from megatick_training.tables import (
-    SYMBOL_NAMES,
-    find_column,
-    numbers,
-    read_table,
-    symbols_of,
-    times,
-)
+from megatick_training.headlines import Headlines, read_headlines
 
 Float32Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.datetime64]
@@ -63,52 +55,27 @@ class News:
 
 
 def read_news(path: Path) -> News:
-    """Read scored texts from a table that ``read_table`` reads.
+    """Read scored texts, as ``read_headlines`` reads them.
 
-    The columns are symbol (or ticker; one, or a list), published_at (a time with its zone)
-    and score, as ``megatick batch`` gives it.  A text about several symbols is news of
-    each of them, one about none is left out.
+    The scores are those that ``megatick batch`` gives.
 
     Raises:
-        DataError: not such a table, a time that is absent or has no zone, a score that is
-            not in [-1, 1], or no symbol at all.
+        DataError: as ``read_headlines``, or a score is missing.
     """
-    rows = read_table(path)
-    symbol = find_column(rows, SYMBOL_NAMES, required_in=path)
-    published = find_column(rows, ("published_at",), required_in=path)
-    score = find_column(rows, ("score",))
-    if score is None:
-        raise DataError(
-            path,
-            f"lacks column 'score', it has {list(rows.columns)}; score its texts first, "
-            "with `megatick batch`",
-        )
-    scores = numbers(rows[score], path)
-    wrong = ~(scores.abs() <= 1)
-    if wrong.any():
-        raise DataError(
-            path,
-            f"line {wrong.idxmax()} has the score {scores[wrong].iloc[0]}, expected one in "
-            "[-1, 1]",
-        )
-    table = pd.DataFrame(
-        {
-            "symbol": symbols_of(rows[symbol]),
-            "at": times(rows[published], path),
-            "score": scores.to_numpy(np.float32),
-        }
-    )
-    table = table.explode("symbol").dropna(subset="symbol")
-    if table.empty:
-        raise DataError(path, f"names no symbol in {symbol!r}: of whom is it news?")
-    table = table.sort_values("at", kind="stable")
+    return news_of(read_headlines(path, scored=True))
+
+
+def news_of(headlines: Headlines) -> News:
+    """Sort scored texts by symbol, each symbol's in the order of publication."""
     return News(
         {
-            str(name): Story(
-                at=of_symbol["at"].dt.tz_localize(None).to_numpy("datetime64[ns]"),
-                scores=of_symbol["score"].to_numpy(np.float32),
+            str(symbol): Story(
+                at=pd.DatetimeIndex(rows["published_at"])
+                .tz_localize(None)
+                .to_numpy("datetime64[ns]"),
+                scores=rows["score"].to_numpy(np.float32),
             )
-            for name, of_symbol in table.groupby("symbol", sort=True)
+            for symbol, rows in headlines.rows.groupby("symbol", sort=True)
         }
     )
 

@@ -1,0 +1,175 @@
+"""What a running server says of texts and of prices; nothing else here talks to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from megatick_client import Client, Forecasts
+from megatick_client.sentiment_states import states_of
+from megatick_contract import WINDOW_BARS
+from megatick_training.forecasting.news import News, Story, states_at
+from megatick_training.forecasting.windows import Windows
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+
+_TEXTS_A_CALL: Final = 256
+_WINDOWS_A_CALL: Final = 2048
+_NOTHING: Final = Story(np.empty(0, "datetime64[ns]"), np.empty(0, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """The forecasts of n symbols; H horizons, Q levels.
+
+    Attributes:
+        symbols: n names.
+        last_price: float64, shape (n,), each symbol's last close.
+        last_at: n times in UTC, of that close.
+        horizons_bars: H horizons, in bars after that close.
+        levels: Q quantile levels, rising, in (0, 1).
+        quantiles: float64, shape (n, H, Q), of the log return.
+        baseline_quantiles: the same of a driftless random walk.
+        p_up: float64, shape (n, H), P(log return > 0).
+        edge: bool, shape (H,), whether the forecaster beat the random walk when it was
+            last evaluated.
+        edge_p_value: float64, shape (H,), of that test.
+        half_life_s: seconds in which news loses half its weight.
+    """
+
+    symbols: tuple[str, ...]
+    last_price: Float64Array
+    last_at: pd.DatetimeIndex
+    horizons_bars: tuple[int, ...]
+    levels: tuple[float, ...]
+    quantiles: Float64Array
+    baseline_quantiles: Float64Array
+    p_up: Float64Array
+    edge: npt.NDArray[np.bool_]
+    edge_p_value: Float64Array
+    half_life_s: float
+
+
+def score_texts(
+    client: Client, texts: Sequence[str], *, progress: Callable[[int], None]
+) -> dict[str, float]:
+    """Score texts, as backfill: live calls of others go first.
+
+    Args:
+        client: of the server.
+        texts: each once.
+        progress: called with the number of texts done, after each call.
+
+    Returns:
+        The score of each, in [-1, 1]; a text that the server refuses is left out.
+
+    Raises:
+        ClientError: the server could not be asked.
+    """
+    scores: dict[str, float] = {}
+    for start in range(0, len(texts), _TEXTS_A_CALL):
+        asked = list(texts[start : start + _TEXTS_A_CALL])
+        found = client.score(asked, errors="return", priority="backfill").scores
+        told = zip(asked, found.tolist(), strict=True)
+        scores |= {text: score for text, score in told if np.isfinite(score)}
+        progress(len(asked))
+    return scores
+
+
+def half_life_of(client: Client) -> float:
+    """Ask in how many seconds news loses half its weight, by a forecast of nothing much.
+
+    Raises:
+        ClientError: the server could not be asked.
+    """
+    return float(client.forecast([1.0, 1.0]).half_life_s)
+
+
+def forecast_latest(
+    client: Client,
+    closes: pd.DataFrame,
+    news: News | None,
+    *,
+    as_of: pd.Timestamp,
+    half_life_s: float,
+) -> Outlook:
+    """Forecast each symbol from its latest closes, and the news published before a moment.
+
+    Args:
+        client: of the server.
+        closes: as ``read_closes`` gives them; every symbol has at least one.
+        news: scored texts.
+        as_of: in UTC, no earlier than the last close.
+        half_life_s: as ``half_life_of`` gives it.
+
+    Raises:
+        ClientError: the server could not be asked.
+    """
+    histories = [closes[symbol].dropna() for symbol in closes.columns]
+    stories = news.stories if news else {}
+    moment = np.array([as_of.tz_convert("UTC").tz_localize(None)], "datetime64[ns]")
+    states = [
+        states_at(stories.get(str(symbol), _NOTHING), moment, half_life_s=half_life_s)
+        for symbol in closes.columns
+    ]
+    answers = _forecasts(
+        client,
+        [history.to_numpy()[-WINDOW_BARS:] for history in histories],
+        np.concatenate([state for state, _ in states]),
+        np.concatenate([elapsed_s for _, elapsed_s in states]),
+    )
+    first = answers[0]
+    return Outlook(
+        symbols=tuple(map(str, closes.columns)),
+        last_price=np.array([history.iloc[-1] for history in histories]),
+        last_at=pd.DatetimeIndex([history.index[-1] for history in histories]),
+        horizons_bars=first.horizons_bars,
+        levels=first.levels,
+        quantiles=np.stack([each.quantiles for each in answers]).astype(np.float64),
+        baseline_quantiles=np.stack([each.baseline_quantiles for each in answers]).astype(
+            np.float64
+        ),
+        p_up=np.stack([each.p_up for each in answers]).astype(np.float64),
+        edge=np.asarray(first.edge, np.bool_),
+        edge_p_value=np.asarray(first.edge_p_value, np.float64),
+        half_life_s=half_life_s,
+    )
+
+
+def forecast_windows(client: Client, windows: Windows) -> Float64Array:
+    """Forecast what could have been asked for at bars gone by.
+
+    Returns:
+        Quantiles of the log return, float64, shape (rows, H, Q).
+
+    Raises:
+        ClientError: the server could not be asked.
+    """
+    parts = []
+    for start in range(0, len(windows), _WINDOWS_A_CALL):
+        rows = slice(start, start + _WINDOWS_A_CALL)
+        answers = _forecasts(
+            client, list(windows.closes[rows]), windows.state[rows], windows.elapsed_s[rows]
+        )
+        parts.append(np.stack([each.quantiles for each in answers]))
+    quantiles: Float64Array = np.concatenate(parts).astype(np.float64)
+    return quantiles
+
+
+def _forecasts(
+    client: Client,
+    histories: Sequence[npt.NDArray[Any]],
+    states: Float32Array,
+    elapsed_s: Float32Array,
+) -> Forecasts:
+    return client.forecast(
+        histories,
+        sentiment_state=states_of(states),
+        elapsed_s=elapsed_s[:, 0].tolist(),
+    )

@@ -1,0 +1,95 @@
+"""What is known as of a moment: closes, news and what is held, and nothing later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from megatick_decisions.errors import TooFewCloses
+from megatick_decisions.holdings import read_holdings
+from megatick_training.headlines import Headlines
+
+HELD_BY_DEFAULT: Final = 1000.0
+"""Of each symbol, in the currency of its prices, where no holdings are given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known as of a moment.
+
+    Attributes:
+        as_of: in UTC.
+        closes: as ``read_closes`` gives them, none after the moment; each symbol has one.
+        headlines: published before the moment.
+        values: float64, what is held, by symbol, in the currency of the prices.
+    """
+
+    as_of: pd.Timestamp
+    closes: pd.DataFrame
+    headlines: Headlines
+    values: pd.Series
+
+    def with_scores(self, scores: Mapping[str, float]) -> Known:
+        """Take scores of texts; a headline that has none even so is left out."""
+        return replace(self, headlines=self.headlines.scored(scores))
+
+
+def know(
+    closes: pd.DataFrame,
+    headlines: Headlines,
+    *,
+    holdings: Path | None = None,
+    as_of: datetime | None = None,
+) -> Known:
+    """Leave out what came later.
+
+    Args:
+        closes: as ``read_closes`` gives them.
+        headlines: of any time, scored or not.
+        holdings: a file that ``read_holdings`` reads; None holds ``HELD_BY_DEFAULT`` of
+            each symbol.
+        as_of: in UTC, with or without a zone that says so; None is right after the last
+            close and the last text.
+
+    Raises:
+        TooFewCloses: no symbol has a close by then.
+        DataError: as ``read_holdings``.
+    """
+    moment = _latest(closes, headlines) if as_of is None else _utc(as_of)
+    seen = closes[closes.index <= moment].dropna(axis=1, how="all")
+    if seen.empty:
+        raise TooFewCloses(
+            "closes",
+            f"one by {moment.isoformat()}",
+            f"the first at {closes.index[0].isoformat()}",
+            "Give a later --as-of.",
+        )
+    last_price = seen.ffill().iloc[-1]
+    return Known(
+        as_of=moment,
+        closes=seen,
+        headlines=headlines.before(moment),
+        values=pd.Series(HELD_BY_DEFAULT, seen.columns, name="value")
+        if holdings is None
+        else read_holdings(holdings, last_price),
+    )
+
+
+def _latest(closes: pd.DataFrame, headlines: Headlines) -> pd.Timestamp:
+    """The last close, or a second after the last text, which was then published."""
+    moments = [closes.index[-1]]
+    if len(headlines):
+        last = headlines.rows["published_at"].iloc[-1]
+        moments.append(last.floor("s") + pd.Timedelta(seconds=1))
+    latest: pd.Timestamp = max(moments)
+    return latest
+
+
+def _utc(moment: datetime) -> pd.Timestamp:
+    stamp = pd.Timestamp(moment)
+    return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")

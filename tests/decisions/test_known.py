@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from megatick_decisions.errors import TooFewCloses
+from megatick_decisions.known import HELD_BY_DEFAULT, know
+from megatick_training.errors import DataError
+from megatick_training.headlines import Headlines
+
+CLOSES = pd.DataFrame(
+    {"A": [1.0, 2.0, np.nan], "B": [np.nan, np.nan, 9.0]},
+    index=pd.DatetimeIndex(["2020-01-01", "2020-01-02", "2020-01-03"], tz="UTC"),
+)
+
+
+def headlines(*at: str) -> Headlines:
+    return Headlines(
+        pd.DataFrame(
+            {
+                "symbol": "A",
+                "published_at": pd.DatetimeIndex(at, tz="UTC"),
+                "text": [f"text {place}" for place in range(len(at))],
+                "score": np.nan,
+            }
+        )
+    )
+
+
+def holdings(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "holdings.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_nothing_later_is_known() -> None:
+    known = know(
+        CLOSES,
+        headlines("2020-01-01T12:00", "2020-01-02T00:00", "2020-01-02T00:01"),
+        as_of=datetime(2020, 1, 2),
+    )
+
+    assert known.closes.to_dict("list") == {"A": [1.0, 2.0]}  # B had no close by then
+    assert known.headlines.rows["text"].tolist() == ["text 0"]  # published before it
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([], "2020-01-03T00:00:00Z"),
+        (["2020-01-02T12:00"], "2020-01-03T00:00:00Z"),
+        (["2020-01-03T12:00:00.5"], "2020-01-03T12:00:01Z"),
+    ],
+)
+def test_it_is_after_the_last_close_and_the_last_text(
+    texts: list[str], expected: str
+) -> None:
+    known = know(CLOSES, headlines(*texts) if texts else Headlines.none())
+
+    assert known.as_of == pd.Timestamp(expected)
+    assert len(known.headlines) == len(texts)
+
+
+def test_a_moment_with_a_zone_is_that_moment() -> None:
+    at = datetime(2020, 1, 2, 2, tzinfo=timezone(timedelta(hours=2)))
+
+    known = know(CLOSES, Headlines.none(), as_of=at)
+
+    assert known.as_of == pd.Timestamp("2020-01-02T00:00Z")
+
+
+def test_a_moment_before_the_first_close_is_refused() -> None:
+    with pytest.raises(TooFewCloses, match=r"one by 2019-12-31.*Give a later --as-of"):
+        know(CLOSES, Headlines.none(), as_of=datetime(2019, 12, 31))
+
+
+def test_a_quantity_is_worth_its_last_close_and_no_later_one(tmp_path: Path) -> None:
+    path = holdings(tmp_path, "symbol,quantity", "A,-10", "B,0")
+
+    late = know(CLOSES, Headlines.none(), holdings=path)
+
+    assert late.values.to_dict() == {"A": -20.0}
+    with pytest.raises(DataError, match=r"'B'.*has no price"):
+        know(CLOSES, Headlines.none(), holdings=path, as_of=datetime(2020, 1, 1))
+
+
+def test_a_value_is_itself_and_nothing_given_holds_each_alike(tmp_path: Path) -> None:
+    path = holdings(tmp_path, "ticker,value", "B,500.5")
+
+    assert know(CLOSES, Headlines.none(), holdings=path).values.to_dict() == {"B": 500.5}
+    alike = know(CLOSES, Headlines.none()).values
+    assert alike.to_dict() == {"A": HELD_BY_DEFAULT, "B": HELD_BY_DEFAULT}
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (["symbol,shares", "A,1"], "lacks columns 'quantity' and 'value'"),
+        (["symbol,quantity", "A,1", "A,2"], r"line 3 \('A'\): names a symbol that stands"),
+        (["symbol,quantity", ",1"], "line 2 .*names no symbol"),
+        (["symbol,quantity", "C,1"], r"line 2 \('C'\): names a symbol that has no price"),
+        (["symbol,quantity", "A,"], "expected a number in 'quantity'"),
+        (["symbol,quantity", "A,0"], "holds nothing"),
+        (["symbol,quantity", "A,many"], "expected numbers in 'quantity'"),
+    ],
+)
+def test_bad_holdings_are_named(tmp_path: Path, lines: list[str], problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        know(CLOSES, Headlines.none(), holdings=holdings(tmp_path, *lines))
