@@ -1,6 +1,7 @@
 """Errors of what is shown for decisions.
 
 DecisionError
+├── EventStudyError  closes or news that no event study can be made of
 ├── ForecastError    quantiles that are no distribution, or not of the holdings
 ├── HoldingsError    holdings that are no sums of money, or not of known symbols
 └── TooFewCloses     too little history for what is to be learnt from it
@@ -18,6 +19,10 @@ class DecisionError(MegatickError):
         ending = f"  {hint}" if hint else ""
         super().__init__(f"{what}: expected {expected}, found {found}.{ending}")
         self.what, self.expected, self.found = what, expected, found
+
+
+class EventStudyError(DecisionError, ValueError):
+    """Closes or news are not in order, or the closes are no prices."""
 
 
 class ForecastError(DecisionError, ValueError):
