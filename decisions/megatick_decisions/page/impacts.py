@@ -15,6 +15,10 @@ from megatick_training.reports import Section
 
 LARGEST: Final = 12
 
+_MIDNIGHT: Final = (
+    "\n\nEvery bar closes at midnight, as dates alone are read: a text of the same day "
+    "counts as later, and much of what it did is not seen.  Give --close-time."
+)
 _TITLES: Final = dict(
     zip(
         RETURNS,
@@ -24,12 +28,15 @@ _TITLES: Final = dict(
 )
 
 
-def impact_sections(study: EventStudy, headlines: Headlines) -> list[Section]:
+def impact_sections(
+    study: EventStudy, headlines: Headlines, closes: pd.DataFrame
+) -> list[Section]:
     """What followed the texts, and where it was most.
 
     Args:
         study: of the texts.
         headlines: the texts.
+        closes: that it was made of.
     """
     if not len(study.events):
         return [Section("News impact", text="No text has a close before and after it.")]
@@ -49,12 +56,13 @@ def impact_sections(study: EventStudy, headlines: Headlines) -> list[Section]:
         Section(
             "News impact",
             text=f"{len(study.events):,} events: bars of a symbol in which texts about it "
-            f"came out.{missing}  Mean returns in %, {compared}, with 95 % intervals that "
-            "resample days.\n\n"
+            f"came out.{missing}  Mean returns in %, {compared}, with 95 % intervals of a "
+            "bootstrap that draws blocks of days; a dash where there are too few.\n\n"
             "On the bar: from the last close before the text to the first after it; part "
             "of that passed before the text, and none of it could be had by reading.  Next "
             "1, 5, 20: from there on, what a reader could still have earned, before costs. "
-            " Nothing here says that a text moved a price.",
+            " Nothing here says that a text moved a price."
+            f"{_MIDNIGHT if _at_midnight(closes) else ''}",
             table=impact_table(study),
         ),
         Section(
@@ -108,6 +116,11 @@ def largest_table(study: EventStudy, headlines: Headlines) -> pd.DataFrame:
             ],
         }
     )
+
+
+def _at_midnight(closes: pd.DataFrame) -> bool:
+    moments = pd.DatetimeIndex(closes.index)
+    return bool((moments == moments.normalize()).all())
 
 
 def _said(estimate: Estimate) -> str:

@@ -26,7 +26,7 @@ def sections(made: Brief, known: Known) -> list[Section]:
         mood_section(made.mood, known.closes, known.headlines),
     ]
     if made.impact is not None:
-        parts += impact_sections(made.impact, known.headlines)
+        parts += impact_sections(made.impact, known.headlines, known.closes)
     if made.risk is None:
         return [*parts, Section("Risk", text=f"Not computed.  {made.why_no_risk}")]
     return [*parts, *risk_sections(made.risk, known.values, made.outlook)]
