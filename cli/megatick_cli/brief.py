@@ -20,6 +20,7 @@ from megatick_cli.frames import finite, print_frame
 
 if TYPE_CHECKING:
     from megatick_client import Client
+    from megatick_decisions.backtest import RiskBacktest
     from megatick_decisions.briefing import Brief
     from megatick_decisions.impact import EventStudy
     from megatick_decisions.known import Known
@@ -224,6 +225,7 @@ def _scored(client: Client, known: Known, console: Console) -> Known:
 
 def _print(made: Brief, known: Known) -> None:
     from megatick_decisions.page import (
+        backtest_table,
         holdings_table,
         impact_table,
         mood_table,
@@ -239,6 +241,8 @@ def _print(made: Brief, known: Known) -> None:
     if made.risk is not None:
         print_frame("Portfolio", holdings_table(made.risk, known.values, made.outlook))
         print_frame("Risk", risk_table(made.risk))
+    if made.backtest is not None:
+        print_frame("Backtest", backtest_table(made.backtest))
 
 
 def _json(made: Brief, known: Known) -> str:
@@ -264,6 +268,7 @@ def _json(made: Brief, known: Known) -> str:
         "mood": now.to_dict() | {"by_symbol": made.mood.symbols.iloc[-1].to_dict()},
         "impact": None if made.impact is None else _impact(made.impact),
         "risk": None if made.risk is None else _risk(made.risk),
+        "backtest": None if made.backtest is None else _backtest(made.backtest),
     }
     return json.dumps(finite(document), indent=2)
 
@@ -299,3 +304,7 @@ def _risk(risk: PortfolioRisk) -> dict[str, object]:
             for each in risk.horizons
         ],
     }
+
+
+def _backtest(backtest: RiskBacktest) -> dict[str, object]:
+    return {"var_95": asdict(backtest.var_95), "var_99": asdict(backtest.var_99)}

@@ -88,6 +88,7 @@ def test_the_page_has_every_part(files: Path, served: Served) -> None:
     assert page.fetched == []
     assert [row[0] for row in page.rows if row[0] in SYMBOLS].count("C") == 1  # its price
     assert ["symbol", "value", "of gross, %"] in [row[:3] for row in page.rows]
+    assert ["95%", "60"] in [row[:2] for row in page.rows]
     assert {"negative", "neutral", "positive"} <= {row[0] for row in page.rows}
     data = [row[0] for row in page.rows[-3:]]
     assert data == ["prices", "news", "holdings"]

@@ -57,7 +57,7 @@ def impact_sections(
             "News impact",
             text=f"{len(study.events):,} events: bars of a symbol in which texts about it "
             f"came out.{missing}  Mean returns in %, {compared}, with 95 % intervals of a "
-            "bootstrap that draws blocks of days; a dash where there are too few.\n\n"
+            "bootstrap that draws blocks of days; none where there are too few.\n\n"
             "On the bar: from the last close before the text to the first after it; part "
             "of that passed before the text, and none of it could be had by reading.  Next "
             "1, 5, 20: from there on, what a reader could still have earned, before costs. "

@@ -85,7 +85,8 @@ def _mood_figure(mood: Mood, closes: pd.DataFrame) -> Figure:
     )
     axis.axhline(0, color="0.7", linewidth=0.8)
     axis.set_ylabel("mood")
-    returns = closes.apply(np.log).diff().mean(axis=1).fillna(0.0)
+    drawn = closes[closes.index >= market.index[0]]
+    returns = drawn.apply(np.log).diff().mean(axis=1).fillna(0.0)
     beside = axis.twinx()
     beside.plot(
         returns.index,

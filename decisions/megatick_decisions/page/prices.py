@@ -36,8 +36,9 @@ def price_section(outlook: Outlook, closes: pd.DataFrame) -> Section:
         text="Whether the forecaster beat a random walk when it was last evaluated: "
         f"{edges(outlook)}.  Where it says no, the random walk's interval is as good, and "
         "P(up) says nothing.\n\n"
-        f"Returns in %, from the last close; intervals of {coverage:.0%}.  In the figures, "
-        "the middle half and the whole of the forecast, and the random walk's ends dashed.",
+        f"Returns in %, from the last close{_closed(outlook)}; intervals of "
+        f"{coverage:.0%}.  In the figures, the middle half and the whole of the forecast, "
+        "and the random walk's ends dashed.",
         table=price_table(outlook),
         figure=_fans(outlook, closes),
     )
@@ -59,15 +60,16 @@ def price_table(outlook: Outlook, *, beside: bool = True) -> pd.DataFrame:
 
     def interval(quantiles: Float64Array, row: int, horizon: int) -> str:
         ends = np.expm1(quantiles[row, horizon, [low, high]]) * 100
-        return f"{ends[0]:+.1f} to {ends[1]:+.1f}"
+        return f"{ends[0]:+.1f}\N{NO-BREAK SPACE}{ends[1]:+.1f}"
 
     rows = []
     for row, symbol in enumerate(outlook.symbols):
         line: dict[str, object] = {
             "symbol": symbol,
             "last close": float(outlook.last_price[row]),
-            "closed": f"{outlook.last_at[row]:%Y-%m-%d %H:%M}",
         }
+        if outlook.last_at.nunique() > 1:
+            line["closed"] = f"{outlook.last_at[row]:%Y-%m-%d}"
         for horizon, bars in enumerate(outlook.horizons_bars):
             line |= {
                 f"P(up), {bars}": round(float(outlook.p_up[row, horizon]), 3),
@@ -78,6 +80,13 @@ def price_table(outlook: Outlook, *, beside: bool = True) -> pd.DataFrame:
                 line[f"random walk, {bars}"] = walk
         rows.append(line)
     return pd.DataFrame(rows)
+
+
+def _closed(outlook: Outlook) -> str:
+    """When all of them closed; nothing where the table tells each symbol's."""
+    if outlook.last_at.nunique() > 1:
+        return ""
+    return f" of {outlook.last_at[0]:%Y-%m-%d %H:%M} UTC"
 
 
 def _ends(outlook: Outlook) -> tuple[int, int]:

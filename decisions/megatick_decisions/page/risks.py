@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from megatick_decisions.asking import Outlook
+from megatick_decisions.backtest import RiskBacktest
 from megatick_decisions.losses import LossMeasures
 from megatick_decisions.risk import PortfolioRisk
 from megatick_training.reports import Section
@@ -43,6 +45,51 @@ def risk_sections(
             table=risk_table(risk),
         ),
     ]
+
+
+def backtest_section(backtest: RiskBacktest) -> Section:
+    """How often losses were larger than the value at risk that was forecast."""
+    bars = backtest.bars
+    return Section(
+        "Backtest",
+        text=f"The value at risk of the same holdings at one bar, forecast at {len(bars)} "
+        f"closes from {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d} from what was "
+        "known then, and the profit or loss that followed.  A small p of Kupiec's says "
+        "that losses above it are more or fewer than expected, one of Christoffersen's "
+        "that they come in runs.",
+        table=backtest_table(backtest),
+        figure=_backtest_figure(bars),
+    )
+
+
+def backtest_table(backtest: RiskBacktest) -> pd.DataFrame:
+    """One row a level."""
+    return pd.DataFrame(
+        [
+            {
+                "VaR": f"{each.level:.0%}",
+                "bars": each.bars,
+                "losses above it": each.observed,
+                "expected": round(each.expected, 1),
+                "Kupiec's p": each.coverage.p_value,
+                "Christoffersen's p": each.independence.p_value,
+            }
+            for each in (backtest.var_95, backtest.var_99)
+        ]
+    )
+
+
+def _backtest_figure(bars: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(8, 2.6), layout="constrained")
+    axis = figure.subplots()
+    axis.bar(range(len(bars)), bars["profit"], color="0.6", width=1.0, label="what came")
+    for name, label in (("var_95", "VaR 95"), ("var_99", "VaR 99")):
+        axis.plot(range(len(bars)), -bars[name], linewidth=1, label=label)
+    places = [0, len(bars) // 2, len(bars) - 1]
+    axis.set_xticks(places, [f"{bars.index[place]:%Y-%m-%d}" for place in places])
+    axis.set_ylabel("profit")
+    axis.legend(frameon=False, fontsize=8, ncols=3)
+    return figure
 
 
 def holdings_table(

@@ -9,7 +9,7 @@ from megatick_decisions.known import Known
 from megatick_decisions.page.impacts import impact_sections
 from megatick_decisions.page.moods import mood_section
 from megatick_decisions.page.prices import edges, price_section
-from megatick_decisions.page.risks import risk_sections
+from megatick_decisions.page.risks import backtest_section, risk_sections
 from megatick_training.reports import Section
 
 
@@ -29,7 +29,10 @@ def sections(made: Brief, known: Known) -> list[Section]:
         parts += impact_sections(made.impact, known.headlines, known.closes)
     if made.risk is None:
         return [*parts, Section("Risk", text=f"Not computed.  {made.why_no_risk}")]
-    return [*parts, *risk_sections(made.risk, known.values, made.outlook)]
+    parts += risk_sections(made.risk, known.values, made.outlook)
+    if made.backtest is None:
+        return [*parts, Section("Backtest", text=f"Not made.  {made.why_no_backtest}")]
+    return [*parts, backtest_section(made.backtest)]
 
 
 def in_short(made: Brief, known: Known) -> list[str]:
@@ -53,5 +56,12 @@ def in_short(made: Brief, known: Known) -> list[str]:
         said.append(
             f"Of a gross {gross:,.0f} the worst 2.5 % of outcomes lose, on average, "
             f"{', '.join(losses)} bars."
+        )
+    if made.backtest is not None:
+        judged = made.backtest.var_95
+        said.append(
+            f"Of the last {judged.bars} bars {judged.observed} lost more than the value at "
+            f"risk (95 %), where {judged.expected:.1f} are expected "
+            f"(p = {judged.coverage.p_value:.3f})."
         )
     return said

@@ -1,0 +1,137 @@
+"""A whole brief, from a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from served import Served
+
+from megatick_client import Client, SentimentState
+from megatick_contract import WINDOW_BARS
+from megatick_decisions.backtest import backtest_risk
+from megatick_decisions.briefing import Brief, make_brief
+from megatick_decisions.known import Known, know
+from megatick_training.headlines import Headlines
+
+BARS = 120
+PAST = 25
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> Iterator[Client]:
+    with Client(served.server.endpoints.grpc) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    """Two symbols, of unlike size and volatility; a text about the second."""
+    times = pd.date_range("2020-01-01T21:00", periods=BARS, tz="UTC")
+    steps = np.random.default_rng(0).normal(0, [0.01, 0.03], (BARS, 2))
+    closes = pd.DataFrame([100, 5] * np.exp(steps.cumsum(axis=0)), times, ["A", "B"])
+    texts = pd.DataFrame(
+        {
+            "symbol": ["B"],
+            "published_at": [times[-1] - pd.Timedelta(hours=3)],
+            "text": ["up"],
+            "score": [0.75],
+        }
+    )
+    return know(closes, Headlines(texts))
+
+
+@pytest.fixture(scope="module")
+def made(client: Client, known: Known) -> Brief:
+    return make_brief(client, known, backtest_bars=PAST, progress=lambda _: None)
+
+
+@pytest.mark.triton
+def test_each_symbol_is_forecast_from_its_closes_and_its_own_news(
+    client: Client, known: Known, made: Brief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlook = made.outlook
+    asked: list[dict[str, Any]] = []  # of news, which the shipped forecaster does not heed
+    forecast = client.forecast
+
+    def recorded(prices: Any, **given: Any) -> Any:
+        asked.append(given)
+        return forecast(prices, **given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "forecast", recorded)
+        make_brief(client, known, backtest_bars=0, progress=lambda _: None)
+    told = forecast(
+        {symbol: known.closes[symbol].to_numpy()[-WINDOW_BARS:] for symbol in "AB"}
+    )
+
+    assert asked[-1] == {
+        "sentiment_state": (SentimentState(), SentimentState(0.75, 1.0, 0.75, 1)),
+        "elapsed_s": [0.0, 3 * 3600.0],
+    }
+    assert outlook.symbols == ("A", "B")
+    for row, each in enumerate(told):
+        np.testing.assert_array_equal(outlook.quantiles[row], each.quantiles)
+        np.testing.assert_array_equal(outlook.p_up[row], each.p_up)
+    assert outlook.last_price.tolist() == known.closes.iloc[-1].tolist()
+
+
+@pytest.mark.triton
+def test_past_bars_are_forecast_from_what_was_known_then(
+    client: Client, known: Known, made: Brief
+) -> None:
+    backtest = made.backtest
+    assert backtest is not None
+    at = known.closes.index[-1 - PAST : -1]  # each has a bar after it
+
+    quantiles = np.stack(
+        [
+            [
+                client.forecast(
+                    known.closes.loc[:moment, symbol].to_numpy()[-WINDOW_BARS:]
+                ).quantiles[0]
+                for symbol in known.values.index
+            ]
+            for moment in at
+        ]
+    )
+
+    expected = backtest_risk(
+        known.values, known.closes, at=pd.DatetimeIndex(at), quantiles=quantiles
+    )
+    pd.testing.assert_frame_equal(backtest.bars, expected.bars, check_freq=False)
+
+
+@pytest.mark.triton
+def test_mood_ends_as_of_now_and_risk_adds_up(made: Brief, known: Known) -> None:
+    assert made.mood.market.index[-1] == known.as_of
+    assert made.mood.symbols["B"].iloc[-1] > 0
+    assert made.impact is not None
+    assert made.impact.events["reaction"].notna().sum() == 1
+    assert made.risk is not None
+    for each in made.risk.horizons:
+        total = each.forecast.components.sum()
+        assert total == pytest.approx(each.forecast.measures.es_975)
+
+
+@pytest.mark.triton
+def test_what_cannot_be_is_told_and_the_rest_is_there(client: Client, known: Known) -> None:
+    short = know(known.closes.iloc[:30], Headlines.none())
+    longer = know(known.closes.iloc[: WINDOW_BARS + 10], Headlines.none())
+
+    without_risk = make_brief(client, short, backtest_bars=PAST, progress=lambda _: None)
+    untested = make_brief(client, longer, backtest_bars=PAST, progress=lambda _: None)
+    unasked = make_brief(client, longer, backtest_bars=0, progress=lambda _: None)
+
+    assert without_risk.risk is None
+    assert "expected at least 61, found 30" in without_risk.why_no_risk
+    assert without_risk.outlook.symbols == ("A", "B")
+    assert without_risk.impact is None
+    assert untested.risk is not None
+    assert untested.backtest is None
+    assert "expected at least 20" in untested.why_no_backtest
+    assert unasked.backtest is None
+    assert "not asked for" in unasked.why_no_backtest
