@@ -51,9 +51,9 @@ def test_a_check_says_what_was_compiled_and_that_nothing_ran(repository: Path) -
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "SM89" in done.stdout
-    assert "3 of 3 (3 FP16)" in done.stdout
+    assert "2 of 2 (2 FP16)" in done.stdout
     assert "warning" not in done.stdout
-    assert "12 FP16, 1 FP32" in done.stdout
+    assert "8 FP16, 1 FP32" in done.stdout
     assert "Compiled, not run, not kept" in done.stdout
     assert not list(repository.rglob("*.plan"))
 

@@ -96,11 +96,11 @@ def test_inspect_prints_what_the_checkpoint_is(checkpoint: Path) -> None:
     assert facts["tokenizer"] == (
         f"tokenizer.json, 256 tokens, beside the checkpoint: {file}"
     )
-    assert facts["architecture"]["num_layers"] == 3
+    assert facts["architecture"]["num_layers"] == 2
     # 256 x 64 embedding; a layer: norms 2 x 64, QKV (4 + 2 x 2) x 16 x 64, projection
     # 64 x 64, gated MLP 3 x 96 x 64; a norm of 64; a head of 3 x 64 + 3.
     layer = 2 * 64 + 8 * 16 * 64 + 64 * 64 + 3 * 96 * 64
-    assert facts["parameters"] == 256 * 64 + 3 * layer + 64 + 3 * 64 + 3
+    assert facts["parameters"] == 256 * 64 + 2 * layer + 64 + 3 * 64 + 3
 
     table = inspected(checkpoint)
     assert "num query groups" in table

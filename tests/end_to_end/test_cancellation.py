@@ -18,9 +18,9 @@ from megatick_server.launcher import ServeOptions, TritonServer
 
 pytestmark = pytest.mark.triton
 
-CALLS = 300
+CALLS = 450
 TEXTS = ["profit rises as costs fall " * 3] * 32
-"""300 calls of them keep one CPU busy for about half a minute."""
+"""So many calls of them keep one CPU busy for about half a minute."""
 
 
 @pytest.fixture

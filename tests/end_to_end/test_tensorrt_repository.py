@@ -113,7 +113,7 @@ def test_the_ensembles_answer_without_the_engines_time(
     assert vectors.shape == (3, LLAMA.hidden_size)
     allowed = read_exported(repository).probe.tolerance
     assert tolerance == pytest.approx(2 * allowed, rel=1e-6)
-    assert np.ptp(vectors, axis=0).min() > 0.1, "vectors alike would prove nothing"
+    assert np.ptp(vectors, axis=0).min() > 0.05, "vectors alike would prove nothing"
     np.testing.assert_allclose(vectors[1], vector, atol=1e-5)
 
 

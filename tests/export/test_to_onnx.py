@@ -31,7 +31,7 @@ from megatick_export.precision.layers import (
 from megatick_export.to_onnx import move_onnx, write_onnx
 
 METADATA = {"labels": '["up", "down", "flat"]', "max_tokens": "96"}
-LAYERS = 3
+LAYERS = 2
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ WINDOW = 96
 
 LLAMA = Architecture(
     kind="gpt",
-    num_layers=3,
+    num_layers=2,
     hidden_size=64,
     num_attention_heads=4,
     num_query_groups=2,

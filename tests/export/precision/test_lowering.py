@@ -87,7 +87,7 @@ def test_each_part_computes_in_what_it_is_said_to(
     for part in PARTS:
         expected = WIDE if part in kept else HALF
         assert found[part] == {expected}, part
-    assert {each for n in range(3) for each in found[f"linear {n}"]} == {HALF}
+    assert {each for n in range(2) for each in found[f"linear {n}"]} == {HALF}
     assert found["head"] == {WIDE}
 
 

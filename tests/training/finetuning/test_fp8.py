@@ -175,7 +175,7 @@ def test_the_layers_are_the_same_layers(
     multiply_in_fp8(network, CPU)
 
     after = network(ids)
-    assert StandInLinear.calls.total() == 4 * 3  # of each of three layers
+    assert StandInLinear.calls.total() == 4 * LLAMA.num_layers
     assert set(dict(network.named_parameters())) == names
     # bfloat16 keeps 8 bits: about 0.4 % a product, on logits of up to about 3.
     torch.testing.assert_close(after, before, rtol=0.05, atol=0.1)
@@ -187,7 +187,7 @@ def test_what_is_frozen_stays_frozen(network: Network, stand_in: ModuleType) -> 
     multiply_in_fp8(network, CPU)
 
     learnt = {name for name, each in network.named_parameters() if each.requires_grad}
-    assert len(learnt) == 4 * 3 * 2
+    assert len(learnt) == 4 * LLAMA.num_layers * 2
     assert all(name.endswith((".down", ".up")) for name in learnt)
     network(torch.arange(7)[None]).sum().backward()
     assert all(network.get_parameter(name).grad is not None for name in learnt)
@@ -222,8 +222,8 @@ def test_what_was_trained_in_fp8_is_a_checkpoint_like_any_other(
 
     # Each step multiplies in FP8, each look at the dev rows does not.
     steps = 2 * -(-150 // 32)
-    assert StandInLinear.calls[True] == steps * 4 * 3
-    assert StandInLinear.calls[False] == len(trained.looks) * 4 * 3
+    assert StandInLinear.calls[True] == steps * 4 * LLAMA.num_layers
+    assert StandInLinear.calls[False] == len(trained.looks) * 4 * LLAMA.num_layers
     assert trained.looks[-1].said["accuracy"] > 0.9
     again = read_checkpoint(tmp_path / "out").weights
     assert again.keys() == checkpoint.weights.keys()
