@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,10 +13,10 @@ import pandas as pd
 
 from megatick_contract import LEVELS
 from megatick_decisions.dependence import (
+    antithetic_scores,
     common_closes,
     correlated,
     correlation,
-    normal_scores,
 )
 from megatick_decisions.errors import ForecastError
 from megatick_decisions.exceedances import Exceedances, judge_exceedances
@@ -53,6 +54,7 @@ def backtest_risk(
     at: pd.DatetimeIndex,
     quantiles: Float64Array | Float32Array,
     levels: Sequence[float] = LEVELS,
+    degrees_of_freedom: float = math.inf,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> RiskBacktest:
@@ -71,6 +73,7 @@ def backtest_risk(
         quantiles: shape (bars, symbols, Q), of the log return to each symbol's next bar as
             forecast at that close, symbols in the order of ``values``.
         levels: Q levels, rising.
+        degrees_of_freedom: as ``portfolio_risk``.
         draws: of each bar, even.
         seed: of the draws.
 
@@ -88,12 +91,17 @@ def backtest_risk(
     held = money != 0
     names, money = list(values.index[held]), money[held]
     profit = np.expm1(_next_returns(closes, names, at=at)) @ money
-    scores = normal_scores(draws, len(names), seed=seed)
+    scores = antithetic_scores(
+        draws, len(names), seed=seed, degrees_of_freedom=degrees_of_freedom
+    )
     forecast = np.empty((len(at), len(_LEVELS)))
     for bar, moment in enumerate(at):
         known = correlation(closes[closes.index <= moment], names)
         returns = returns_at(
-            correlated(scores, known.matrix), quantiles[bar, held], levels=levels
+            correlated(scores, known.matrix),
+            quantiles[bar, held],
+            levels=levels,
+            degrees_of_freedom=degrees_of_freedom,
         )
         profits = np.expm1(returns) @ money
         for column, level in enumerate(_LEVELS.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -105,39 +106,54 @@ def correlation(
     return Correlation(fit.covariance_, len(returns), float(fit.shrinkage_))
 
 
-def normal_scores(draws: int, symbols: int, *, seed: int) -> Float64Array:
-    """Draw independent standard normal scores in antithetic pairs.
+def antithetic_scores(
+    draws: int, symbols: int, *, seed: int, degrees_of_freedom: float = math.inf
+) -> Float64Array:
+    """Draw uncorrelated scores, standard normal or Student's t, in antithetic pairs.
+
+    The t scores of one draw are normal ones with one common factor, so that all symbols
+    may be far out at once: made correlated, they are draws of a t copula.
 
     Args:
         draws: how many, even.
         symbols: columns.
         seed: of the generator.
+        degrees_of_freedom: of each score's distribution, above 2; infinite is the normal
+            one.
 
     Returns:
         float64, shape (draws, symbols); row i + draws/2 is row i with its sign changed.
 
     Raises:
-        DecisionError: draws that are no pairs.
+        DecisionError: draws that are no pairs, or too few degrees of freedom.
 
     Source:
         Hammersley and Morton, "A new Monte Carlo technique: antithetic variates",
-        Mathematical Proceedings of the Cambridge Philosophical Society 52 (1956).
+        Mathematical Proceedings of the Cambridge Philosophical Society 52 (1956); Demarta
+        and McNeil, "The t copula and related copulas", International Statistical Review 73
+        (2005).
     """
     if draws < 2 or draws % 2:
         raise DecisionError("draws", "an even number of at least 2", str(draws))
-    half = np.random.default_rng(seed).standard_normal((draws // 2, symbols))
+    if not degrees_of_freedom > 2:
+        raise DecisionError("degrees of freedom", "more than 2", str(degrees_of_freedom))
+    rng = np.random.default_rng(seed)
+    half = rng.standard_normal((draws // 2, symbols))
+    if math.isfinite(degrees_of_freedom):
+        squares = rng.chisquare(degrees_of_freedom, (draws // 2, 1))
+        half *= np.sqrt(degrees_of_freedom / squares)
     return np.concatenate([half, -half])
 
 
 def correlated(scores: Float64Array, matrix: Float64Array) -> Float64Array:
-    """Give independent scores a correlation: draws of a Gaussian copula.
+    """Give scores a correlation: draws of a Gaussian copula, or of a t copula.
 
     Args:
-        scores: float64, shape (draws, symbols), independent standard normal.
+        scores: float64, shape (draws, symbols), as ``antithetic_scores`` gives them.
         matrix: float64, shape (symbols, symbols), a correlation; it may be singular.
 
     Returns:
-        float64, shape (draws, symbols), each column standard normal.
+        float64, shape (draws, symbols), each column distributed as before.
 
     Source:
         Li, "On default correlation: a copula function approach", Journal of Fixed Income

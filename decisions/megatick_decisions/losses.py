@@ -110,7 +110,7 @@ def value_at_risk_interval(profits: Float64Array, *, level: float) -> tuple[floa
     are not independent, so the binomial distribution would not do.
 
     Args:
-        profits: float64, shape (draws,), in the order of ``normal_scores``, money.
+        profits: float64, shape (draws,), in the order of ``antithetic_scores``, money.
         level: in (0, 1).
 
     Returns:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 from megatick_contract import LEVELS
 from megatick_decisions.errors import ForecastError
@@ -15,8 +16,8 @@ from megatick_decisions.errors import ForecastError
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-_OUTERMOST_SCORE: Final = 40.0
-"""No level that a float64 can hold has a normal score beyond it: Φ⁻¹(5e-324) is -38.5."""
+_OUTERMOST_SCORE: Final = 1e6
+"""No draw is beyond it: with three degrees of freedom the chance is below 1e-17."""
 
 
 def returns_at(
@@ -24,31 +25,33 @@ def returns_at(
     quantiles: Float64Array | Float32Array,
     *,
     levels: Sequence[float] = LEVELS,
+    degrees_of_freedom: float = math.inf,
 ) -> Float64Array:
-    """Give each symbol's log return at normal scores.
+    """Give each symbol's log return at normal scores, or at those of Student's t.
 
-    A score z stands for the level Φ(z): 0 is the median, -1.645 the 5 % quantile.  Between
-    two levels the return is linear in the score, so that a normal distribution's quantiles
-    give back that normal distribution.  Beyond the outermost levels the outermost segment
-    goes on, in a straight line.  That is an assumption: a tail is as thin as a normal one,
-    with the spread of the last segment, and what is fatter beyond the outermost level is
-    not seen.
+    A normal score z stands for the level Φ(z): 0 is the median, -1.645 the 5 % quantile.
+    Between two levels the return is linear in the score, so that a normal distribution's
+    quantiles give back that normal distribution.  Beyond the outermost levels the outermost
+    segment goes on, in a straight line.  That is an assumption: a tail is as thin as a
+    normal one, with the spread of the last segment, and what is fatter beyond the outermost
+    level is not seen.  Scores of Student's t assume tails as fat as that distribution's.
 
     Args:
-        scores: float64, shape (draws, symbols), finite.
+        scores: float64, shape (draws, symbols), within ±1e6.
         quantiles: shape (symbols, Q), log returns that ``check_quantiles`` lets pass.
         levels: Q levels in (0, 1), rising.
+        degrees_of_freedom: of the scores' distribution; infinite is the normal one.
 
     Returns:
         float64, shape (draws, symbols), not falling along a column whose scores rise.
 
     >>> levels, quantiles = (0.05, 0.5, 0.95), np.array([[-0.02, 0.0, 0.03]])
-    >>> returns_at(ndtri([[0.05], [0.5], [0.95]]), quantiles, levels=levels).T.round(6)
+    >>> returns_at(np.array([[-1.645], [0], [1.645]]), quantiles, levels=levels).T.round(4)
     array([[-0.02,  0.  ,  0.03]])
-    >>> returns_at(np.array([[2 * ndtri(0.05)]]), quantiles, levels=levels).round(6)
+    >>> returns_at(np.array([[-3.29]]), quantiles, levels=levels).round(4)
     array([[-0.04]])
     """
-    inner = ndtri(np.array(levels, np.float64))
+    inner = stdtrit(degrees_of_freedom, np.array(levels, np.float64))
     knots = np.concatenate([[-_OUTERMOST_SCORE], inner, [_OUTERMOST_SCORE]])
     known = np.asarray(quantiles, np.float64)
     slopes = (known[:, [1, -1]] - known[:, [0, -2]]) / (inner[[1, -1]] - inner[[0, -2]])

@@ -4,11 +4,13 @@ Each symbol's distribution is that of its forecast.  How symbols move together i
 copula with the correlation of their latest daily returns, the same at each horizon.  What
 that leaves out is said once, here: a Gaussian copula lets no crash be shared more than its
 correlation says, and a forecast's tails beyond its outermost quantiles are taken as normal.
-The historical simulation, which assumes neither, stands beside it.
+Finite ``degrees_of_freedom`` take Student's t for both instead.  The historical simulation,
+which assumes neither, stands beside it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,10 +22,10 @@ import pandas as pd
 from megatick_contract import HORIZONS_BARS, LEVELS
 from megatick_decisions.dependence import (
     Correlation,
+    antithetic_scores,
     common_closes,
     correlated,
     correlation,
-    normal_scores,
 )
 from megatick_decisions.errors import HoldingsError
 from megatick_decisions.losses import (
@@ -133,6 +135,7 @@ def portfolio_risk(
     baseline_quantiles: Float64Array | Float32Array,
     horizons_bars: Sequence[int] = HORIZONS_BARS,
     levels: Sequence[float] = LEVELS,
+    degrees_of_freedom: float = math.inf,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> PortfolioRisk:
@@ -149,6 +152,9 @@ def portfolio_risk(
         baseline_quantiles: the random walk's, likewise.
         horizons_bars: H horizons.
         levels: Q levels, rising.
+        degrees_of_freedom: of the Student's t that tails and joint moves follow, above 2;
+            infinite is the normal distribution.  Of a finite number eʳ has no expected
+            value, so that the mean, and what is short, rest on the draws' largest rises.
         draws: how many, even; half of them are the other half with the sign changed.
         seed: of the draws.
 
@@ -157,6 +163,7 @@ def portfolio_risk(
             closes, or a close that never changed.
         ForecastError: quantiles of another shape, not finite, or crossing.
         TooFewCloses: fewer than 61 rows at which all held symbols have a close.
+        DecisionError: an odd number of draws, or too few degrees of freedom.
     """
     symbols = list(values.index)
     money = check_values(values)
@@ -169,11 +176,16 @@ def portfolio_risk(
         money[held],
     )
     together = correlation(closes, names)
-    scores = correlated(normal_scores(draws, len(names), seed=seed), together.matrix)
+    free = antithetic_scores(
+        draws, len(names), seed=seed, degrees_of_freedom=degrees_of_freedom
+    )
+    scores = correlated(free, together.matrix)
     index = pd.Index(names, name="symbol")
 
     def simulated(of: Float64Array | Float32Array, horizon: int) -> SimulatedRisk:
-        returns = returns_at(scores, of[held, horizon], levels=levels)
+        returns = returns_at(
+            scores, of[held, horizon], levels=levels, degrees_of_freedom=degrees_of_freedom
+        )
         return _risk(pd.DataFrame(money * np.expm1(returns), columns=index))
 
     return PortfolioRisk(

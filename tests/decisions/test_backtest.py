@@ -161,6 +161,22 @@ def test_a_holding_of_0_asks_for_nothing() -> None:
     pd.testing.assert_frame_equal(with_b, bars({"A": 10.0, "C": 5.0}, [0, 2]))
 
 
+def test_students_quantiles_have_students_risk() -> None:
+    closes = normal_closes("A", rows=200)
+
+    found = backtest_risk(
+        pd.Series({"A": 100.0}),
+        closes,
+        at=times(closes, 100, 102),
+        quantiles=np.tile(0.01 * stats.t.ppf(LEVELS, 4), (2, 1, 1)),
+        degrees_of_freedom=4.0,
+        draws=200_000,
+    )
+
+    expected = 100 * (1 - np.exp(0.01 * stats.t.ppf(0.01, 4)))
+    np.testing.assert_allclose(found.bars["var_99"], expected, rtol=0.02)
+
+
 def test_the_seed_makes_the_draws() -> None:
     closes = normal_closes("A", rows=200)
     at = times(closes, 100, 102)

@@ -4,14 +4,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from scipy import stats
 
 from megatick_decisions.dependence import (
+    antithetic_scores,
     common_closes,
     correlated,
     correlation,
-    normal_scores,
 )
-from megatick_decisions.errors import HoldingsError, TooFewCloses
+from megatick_decisions.errors import DecisionError, HoldingsError, TooFewCloses
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -127,19 +128,41 @@ def test_a_symbol_without_closes_is_named() -> None:
 
 
 def test_scores_come_in_antithetic_pairs_and_from_the_seed() -> None:
-    scores = normal_scores(1000, 3, seed=5)
+    scores = antithetic_scores(1000, 3, seed=5)
 
     np.testing.assert_array_equal(scores[:500], -scores[500:])
-    np.testing.assert_array_equal(scores, normal_scores(1000, 3, seed=5))
-    assert not (scores == normal_scores(1000, 3, seed=6)).any()
+    np.testing.assert_array_equal(scores, antithetic_scores(1000, 3, seed=5))
+    assert not (scores == antithetic_scores(1000, 3, seed=6)).any()
     # 500 independent squares of variance 2: their mean is within 4·√(2/500) = 0.25 of 1.
     np.testing.assert_allclose((scores**2).mean(axis=0), 1, atol=0.25)
+
+
+def test_scores_of_students_t_are_far_out_together() -> None:
+    scores = antithetic_scores(400_000, 2, seed=0, degrees_of_freedom=4.0)
+    far = scores < stats.t.ppf(0.01, 4)
+
+    np.testing.assert_array_equal(scores[:200_000], -scores[200_000:])
+    # Pairs exclude each other, so a count of 4,000 has a deviation of at most 63.
+    np.testing.assert_allclose(far.mean(axis=0), 0.01, atol=4 * 63 / 400_000)
+    # By the bivariate t distribution both are with a chance of 0.00089; 0.0001 if one had
+    # nothing to do with the other.
+    both = stats.multivariate_t.cdf(
+        [stats.t.ppf(0.01, 4)] * 2, shape=np.eye(2), df=4, random_state=0
+    )
+    assert far.all(axis=1).mean() == pytest.approx(both, rel=0.2)
+    assert both == pytest.approx(0.00089, abs=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [2.0, 0.0, -1.0, np.nan])
+def test_degrees_of_freedom_leave_a_variance(degrees: float) -> None:
+    with pytest.raises(DecisionError, match="degrees of freedom: expected more than 2"):
+        antithetic_scores(2, 1, seed=0, degrees_of_freedom=degrees)
 
 
 @pytest.mark.parametrize("rho", [-1.0, -0.3, 0.0, 0.8, 1.0])
 def test_scores_have_the_correlation(rho: float) -> None:
     scores = correlated(
-        normal_scores(200_000, 2, seed=0), np.array([[1.0, rho], [rho, 1.0]])
+        antithetic_scores(200_000, 2, seed=0), np.array([[1.0, rho], [rho, 1.0]])
     )
 
     # 100,000 independent products: 4 standard errors are at most 4·√(2/100,000) = 0.018.

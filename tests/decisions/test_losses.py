@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from megatick_decisions.dependence import normal_scores
+from megatick_decisions.dependence import antithetic_scores
 from megatick_decisions.losses import (
     LossMeasures,
     measure,
@@ -65,7 +65,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(level: float) -> None
     truth = stats.norm.ppf(level)
     covered = 0
     for seed in range(1000):
-        profits = normal_scores(2000, 1, seed=seed)[:, 0]
+        profits = antithetic_scores(2000, 1, seed=seed)[:, 0]
         lower, upper = value_at_risk_interval(profits, level=level)
         assert lower <= value_at_risk(profits, level=level) <= upper
         covered += lower <= truth <= upper
@@ -79,7 +79,7 @@ def test_the_interval_knows_that_pairs_may_lose_together() -> None:
     truth = stats.chi2.ppf(0.95, 1)
     covered = 0
     for seed in range(1000):
-        losses = normal_scores(2000, 1, seed=seed)[:, 0] ** 2
+        losses = antithetic_scores(2000, 1, seed=seed)[:, 0] ** 2
         lower, upper = value_at_risk_interval(-losses, level=0.95)
         covered += lower <= truth <= upper
 

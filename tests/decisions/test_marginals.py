@@ -41,6 +41,17 @@ def test_it_is_linear_in_the_normal_score(score: float, expected: float) -> None
     np.testing.assert_allclose(returns, [[expected]], atol=1e-12)
 
 
+def test_a_students_quantiles_give_back_the_student_at_its_scores() -> None:
+    quantiles = 0.001 + 0.02 * stats.t.ppf(LEVELS, 4)[None]
+    chances = np.array([0.0001, 0.01, 0.05, 0.4, 0.9, 0.999])
+
+    returns = returns_at(
+        stats.t.ppf(chances, 4)[:, None], quantiles, degrees_of_freedom=4.0
+    )
+
+    np.testing.assert_allclose(returns[:, 0], stats.t.ppf(chances, 4, 0.001, 0.02))
+
+
 def test_it_never_falls_and_float32_will_do() -> None:
     rng = np.random.default_rng(0)
     quantiles = np.sort(rng.normal(0, 0.05, (30, len(LEVELS)))).astype(np.float32)

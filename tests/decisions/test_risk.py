@@ -240,6 +240,25 @@ def test_it_says_what_is_held_and_learnt() -> None:
     assert forecast.stand_alone["B"] == pytest.approx(40 * 0.03 * SHORTFALL, rel=0.2)
 
 
+def test_students_quantiles_have_students_risk() -> None:
+    quantiles = 0.01 * stats.t.ppf(LEVELS, 4)[None, None]
+
+    found = portfolio_risk(
+        pd.Series({"A": 1000.0}),
+        random_closes("A"),
+        quantiles=quantiles,
+        baseline_quantiles=quantiles,
+        horizons_bars=(1,),
+        degrees_of_freedom=4.0,
+        draws=200_000,
+    )
+
+    figures = found.horizons[0].forecast.measures
+    for level, var in ((0.95, figures.var_95), (0.99, figures.var_99)):
+        expected = 1000 * (1 - math.exp(0.01 * stats.t.ppf(1 - level, 4)))
+        assert var == pytest.approx(expected, rel=0.02)
+
+
 def test_the_seed_makes_the_draws() -> None:
     def es(seed: int) -> float:
         found = portfolio_risk(
