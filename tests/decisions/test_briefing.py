@@ -13,7 +13,7 @@ from served import Served
 from megatick_client import Client, SentimentState
 from megatick_contract import WINDOW_BARS
 from megatick_decisions.backtest import backtest_risk
-from megatick_decisions.briefing import Brief, make_brief
+from megatick_decisions.briefing import DEGREES_OF_FREEDOM, Brief, make_brief
 from megatick_decisions.known import Known, know
 from megatick_training.headlines import Headlines
 
@@ -100,7 +100,11 @@ def test_past_bars_are_forecast_from_what_was_known_then(
     )
 
     expected = backtest_risk(
-        known.values, known.closes, at=pd.DatetimeIndex(at), quantiles=quantiles
+        known.values,
+        known.closes,
+        at=pd.DatetimeIndex(at),
+        quantiles=quantiles,
+        degrees_of_freedom=DEGREES_OF_FREEDOM,
     )
     pd.testing.assert_frame_equal(backtest.bars, expected.bars, check_freq=False)
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from megatick_decisions.asking import Outlook
 from megatick_decisions.backtest import RiskBacktest
+from megatick_decisions.briefing import DEGREES_OF_FREEDOM
 from megatick_decisions.losses import LossMeasures
 from megatick_decisions.risk import PortfolioRisk
 from megatick_training.reports import Section
@@ -37,11 +38,12 @@ def risk_sections(
             text="Losses in the currency of the prices: value at risk (VaR) that 5 and 1 % "
             "of the outcomes exceed, expected shortfall (ES), the mean of the worst 5 and "
             f"2.5 %; {risk.draws:,} draws.\n\n"
-            "Each symbol's distribution is its forecast's, with normal tails beyond the "
-            "outermost quantiles; they move together as a Gaussian copula with the "
-            f"correlation of their last {together.returns} returns, shrunk by "
-            f"{together.shrinkage:.2f} (Ledoit and Wolf).  History is what these holdings "
-            "would have earned over past windows, which overlap.",
+            "Each symbol's distribution is its forecast's, and beyond the outermost "
+            f"quantiles a Student's t with {DEGREES_OF_FREEDOM:g} degrees of freedom; they "
+            "move together as one, with the correlation of their last "
+            f"{together.returns} returns, shrunk by {together.shrinkage:.2f} (Ledoit and "
+            "Wolf).  History is what these holdings would have earned over past windows, "
+            "which overlap.",
             table=risk_table(risk),
         ),
     ]
