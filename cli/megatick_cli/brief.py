@@ -73,7 +73,7 @@ def brief(
     as_of: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
             help="Nothing later is read, UTC.",
             show_default="the last close or text",
         ),
@@ -148,9 +148,10 @@ class Files:
         from megatick_training.headlines import Headlines, read_headlines
         from megatick_training.prices import read_closes
 
+        headlines = Headlines.none() if self.news is None else read_headlines(self.news)
         return know(
             closed_at(read_closes(self.prices, symbols=symbols), closes_at),
-            Headlines.none() if self.news is None else read_headlines(self.news),
+            headlines.about(symbols) if symbols else headlines,
             holdings=self.holdings,
             as_of=as_of,
         )
@@ -232,14 +233,16 @@ def _print(made: Brief, known: Known) -> None:
         price_table,
         risk_table,
     )
+    from megatick_decisions.page.sections import in_short
 
+    Console(highlight=False).print("\n".join(in_short(made, known)), markup=False)
     print_frame("Price prediction (returns in %)", price_table(made.outlook, beside=False))
     if len(known.headlines):
         print_frame("Market mood", mood_table(made.mood, known.headlines, texts=False))
-    if made.impact is not None:
+    if made.impact is not None and len(made.impact.events):
         print_frame("News impact (returns in %)", impact_table(made.impact))
     if made.risk is not None:
-        print_frame("Portfolio", holdings_table(made.risk, known.values, made.outlook))
+        print_frame("Portfolio", holdings_table(made.risk, known.values))
         print_frame("Risk", risk_table(made.risk))
     if made.backtest is not None:
         print_frame("Backtest", backtest_table(made.backtest))

@@ -21,10 +21,19 @@ def print_frame(title: str, frame: pd.DataFrame) -> None:
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for name, right in zip(frame.columns, numeric(frame), strict=True):
-        table.add_column(name, justify="right" if right else "left")
+        words = [name, *map(str, frame[name])]
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            no_wrap=not any(" " in word for word in words),  # narrow the others first
+            overflow="fold",  # a figure cut short would be another figure
+        )
     for row in frame.itertuples(index=False, name=None):
         table.add_row(*map(cell, row))
-    Console().print(table)
+    console = Console()
+    unlimited = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=unlimited).minimum)
+    console.print(table)
 
 
 def finite(value: object) -> object:

@@ -31,11 +31,13 @@ class Correlation:
         matrix: float64, shape (symbols, symbols), positive semi-definite, ones on its
             diagonal.
         returns: number of common returns that it was taken from.
+        last_at: UTC, the close at which the last of them ends.
         shrinkage: how far it was drawn towards independence, in [0, 1].
     """
 
     matrix: Float64Array
     returns: int
+    last_at: pd.Timestamp
     shrinkage: float
 
 
@@ -55,7 +57,7 @@ def common_closes(closes: pd.DataFrame, symbols: Sequence[str]) -> pd.DataFrame:
             "holdings",
             "symbols with closes",
             _listed(absent),
-            "Give closes of them, or leave them out",
+            "Give closes of them, or leave them out.",
         )
     return closes[list(symbols)].dropna()
 
@@ -89,7 +91,8 @@ def correlation(
         Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance
         matrices", Journal of Multivariate Analysis 88 (2004), by scikit-learn.
     """
-    common = common_closes(closes, symbols).to_numpy(np.float64)
+    rows = common_closes(closes, symbols)
+    common = rows.to_numpy(np.float64)
     if len(common) <= fewest_returns:
         raise _too_few(closes, symbols, rows=len(common), fewest=fewest_returns + 1)
     returns = np.diff(np.log(common[-window_returns - 1 :]), axis=0)
@@ -100,10 +103,10 @@ def correlation(
             f"closes of {_listed(still)}",
             f"a change among the latest {len(returns)} returns",
             "none",
-            "What never moves has no correlation: leave it out",
+            "What never moves has no correlation: leave it out.",
         )
     fit = LedoitWolf().fit(returns / deviations)  # which takes their means off
-    return Correlation(fit.covariance_, len(returns), float(fit.shrinkage_))
+    return Correlation(fit.covariance_, len(returns), rows.index[-1], float(fit.shrinkage_))
 
 
 def antithetic_scores(
@@ -179,7 +182,7 @@ def _too_few(
         "closes that all held symbols have at the same times",
         f"at least {fewest}",
         f"{rows} ({_listed(blamed)})",
-        "Give a longer history, or leave those symbols out",
+        "Give a longer history, or leave those symbols out.",
     )
 
 

@@ -48,7 +48,10 @@ def read_holdings(path: Path, last_price: pd.Series) -> pd.Series:
     for bad, problem in (
         (names == "", "names no symbol"),
         (names.duplicated(), "names a symbol that stands above; add the two up"),
-        (~names.isin(last_price.index), "names a symbol that has no price"),
+        (
+            ~names.isin(last_price.index),
+            "names a symbol that has no price by then: read its closes, or drop it",
+        ),
         (~np.isfinite(held), f"expected a number in {amount!r}"),
     ):
         if bad.any():

@@ -27,12 +27,14 @@ class Known:
         closes: as ``read_closes`` gives them, none after the moment; each symbol has one.
         headlines: published before the moment.
         values: float64, what is held, by symbol, in the currency of the prices.
+        assumed: whether that is ``HELD_BY_DEFAULT`` of each symbol, as nothing was said.
     """
 
     as_of: pd.Timestamp
     closes: pd.DataFrame
     headlines: Headlines
     values: pd.Series
+    assumed: bool
 
     def with_scores(self, scores: Mapping[str, float]) -> Known:
         """Take scores of texts; a headline that has none even so is left out."""
@@ -77,6 +79,7 @@ def know(
         values=pd.Series(HELD_BY_DEFAULT, seen.columns, name="value")
         if holdings is None
         else read_holdings(holdings, last_price),
+        assumed=holdings is None,
     )
 
 

@@ -61,8 +61,8 @@ def measure(profits: Float64Array) -> LossMeasures:
         mean=float(profits.mean()),
         var_95=value_at_risk(profits, level=0.95),
         var_99=value_at_risk(profits, level=0.99),
-        es_95=-float(tail_weights(profits, level=0.95) @ profits),
-        es_975=-float(tail_weights(profits, level=0.975) @ profits),
+        es_95=expected_shortfall(profits, level=0.95),
+        es_975=expected_shortfall(profits, level=0.975),
     )
 
 
@@ -74,6 +74,20 @@ def value_at_risk(profits: Float64Array, *, level: float) -> float:
         level: in (0, 1).
     """
     return float(np.quantile(-profits, level, method="inverted_cdf"))
+
+
+def expected_shortfall(profits: Float64Array, *, level: float) -> float:
+    """Give the mean loss of the worst 1 - level of outcomes, as ``tail_weights`` does.
+
+    Args:
+        profits: float64, shape (outcomes,), equally likely, money.
+        level: in (0, 1).
+    """
+    worst = len(profits) * (1 - level)
+    whole = int(worst)
+    ordered = np.partition(profits, whole)
+    total = ordered[:whole].sum() + (worst - whole) * ordered[whole]
+    return -float(total / worst)
 
 
 def tail_weights(profits: Float64Array, *, level: float) -> Float64Array:

@@ -1,11 +1,11 @@
 """The risk of what a desk holds, from the served forecasts of its symbols.
 
 Each symbol's distribution is that of its forecast.  How symbols move together is a Gaussian
-copula with the correlation of their latest daily returns, the same at each horizon.  What
-that leaves out is said once, here: a Gaussian copula lets no crash be shared more than its
-correlation says, and a forecast's tails beyond its outermost quantiles are taken as normal.
-Finite ``degrees_of_freedom`` take Student's t for both instead.  The historical simulation,
-which assumes neither, stands beside it.
+copula with the correlation of their latest returns of one bar, the same at each horizon.
+What that leaves out is said once, here: a Gaussian copula lets no crash be shared more than
+its correlation says, and a forecast's tails beyond its outermost quantiles are taken as
+normal.  Finite ``degrees_of_freedom`` take Student's t for both instead.  The historical
+simulation, which assumes neither, stands beside it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from megatick_decisions.dependence import (
 from megatick_decisions.errors import HoldingsError
 from megatick_decisions.losses import (
     LossMeasures,
+    expected_shortfall,
     measure,
     tail_weights,
     value_at_risk_interval,
@@ -218,7 +219,7 @@ def check_values(values: pd.Series[float]) -> Float64Array:
     twice = values.index[values.index.duplicated()]
     if len(twice):
         raise HoldingsError(
-            "holdings", "each symbol once", f"{twice[0]} twice", "Add its values up"
+            "holdings", "each symbol once", f"{twice[0]} twice", "Add its values up."
         )
     unknown = values.index[~np.isfinite(money)]
     if len(unknown):
@@ -235,7 +236,9 @@ def _risk(profits: pd.DataFrame) -> SimulatedRisk:
     total = profits.to_numpy().sum(axis=1)
     measures = measure(total)
     weights = tail_weights(total, level=_COMPONENTS_LEVEL)
-    alone = profits.apply(lambda each: measure(each.to_numpy()).es_975)
+    alone = profits.apply(
+        lambda each: expected_shortfall(each.to_numpy(), level=_COMPONENTS_LEVEL)
+    )
     added = float(alone.sum())
     return SimulatedRisk(
         measures=measures,

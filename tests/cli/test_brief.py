@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from served import Served
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
+from megatick_cli.brief import Files
 from megatick_client import Client
 from megatick_contract import MegatickError
 
@@ -130,12 +132,21 @@ def test_nothing_after_the_moment_is_read(files: Path, served: Served) -> None:
     cut.loc["2020-05-01":] *= 3  # a later split, say: it must not change a thing
     (files / "later").mkdir(exist_ok=True)
     cut.to_csv(files / "later" / "prices.csv")
-    asked = ["--as-of=2020-04-30T22:00", f"--news={files / 'news.csv'}"]
+    asked = ["--as-of=2020-04-30T22:00:30", f"--news={files / 'news.csv'}"]
 
     before, _, _ = brief(files, served, *asked)
     after, _, _ = brief(files, served, *asked, f"--prices={files / 'later' / 'prices.csv'}")
 
     assert before == after
+
+
+def test_of_the_news_too_only_the_symbols_asked_for_are_read(files: Path) -> None:
+    known = Files(files / "prices.csv", files / "news.csv").read(
+        symbols=["A"], closes_at=timedelta(hours=21)
+    )
+
+    assert list(known.closes) == ["A"]
+    assert set(known.headlines.rows["symbol"]) == {"A"}
 
 
 def test_a_server_that_is_not_there_is_named(files: Path) -> None:

@@ -15,6 +15,7 @@ from megatick_contract import WINDOW_BARS
 from megatick_decisions.backtest import backtest_risk
 from megatick_decisions.briefing import DEGREES_OF_FREEDOM, Brief, make_brief
 from megatick_decisions.known import Known, know
+from megatick_decisions.page.sections import sections
 from megatick_training.headlines import Headlines
 
 BARS = 120
@@ -119,6 +120,35 @@ def test_mood_ends_as_of_now_and_risk_adds_up(made: Brief, known: Known) -> None
     for each in made.risk.horizons:
         total = each.forecast.components.sum()
         assert total == pytest.approx(each.forecast.measures.es_975)
+
+
+@pytest.mark.triton
+def test_the_page_says_what_ended_what_is_left_out_and_what_is_assumed(
+    client: Client, known: Known, made: Brief
+) -> None:
+    closes = known.closes.set_axis(pd.DatetimeIndex(known.closes.index).normalize())
+    closes.loc[closes.index[-5:], "A"] = np.nan
+    published = [closes.index[0] - pd.Timedelta(days=1), closes.index[50], closes.index[50]]
+    texts = pd.DataFrame(
+        {"symbol": ["B", "B", "C"], "published_at": published, "text": "up", "score": 0.5}
+    )
+    ended = know(closes, Headlines(texts))
+
+    found = make_brief(client, ended, backtest_bars=PAST, progress=lambda _: None)
+    said = {part.title: part.text for part in sections(found, ended)}
+    usual = {part.title: part.text for part in sections(made, known)}
+
+    last = f"{closes.index[-6]:%Y-%m-%d}"
+    assert "Without a close for 5 bars or more: A;" in said["In short"]
+    assert f"the last close is of {closes.index[-1]:%Y-%m-%d %H:%M}" in said["In short"]
+    assert f"bars up to {closes.index[-7]:%Y-%m-%d}, " in said["In short"]
+    assert "Give --close-time." in said["In short"]
+    assert "1 text about 1 symbol without prices and 1 text with" in said["News impact"]
+    assert "No holdings were given" in said["Portfolio"]
+    assert f"114 returns that all holdings have, up to {last}," in said["Risk"]
+    assert "Without a close" not in usual["In short"]
+    assert "Give --close-time." not in usual["In short"]
+    assert "In none" not in usual["News impact"]
 
 
 @pytest.mark.triton

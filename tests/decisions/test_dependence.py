@@ -91,7 +91,7 @@ def test_a_symbol_with_too_few_closes_is_named() -> None:
 
     assert str(refused.value) == (
         "closes that all held symbols have at the same times: expected at least 61, found "
-        "41 (B has 41).  Give a longer history, or leave those symbols out"
+        "41 (B has 41).  Give a longer history, or leave those symbols out."
     )
 
 

@@ -53,7 +53,7 @@ def risk_of(
 
 
 def together(monkeypatch: pytest.MonkeyPatch, matrix: list[list[float]]) -> None:
-    known = Correlation(np.array(matrix), 250, 0.0)
+    known = Correlation(np.array(matrix), 250, pd.Timestamp("2020-01-01", tz="UTC"), 0.0)
     monkeypatch.setattr(module, "correlation", lambda *_, **__: known)
 
 

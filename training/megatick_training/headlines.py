@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,11 @@ class Headlines:
         found = self.rows["score"].fillna(self.rows["text"].map(scores).astype("float64"))
         rows = self.rows.assign(score=found).dropna(subset="score")
         return Headlines(rows.reset_index(drop=True))
+
+    def about(self, symbols: Collection[str]) -> Headlines:
+        """Those about one of these symbols."""
+        known = self.rows[self.rows["symbol"].isin(list(symbols))]
+        return Headlines(known.reset_index(drop=True))
 
     def before(self, moment: pd.Timestamp) -> Headlines:
         """Those that had been published before a moment."""

@@ -83,10 +83,12 @@ def write_report(
 
 
 def cell(value: object) -> str:
-    """Write a value as people read it: four digits of a float, a dash for none.
+    """Write a value as people read it: four digits of a float, or all before its point.
 
     >>> [cell(value) for value in (0.123456, 1234567, float("nan"), None, True, "SPY")]
     ['0.1235', '1,234,567', '–', '–', 'yes', 'SPY']
+    >>> [cell(value) for value in (-0.0, 195234.4, 1e-7)]
+    ['0', '195,234', '1e-07']
     """
     match value:
         case None:
@@ -96,7 +98,10 @@ def cell(value: object) -> str:
         case numbers.Integral():
             return f"{int(value):,}"
         case numbers.Real():
-            return f"{float(value):.4g}" if math.isfinite(value) else "–"
+            number = float(value) + 0.0  # which takes the sign off -0
+            if not math.isfinite(number):
+                return "–"
+            return f"{number:,.0f}" if 1e4 <= abs(number) < 1e15 else f"{number:.4g}"
         case _:
             return str(value)
 

@@ -9,16 +9,11 @@ import pandas as pd
 from megatick_contract import HORIZONS_BARS
 from megatick_decisions.clustered import Estimate
 from megatick_decisions.impact import RETURNS, EventStudy, largest
-from megatick_decisions.page.words import shortened, with_interval
+from megatick_decisions.page.words import counted, shortened, with_interval
 from megatick_training.headlines import Headlines
 from megatick_training.reports import Section
 
 LARGEST: Final = 12
-
-_MIDNIGHT: Final = (
-    "\n\nEvery bar closes at midnight, as dates alone are read: a text of the same day "
-    "counts as later, and much of what it did is not seen.  Give --close-time."
-)
 _TITLES: Final = dict(
     zip(
         RETURNS,
@@ -28,15 +23,12 @@ _TITLES: Final = dict(
 )
 
 
-def impact_sections(
-    study: EventStudy, headlines: Headlines, closes: pd.DataFrame
-) -> list[Section]:
+def impact_sections(study: EventStudy, headlines: Headlines) -> list[Section]:
     """What followed the texts, and where it was most.
 
     Args:
         study: of the texts.
         headlines: the texts.
-        closes: that it was made of.
     """
     if not len(study.events):
         return [Section("News impact", text="No text has a close before and after it.")]
@@ -46,28 +38,34 @@ def impact_sections(
         else "of the one symbol there is, not compared with any market"
     )
     left_out = sum(study.left_out.values())
-    missing = (
-        f"  {left_out:,} texts about {len(study.left_out)} symbols without prices are in "
-        "none."
-        if left_out
-        else ""
-    )
+    outside = int(study.texts["reaction_close"].isna().sum())
+    missed = [
+        f"{counted(number, 'text')} {why}"
+        for number, why in (
+            (left_out, f"about {counted(len(study.left_out), 'symbol')} without prices"),
+            (outside, "with no close before or none after"),
+        )
+        if number
+    ]
+    missing = f"  In none: {' and '.join(missed)}." if missed else ""
     return [
         Section(
             "News impact",
-            text=f"{len(study.events):,} events: bars of a symbol in which texts about it "
-            f"came out.{missing}  Mean returns in %, {compared}, with 95 % intervals of a "
-            "bootstrap that draws blocks of days; none where there are too few.\n\n"
+            text=f"{counted(len(study.events), 'event')}: bars of a symbol in which texts "
+            f"about it came out.{missing}  Mean returns in %, {compared}, with 95 % "
+            "intervals of a bootstrap that draws blocks of days; none where there are too "
+            "few.\n\n"
             "On the bar: from the last close before the text to the first after it; part "
             "of that passed before the text, and none of it could be had by reading.  Next "
             "1, 5, 20: from there on, what a reader could still have earned, before costs. "
-            " Nothing here says that a text moved a price."
-            f"{_MIDNIGHT if _at_midnight(closes) else ''}",
+            " Nothing here says that a text moved a price.",
             table=impact_table(study),
         ),
         Section(
             "Largest moves with news",
-            text="By the size of the move on the bar; the text is the first of the bar's.",
+            text="By the size of the move on the bar; the text is the first of the bar's.  "
+            "Same sign: whether the move went the way that the texts read; a dash where "
+            "they read neutral.",
             table=largest_table(study, headlines),
         ),
     ]
@@ -106,7 +104,7 @@ def largest_table(study: EventStudy, headlines: Headlines) -> pd.DataFrame:
             "move, %": (100 * moved["reaction"]).round(2),
             "score": moved["score"].round(3),
             "texts": moved["texts"],
-            "one sign": [
+            "same sign": [
                 "–" if pd.isna(agreed) else "yes" if agreed else "no"
                 for agreed in moved["agreed"]
             ],
@@ -116,11 +114,6 @@ def largest_table(study: EventStudy, headlines: Headlines) -> pd.DataFrame:
             ],
         }
     )
-
-
-def _at_midnight(closes: pd.DataFrame) -> bool:
-    moments = pd.DatetimeIndex(closes.index)
-    return bool((moments == moments.normalize()).all())
 
 
 def _said(estimate: Estimate) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from megatick_decisions.mood import Mood
-from megatick_decisions.page.words import shortened
+from megatick_decisions.page.words import counted, shortened
 from megatick_training.headlines import Headlines
 from megatick_training.reports import Section
 
@@ -35,7 +35,8 @@ def mood_section(mood: Mood, closes: pd.DataFrame, headlines: Headlines) -> Sect
     return Section(
         "Market mood",
         text=f"{now['mood']:+.2f} now{interval}, breadth {now['breadth']:+.2f}, of "
-        f"{now['symbols']:.0f} symbols and {len(headlines):,} texts.\n\n"
+        f"{counted(int(now['symbols']), 'symbol')} and {counted(len(headlines), 'text')}; "
+        "one about two symbols counts for each.\n\n"
         "A symbol's mood is the decayed mean score of its texts, in [-1, 1], as if one "
         "neutral text were always among them; the market's is the mean over the symbols; "
         "breadth is the share of moods above 0 less that of those below.",

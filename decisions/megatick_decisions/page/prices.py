@@ -37,8 +37,8 @@ def price_section(outlook: Outlook, closes: pd.DataFrame) -> Section:
         f"{edges(outlook)}.  Where it says no, the random walk's interval is as good, and "
         "P(up) says nothing.\n\n"
         f"Returns in %, from the last close{_closed(outlook)}; intervals of "
-        f"{coverage:.0%}.  In the figures, the middle half and the whole of the forecast, "
-        "and the random walk's ends dashed.",
+        f"{100 * coverage:.0f} %.  In the figures, the middle half and the whole of the "
+        "forecast, and the random walk's ends dashed.",
         table=price_table(outlook),
         figure=_fans(outlook, closes),
     )

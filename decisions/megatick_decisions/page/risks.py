@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from megatick_decisions.asking import Outlook
 from megatick_decisions.backtest import RiskBacktest
 from megatick_decisions.briefing import DEGREES_OF_FREEDOM
 from megatick_decisions.losses import LossMeasures
@@ -14,24 +13,29 @@ from megatick_training.reports import Section
 
 
 def risk_sections(
-    risk: PortfolioRisk, values: pd.Series, outlook: Outlook
+    risk: PortfolioRisk, values: pd.Series, *, assumed: bool
 ) -> list[Section]:
     """Holdings, and risk.
 
     Args:
         risk: of the holdings.
         values: what is held, by symbol.
-        outlook: the forecasts that the risk is made of.
+        assumed: whether nothing was said of what is held.
     """
     together = risk.correlation
+    given = (
+        "No holdings were given: the same value of each symbol is taken.  "
+        if assumed
+        else ""
+    )
     return [
         Section(
             "Portfolio",
-            text=f"Gross {risk.gross_value:,.0f}, net {risk.net_value:+,.0f}, in the "
-            "currency of the prices.  Adds: what a holding adds to the portfolio's "
+            text=f"{given}Gross {risk.gross_value:,.0f}, net {risk.net_value:+,.0f}, in "
+            "the currency of the prices.  Adds: what a holding adds to the portfolio's "
             "expected shortfall (97.5 %); they sum to it, and one below 0 is a hedge.  "
             "Alone: its own, were it all that is held.",
-            table=holdings_table(risk, values, outlook),
+            table=holdings_table(risk, values),
         ),
         Section(
             "Risk",
@@ -39,11 +43,12 @@ def risk_sections(
             "of the outcomes exceed, expected shortfall (ES), the mean of the worst 5 and "
             f"2.5 %; {risk.draws:,} draws.\n\n"
             "Each symbol's distribution is its forecast's, and beyond the outermost "
-            f"quantiles a Student's t with {DEGREES_OF_FREEDOM:g} degrees of freedom; they "
-            "move together as one, with the correlation of their last "
-            f"{together.returns} returns, shrunk by {together.shrinkage:.2f} (Ledoit and "
-            "Wolf).  History is what these holdings would have earned over past windows, "
-            "which overlap.",
+            f"quantiles a Student's t with {DEGREES_OF_FREEDOM:g} degrees of freedom; "
+            "joint moves follow one too, so that large ones come together, with the "
+            f"correlation of the last {together.returns} returns that all holdings have, "
+            f"up to {together.last_at:%Y-%m-%d}, shrunk by {together.shrinkage:.2f} "
+            "(Ledoit and Wolf).  History is what these holdings would have earned over past "
+            "windows, which overlap, up to the same day.",
             table=risk_table(risk),
         ),
     ]
@@ -94,9 +99,7 @@ def _backtest_figure(bars: pd.DataFrame) -> Figure:
     return figure
 
 
-def holdings_table(
-    risk: PortfolioRisk, values: pd.Series, outlook: Outlook
-) -> pd.DataFrame:
+def holdings_table(risk: PortfolioRisk, values: pd.Series) -> pd.DataFrame:
     """One row a holding, the largest first."""
     held = values.loc[values.abs().sort_values(ascending=False, kind="stable").index]
     table = pd.DataFrame(
@@ -106,10 +109,8 @@ def holdings_table(
             "of gross, %": (100 * held.abs() / risk.gross_value).round(1).to_numpy(),
         }
     )
-    p_up = pd.DataFrame(outlook.p_up, index=list(outlook.symbols))
-    for column, each in enumerate(risk.horizons):
+    for each in risk.horizons:
         bars = each.horizon_bars
-        table[f"P(up), {bars}"] = p_up[column].reindex(held.index).round(3).to_numpy()
         added, alone = each.forecast.components, each.forecast.stand_alone
         table[f"adds, {bars}"] = added[held.index].round().astype(int).to_numpy()
         table[f"alone, {bars}"] = alone[held.index].round().astype(int).to_numpy()

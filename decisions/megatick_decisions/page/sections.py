@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
+import pandas as pd
 
 from megatick_decisions.briefing import Brief
 from megatick_decisions.known import Known
@@ -10,7 +13,13 @@ from megatick_decisions.page.impacts import impact_sections
 from megatick_decisions.page.moods import mood_section
 from megatick_decisions.page.prices import edges, price_section
 from megatick_decisions.page.risks import backtest_section, risk_sections
+from megatick_decisions.page.words import counted
 from megatick_training.reports import Section
+
+_STALE_BARS: Final = 5
+"""So many rows of closes after a symbol's last, and the page names it."""
+
+_NAMED: Final = 5
 
 
 def sections(made: Brief, known: Known) -> list[Section]:
@@ -26,10 +35,10 @@ def sections(made: Brief, known: Known) -> list[Section]:
         mood_section(made.mood, known.closes, known.headlines),
     ]
     if made.impact is not None:
-        parts += impact_sections(made.impact, known.headlines, known.closes)
+        parts += impact_sections(made.impact, known.headlines)
     if made.risk is None:
-        return [*parts, Section("Risk", text=f"Not computed.  {made.why_no_risk}")]
-    parts += risk_sections(made.risk, known.values, made.outlook)
+        return [*parts, Section("Risk", text=f"Not computed: {made.why_no_risk}")]
+    parts += risk_sections(made.risk, known.values, assumed=known.assumed)
     if made.backtest is None:
         return [*parts, Section("Backtest", text=f"Not made.  {made.why_no_backtest}")]
     return [*parts, backtest_section(made.backtest)]
@@ -38,8 +47,10 @@ def sections(made: Brief, known: Known) -> list[Section]:
 def in_short(made: Brief, known: Known) -> list[str]:
     """Say what matters, a sentence or two a paragraph."""
     said = [
-        f"{len(made.outlook.symbols)} symbols and {len(known.headlines):,} texts, as of "
-        f"{known.as_of:%Y-%m-%d %H:%M:%S} UTC.",
+        f"{counted(len(made.outlook.symbols), 'symbol')} and "
+        f"{counted(len(known.headlines), 'text')}, as of "
+        f"{known.as_of:%Y-%m-%d %H:%M:%S} UTC; the last close is of "
+        f"{known.closes.index[-1]:%Y-%m-%d %H:%M}.{_notices(made, known)}",
         f"Edge over a random walk when the forecaster was last evaluated: "
         f"{edges(made.outlook)}.",
     ]
@@ -50,7 +61,8 @@ def in_short(made: Brief, known: Known) -> list[str]:
         gross = made.risk.gross_value
         losses = [
             f"{each.forecast.measures.es_975:,.0f} "
-            f"({each.forecast.measures.es_975 / gross:.1%}) over {each.horizon_bars}"
+            f"({100 * each.forecast.measures.es_975 / gross:.1f} %) over "
+            f"{each.horizon_bars}"
             for each in made.risk.horizons
         ]
         said.append(
@@ -60,8 +72,33 @@ def in_short(made: Brief, known: Known) -> list[str]:
     if made.backtest is not None:
         judged = made.backtest.var_95
         said.append(
-            f"Of the last {judged.bars} bars {judged.observed} lost more than the value at "
-            f"risk (95 %), where {judged.expected:.1f} are expected "
-            f"(p = {judged.coverage.p_value:.3f})."
+            f"Of {judged.bars} bars up to {made.backtest.bars.index[-1]:%Y-%m-%d}, "
+            f"{judged.observed} lost more than the value at risk (95 %), where "
+            f"{judged.expected:.1f} are expected (p = {judged.coverage.p_value:.3f})."
+        )
+    return said
+
+
+def _notices(made: Brief, known: Known) -> str:
+    """What may be amiss with the closes: symbols that ended before others, dates alone."""
+    said = ""
+    moments = pd.DatetimeIndex(known.closes.index)
+    later = len(moments) - moments.searchsorted(made.outlook.last_at, side="right")
+    ended = [
+        s
+        for s, bars in zip(made.outlook.symbols, later, strict=True)
+        if bars >= _STALE_BARS
+    ]
+    if ended:
+        more = f" and {len(ended) - _NAMED} more" if len(ended) > _NAMED else ""
+        said += (
+            f"  Without a close for {_STALE_BARS} bars or more: "
+            f"{', '.join(ended[:_NAMED])}{more}; their forecasts begin there."
+        )
+    if (moments == moments.normalize()).all():
+        said += (
+            "  Bars have dates alone, and are taken to close at the midnight that begins "
+            "the day: texts of that day count as later, much of what they did is not seen, "
+            "and --as-of that day reads its close already.  Give --close-time."
         )
     return said

@@ -17,6 +17,15 @@ def shortened(text: str) -> str:
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "symbol"), counted(2000, "text")
+    ('1 symbol', '2,000 texts')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def with_interval(
     value: float, interval: tuple[float, float] | None, *, digits: int
 ) -> str:
