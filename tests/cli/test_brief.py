@@ -138,6 +138,15 @@ def test_nothing_after_the_moment_is_read(files: Path, served: Served) -> None:
     assert before == after
 
 
+def test_a_server_that_is_started_for_it_is_not_protected(files: Path) -> None:
+    asked = [f"--prices={files / 'prices.csv'}", "--out=o.html", "--repository=r", "--tls"]
+
+    result = CliRunner().invoke(app, ["brief", *asked])
+
+    assert result.exit_code == 2
+    assert "not protected" in result.stderr
+
+
 def test_a_server_that_is_not_there_is_named(files: Path) -> None:
     result = CliRunner().invoke(
         app,
