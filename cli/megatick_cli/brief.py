@@ -99,6 +99,8 @@ def brief(
 
     Exit status: 0 written; 1 it could not be (one message on stderr says why); 2 bad usage.
     """
+    if connection and repository is not None:
+        raise typer.BadParameter("a server that is started here is not protected")
     console = Console(stderr=True)
     files = Files(prices, news, holdings)
     with console.status("reading …"):

@@ -149,6 +149,15 @@ def test_of_the_news_too_only_the_symbols_asked_for_are_read(files: Path) -> Non
     assert set(known.headlines.rows["symbol"]) == {"A"}
 
 
+def test_a_server_that_is_started_for_it_is_not_protected(files: Path) -> None:
+    asked = [f"--prices={files / 'prices.csv'}", "--out=o.html", "--repository=r", "--tls"]
+
+    result = CliRunner().invoke(app, ["brief", *asked])
+
+    assert result.exit_code == 2
+    assert "not protected" in result.stderr
+
+
 def test_a_server_that_is_not_there_is_named(files: Path) -> None:
     result = CliRunner().invoke(
         app,

@@ -47,8 +47,8 @@ def risk_sections(
             "joint moves follow one too, so that large ones come together, with the "
             f"correlation of the last {together.returns} returns that all holdings have, "
             f"up to {together.last_at:%Y-%m-%d}, shrunk by {together.shrinkage:.2f} "
-            "(Ledoit and Wolf).  History is what these holdings would have earned over past "
-            "windows, which overlap, up to the same day.",
+            "(Ledoit and Wolf).  History is what these holdings would have earned over "
+            "past windows, which overlap, up to the same day.",
             table=risk_table(risk),
         ),
     ]
