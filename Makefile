@@ -32,22 +32,16 @@ test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
 test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where there is none
 	$(BIN)/pytest -m gpu
 
-# QUICK=1 takes three minutes instead of twenty, and says less.
+# QUICK=1 measures the first four alone, with fewer turns.
 BENCH_REPOSITORY ?= $(REPOSITORY)
 ifdef QUICK
 BENCH_SERVED := --rounds 2
 BENCH_LIMIT := --rounds 2 --rows 64
 BENCH_TAIL := --calls 100
 BENCH_OVERLOAD := --seconds 15
-BENCH_RATE := --seconds 3
-BENCH_HOPS := --calls 64
-BENCH_CACHE := --rounds 1
-BENCH_AUDIT := --rounds 1 --calls 50
-BENCH_PRIORITIES := --rounds 1 --seconds 5
 BENCH_CLIENT := --rounds 3 --calls 200
 BENCH_FAILOVER := --seconds 3 --down 1
 BENCH_BATCH := --rows 200000
-BENCH_FIRST := --starts 1 --calls 101
 BENCH_SCALING := --rounds 1
 BENCH_PACKING := --rounds 1 --tokens 1024
 BENCH_PEERS := --count 64 --rounds 1 --concurrencies 32 --warm 1 --window 4 --offered 8
@@ -58,13 +52,15 @@ bench: $(BIN)/.dev-ready  ## Measure serving: throughput, tail, overload (20 min
 	$(BIN)/python benchmarks/throughput.py $(BENCH_REPOSITORY) $(BENCH_SERVED)
 	$(BIN)/python benchmarks/limit.py $(BENCH_REPOSITORY) $(BENCH_LIMIT)
 	$(BIN)/python benchmarks/tail.py $(BENCH_REPOSITORY) $(BENCH_TAIL)
-	$(BIN)/python benchmarks/first_call.py $(BENCH_REPOSITORY) $(BENCH_FIRST)
-	$(BIN)/python benchmarks/hops.py $(BENCH_REPOSITORY) $(BENCH_HOPS)
-	$(BIN)/python benchmarks/offered_rate.py $(BENCH_REPOSITORY) $(BENCH_RATE)
 	$(BIN)/python benchmarks/overload.py $(BENCH_REPOSITORY) $(BENCH_OVERLOAD)
-	$(BIN)/python benchmarks/cache.py $(BENCH_REPOSITORY) $(BENCH_CACHE)
-	$(BIN)/python benchmarks/audit.py $(BENCH_REPOSITORY) $(BENCH_AUDIT)
-	$(BIN)/python benchmarks/priorities.py $(BENCH_REPOSITORY) $(BENCH_PRIORITIES)
+ifndef QUICK
+	$(BIN)/python benchmarks/first_call.py $(BENCH_REPOSITORY)
+	$(BIN)/python benchmarks/hops.py $(BENCH_REPOSITORY)
+	$(BIN)/python benchmarks/offered_rate.py $(BENCH_REPOSITORY)
+	$(BIN)/python benchmarks/cache.py $(BENCH_REPOSITORY)
+	$(BIN)/python benchmarks/audit.py $(BENCH_REPOSITORY)
+	$(BIN)/python benchmarks/priorities.py $(BENCH_REPOSITORY)
+endif
 
 bench-client: $(BIN)/.dev-ready  ## Measure the SDK against servers that answer at once
 	$(BIN)/python benchmarks/client_calls.py $(BENCH_CLIENT)
