@@ -36,8 +36,10 @@ def clock(given: str) -> timedelta:
 
 
 def named(symbols: str | None) -> list[str]:
-    """Read the option ``--symbols``, as in ``A,B``: none named means all."""
-    return [] if symbols is None else [name.strip() for name in symbols.split(",")]
+    """Read the option ``--symbols``, as in ``A,B``, each once: none named means all."""
+    if symbols is None:
+        return []
+    return list(dict.fromkeys(name.strip() for name in symbols.split(",")))
 
 
 def closed_at(closes: pd.DataFrame, close_time: timedelta) -> pd.DataFrame:

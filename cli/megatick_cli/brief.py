@@ -40,7 +40,7 @@ def brief(
             "close, perhaps adj_close) or wide (date, a column a symbol)."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Page to write (HTML).")],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="Page to write (HTML).")],
     news: Annotated[
         Path | None,
         typer.Option(
@@ -102,6 +102,8 @@ def brief(
     if connection and repository is not None:
         raise typer.BadParameter("a server that is started here is not protected")
     console = Console(stderr=True)
+    if not out.absolute().parent.is_dir():  # told before minutes of work, not after
+        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
     files = Files(prices, news, holdings)
     with console.status("reading …"):
         known = files.read(symbols=named(symbols), closes_at=clock(close_time), as_of=as_of)
@@ -117,6 +119,8 @@ def brief(
         )
     if made.risk is None:
         console.print(f"no risk: {made.why_no_risk}", highlight=False)
+    elif made.backtest is None and backtest_bars:
+        console.print(f"no backtest: {made.why_no_backtest}", highlight=False)
     if as_json:
         typer.echo(_json(made, known))
         return

@@ -92,7 +92,7 @@ def make_brief(
     impact = event_study(known.closes, news) if news.texts else None
     progress("simulating what is held")
     risk, why_no_risk = _or_why(lambda: _risk(known, outlook))
-    backtest, why_no_backtest = None, "It was not asked for."
+    backtest, why_no_backtest = None, "it was not asked for."
     if risk is not None and backtest_bars:
         progress("testing the risk on bars gone by")
         backtest, why_no_backtest = _or_why(

@@ -56,7 +56,7 @@ def common_closes(closes: pd.DataFrame, symbols: Sequence[str]) -> pd.DataFrame:
         raise HoldingsError(
             "holdings",
             "symbols with closes",
-            _listed(absent),
+            listed(absent),
             "Give closes of them, or leave them out.",
         )
     return closes[list(symbols)].dropna()
@@ -100,7 +100,7 @@ def correlation(
     still = [symbols[at] for at in np.flatnonzero(deviations == 0)]
     if still:
         raise HoldingsError(
-            f"closes of {_listed(still)}",
+            f"closes of {listed(still)}",
             f"a change among the latest {len(returns)} returns",
             "none",
             "What never moves has no correlation: leave it out.",
@@ -181,11 +181,12 @@ def _too_few(
     return TooFewCloses(
         "closes that all held symbols have at the same times",
         f"at least {fewest}",
-        f"{rows} ({_listed(blamed)})",
+        f"{rows} ({listed(blamed)})",
         "Give a longer history, or leave those symbols out.",
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

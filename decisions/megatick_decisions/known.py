@@ -25,6 +25,7 @@ class Known:
     Attributes:
         as_of: in UTC.
         closes: as ``read_closes`` gives them, none after the moment; each symbol has one.
+        without_close: symbols of the file that have none by then.
         headlines: published before the moment.
         values: float64, what is held, by symbol, in the currency of the prices.
         assumed: whether that is ``HELD_BY_DEFAULT`` of each symbol, as nothing was said.
@@ -32,6 +33,7 @@ class Known:
 
     as_of: pd.Timestamp
     closes: pd.DataFrame
+    without_close: tuple[str, ...]
     headlines: Headlines
     values: pd.Series
     assumed: bool
@@ -62,6 +64,9 @@ def know(
         TooFewCloses: no symbol has a close by then.
         DataError: as ``read_holdings``.
     """
+    symbols, closes = closes.columns, closes.dropna(how="all")
+    if closes.empty:
+        raise TooFewCloses("closes", "at least one", "none")
     moment = _latest(closes, headlines) if as_of is None else _utc(as_of)
     seen = closes[closes.index <= moment].dropna(axis=1, how="all")
     if seen.empty:
@@ -75,6 +80,7 @@ def know(
     return Known(
         as_of=moment,
         closes=seen,
+        without_close=tuple(symbols.difference(seen.columns, sort=False)),
         headlines=headlines.before(moment),
         values=pd.Series(HELD_BY_DEFAULT, seen.columns, name="value")
         if holdings is None

@@ -12,6 +12,7 @@ from served import Served
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
+from megatick_cli.bar_closes import named
 from megatick_cli.brief import Files
 from megatick_client import Client
 from megatick_contract import MegatickError
@@ -125,6 +126,11 @@ def test_without_news_and_with_little_history_it_says_what_there_is_not(
     assert "no risk: " in told
     assert "expected at least 61, found 23" in " ".join(told.split())
 
+    _, _, told = brief(files, served, "--backtest-bars=5")
+
+    assert "no backtest: " in told
+    assert "expected at least 20" in " ".join(told.split())
+
 
 @pytest.mark.triton
 def test_nothing_after_the_moment_is_read(files: Path, served: Served) -> None:
@@ -156,6 +162,21 @@ def test_a_server_that_is_started_for_it_is_not_protected(files: Path) -> None:
 
     assert result.exit_code == 2
     assert "not protected" in result.stderr
+
+
+def test_a_page_that_cannot_be_written_is_told_at_once(files: Path) -> None:
+    for out in (files, files / "absent" / "brief.html"):
+        asked = [f"--prices={files / 'prices.csv'}", f"--out={out}", "--url=127.0.0.1:1"]
+
+        result = CliRunner().invoke(app, ["brief", *asked])
+
+        assert result.exit_code == 2
+        assert "--out" in result.stderr
+
+
+def test_a_symbol_asked_for_twice_is_read_once() -> None:
+    assert named("B, A,B") == ["B", "A"]
+    assert named(None) == []
 
 
 def test_a_server_that_is_not_there_is_named(files: Path) -> None:

@@ -132,7 +132,7 @@ def test_the_page_says_what_ended_what_is_left_out_and_what_is_assumed(
     texts = pd.DataFrame(
         {"symbol": ["B", "B", "C"], "published_at": published, "text": "up", "score": 0.5}
     )
-    ended = know(closes, Headlines(texts))
+    ended = know(closes.assign(NONE=np.nan), Headlines(texts))
 
     found = make_brief(client, ended, backtest_bars=PAST, progress=lambda _: None)
     said = {part.title: part.text for part in sections(found, ended)}
@@ -141,6 +141,7 @@ def test_the_page_says_what_ended_what_is_left_out_and_what_is_assumed(
     last = f"{closes.index[-6]:%Y-%m-%d}"
     assert "Without a close for 5 bars or more: A;" in said["In short"]
     assert f"the last close is of {closes.index[-1]:%Y-%m-%d %H:%M}" in said["In short"]
+    assert "Left out, without a close by then: NONE." in said["In short"]
     assert f"bars up to {closes.index[-7]:%Y-%m-%d}, " in said["In short"]
     assert "Give --close-time." in said["In short"]
     assert "1 text about 1 symbol without prices and 1 text with" in said["News impact"]

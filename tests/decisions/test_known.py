@@ -111,3 +111,16 @@ def test_a_value_is_itself_and_nothing_given_holds_each_alike(tmp_path: Path) ->
 def test_bad_holdings_are_named(tmp_path: Path, lines: list[str], problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         know(CLOSES, Headlines.none(), holdings=holdings(tmp_path, *lines))
+
+
+def test_what_has_no_close_is_named_and_an_empty_row_is_no_bar() -> None:
+    closes = CLOSES.assign(A=[1.0, 2.0, 3.0], B=np.nan)
+    closes.loc["2020-01-03"] = np.nan
+
+    known = know(closes, Headlines.none())
+
+    assert known.as_of == pd.Timestamp("2020-01-02", tz="UTC")
+    assert known.without_close == ("B",)
+    assert known.closes.to_dict("list") == {"A": [1.0, 2.0]}
+    with pytest.raises(TooFewCloses, match="expected at least one, found none"):
+        know(closes.assign(A=np.nan), Headlines.none())

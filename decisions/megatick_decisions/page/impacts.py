@@ -30,13 +30,6 @@ def impact_sections(study: EventStudy, headlines: Headlines) -> list[Section]:
         study: of the texts.
         headlines: the texts.
     """
-    if not len(study.events):
-        return [Section("News impact", text="No text has a close before and after it.")]
-    compared = (
-        "less the mean of the other symbols over the same time"
-        if study.market_adjusted
-        else "of the one symbol there is, not compared with any market"
-    )
     left_out = sum(study.left_out.values())
     outside = int(study.texts["reaction_close"].isna().sum())
     missed = [
@@ -47,7 +40,14 @@ def impact_sections(study: EventStudy, headlines: Headlines) -> list[Section]:
         )
         if number
     ]
+    if not len(study.events):
+        return [Section("News impact", text=f"Nothing to study: {' and '.join(missed)}.")]
     missing = f"  In none: {' and '.join(missed)}." if missed else ""
+    compared = (
+        "less the mean of the other symbols over the same time"
+        if study.market_adjusted
+        else "of the one symbol there is, not compared with any market"
+    )
     return [
         Section(
             "News impact",

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from megatick_decisions.briefing import Brief
+from megatick_decisions.dependence import listed
 from megatick_decisions.known import Known
 from megatick_decisions.page.impacts import impact_sections
 from megatick_decisions.page.moods import mood_section
@@ -18,8 +19,6 @@ from megatick_training.reports import Section
 
 _STALE_BARS: Final = 5
 """So many rows of closes after a symbol's last, and the page names it."""
-
-_NAMED: Final = 5
 
 
 def sections(made: Brief, known: Known) -> list[Section]:
@@ -40,7 +39,7 @@ def sections(made: Brief, known: Known) -> list[Section]:
         return [*parts, Section("Risk", text=f"Not computed: {made.why_no_risk}")]
     parts += risk_sections(made.risk, known.values, assumed=known.assumed)
     if made.backtest is None:
-        return [*parts, Section("Backtest", text=f"Not made.  {made.why_no_backtest}")]
+        return [*parts, Section("Backtest", text=f"Not made: {made.why_no_backtest}")]
     return [*parts, backtest_section(made.backtest)]
 
 
@@ -50,7 +49,7 @@ def in_short(made: Brief, known: Known) -> list[str]:
         f"{counted(len(made.outlook.symbols), 'symbol')} and "
         f"{counted(len(known.headlines), 'text')}, as of "
         f"{known.as_of:%Y-%m-%d %H:%M:%S} UTC; the last close is of "
-        f"{known.closes.index[-1]:%Y-%m-%d %H:%M}.{_notices(made, known)}",
+        f"{made.outlook.last_at.max():%Y-%m-%d %H:%M}.{_notices(made, known)}",
         f"Edge over a random walk when the forecaster was last evaluated: "
         f"{edges(made.outlook)}.",
     ]
@@ -80,8 +79,10 @@ def in_short(made: Brief, known: Known) -> list[str]:
 
 
 def _notices(made: Brief, known: Known) -> str:
-    """What may be amiss with the closes: symbols that ended before others, dates alone."""
+    """What may be amiss with the closes: symbols without, or that ended, dates alone."""
     said = ""
+    if known.without_close:
+        said += f"  Left out, without a close by then: {listed(known.without_close)}."
     moments = pd.DatetimeIndex(known.closes.index)
     later = len(moments) - moments.searchsorted(made.outlook.last_at, side="right")
     ended = [
@@ -90,10 +91,9 @@ def _notices(made: Brief, known: Known) -> str:
         if bars >= _STALE_BARS
     ]
     if ended:
-        more = f" and {len(ended) - _NAMED} more" if len(ended) > _NAMED else ""
         said += (
             f"  Without a close for {_STALE_BARS} bars or more: "
-            f"{', '.join(ended[:_NAMED])}{more}; their forecasts begin there."
+            f"{listed(ended)}; their forecasts begin there."
         )
     if (moments == moments.normalize()).all():
         said += (
