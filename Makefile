@@ -32,13 +32,13 @@ test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
 test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where there is none
 	$(BIN)/pytest -m gpu
 
-# QUICK=1 measures the first four alone, with fewer turns.
+# QUICK=1 measures the first four alone, with fewer turns, in four minutes.
 BENCH_REPOSITORY ?= $(REPOSITORY)
 ifdef QUICK
-BENCH_SERVED := --rounds 2
+BENCH_SERVED := --rounds 2 --window 2
 BENCH_LIMIT := --rounds 2 --rows 64
 BENCH_TAIL := --calls 100
-BENCH_OVERLOAD := --seconds 15
+BENCH_OVERLOAD := --seconds 10
 BENCH_CLIENT := --rounds 3 --calls 200
 BENCH_FAILOVER := --seconds 3 --down 1
 BENCH_BATCH := --rows 200000
