@@ -144,18 +144,21 @@ def test_tritons_spans_join_the_callers_trace(
             Client(server.endpoints.grpc) as client,
             traced.tracer.start_as_current_span("a trade") as trade,
         ):
-            client.score(TEXT)
-        deadline_s = time.monotonic() + 30
-        while len(spans) < 3:  # Triton sends them every five seconds
-            assert time.monotonic() < deadline_s, spans
-            time.sleep(0.1)
+            for _ in range(4):  # what it sends may be lost, and is not sent again
+                client.score(TEXT)
+                deadline_s = time.monotonic() + 12
+                while len(spans) < 3 and time.monotonic() < deadline_s:
+                    time.sleep(0.1)  # Triton sends them every five seconds
+                if spans:
+                    break
         server.stop()
 
-    (call,) = traced.ended(RPC)
+    calls = {format_span_id(call.context.span_id) for call in traced.ended(RPC)}
     assert {each["traceId"] for each in spans} == {
         format_trace_id(trade.get_span_context().trace_id)
     }
-    (top,) = [each for each in spans if each["name"] == "InferRequest"]
-    assert top["parentSpanId"] == format_span_id(call.context.span_id)
+    tops = {each["parentSpanId"] for each in spans if each["name"] == "InferRequest"}
+    assert tops
+    assert tops <= calls
     assert {"sentiment", "sentiment_step"} <= {each["name"] for each in spans}
     assert TEXT not in json.dumps(spans)
