@@ -46,6 +46,7 @@ def closed_at(closes: pd.DataFrame, close_time: timedelta) -> pd.DataFrame:
     """Move bars that have only dates to the time of their close."""
     import pandas as pd
 
+    from megatick_training.times import are_dates
+
     index = pd.DatetimeIndex(closes.index)
-    dates_only = (index == index.normalize()).all()
-    return closes.set_axis(index + close_time) if dates_only else closes
+    return closes.set_axis(index + close_time) if are_dates(index) else closes

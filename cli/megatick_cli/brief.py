@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from megatick_decisions.known import Known
     from megatick_decisions.risk import PortfolioRisk, SimulatedRisk
 
+BACKTEST_BARS: Final = 250
+"""So many are tested where nothing is said."""
+
 _TIMEOUT_S: Final = 120.0
 _SERVER: Final = "The server"
 _PORTFOLIO: Final = "Portfolio and risk"
@@ -65,7 +68,7 @@ def brief(
             "none.",
             rich_help_panel=_PORTFOLIO,
         ),
-    ] = 250,
+    ] = BACKTEST_BARS,
     symbols: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="Only these symbols.")
     ] = None,

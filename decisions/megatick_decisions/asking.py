@@ -13,15 +13,15 @@ import pandas as pd
 from megatick_client import Client, Forecasts
 from megatick_client.sentiment_states import states_of
 from megatick_contract import WINDOW_BARS
-from megatick_training.forecasting.news import News, Story, states_at
+from megatick_training.forecasting.news import News, states_at
 from megatick_training.forecasting.windows import Windows
+from megatick_training.times import naive
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
 _TEXTS_A_CALL: Final = 256
 _WINDOWS_A_CALL: Final = 2048
-_NOTHING: Final = Story(np.empty(0, "datetime64[ns]"), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ def half_life_of(client: Client) -> float:
 def forecast_latest(
     client: Client,
     closes: pd.DataFrame,
-    news: News | None,
+    news: News,
     *,
     as_of: pd.Timestamp,
     half_life_s: float,
@@ -112,10 +112,9 @@ def forecast_latest(
         ClientError: the server could not be asked.
     """
     histories = [closes[symbol].dropna() for symbol in closes.columns]
-    stories = news.stories if news else {}
-    moment = np.array([as_of.tz_convert("UTC").tz_localize(None)], "datetime64[ns]")
+    moment = naive(pd.DatetimeIndex([as_of]))
     states = [
-        states_at(stories.get(str(symbol), _NOTHING), moment, half_life_s=half_life_s)
+        states_at(news.of(str(symbol)), moment, half_life_s=half_life_s)
         for symbol in closes.columns
     ]
     answers = _forecasts(

@@ -34,6 +34,7 @@ from megatick_decisions.clustered import (
 )
 from megatick_decisions.errors import EventStudyError
 from megatick_training.forecasting.news import News, Story
+from megatick_training.times import naive
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -122,7 +123,7 @@ def event_study(closes: pd.DataFrame, news: News, *, seed: int = 0) -> EventStud
     _check(closes, news)
     closes = closes.loc[:, closes.notna().any()]
     logs = np.log(closes.to_numpy(np.float64))  # (rows, symbols)
-    stamps = pd.DatetimeIndex(closes.index).tz_localize(None).to_numpy("datetime64[ns]")
+    stamps = naive(pd.DatetimeIndex(closes.index))
 
     texts = _texts(news, closes.columns)
     columns = closes.columns.get_indexer(pd.Index(texts["symbol"]))

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from megatick_contract.prices import STATE_SCORE_SUM, STATE_WEIGHT
+from megatick_contract.prices import STATE_SCORE_SUM, STATE_TEXTS, STATE_WEIGHT
 from megatick_server.sentiment import decay
 from megatick_training.forecasting.news import News, states_at
+from megatick_training.times import naive
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -52,14 +53,13 @@ def mood_at(news: News, moments: pd.DatetimeIndex, *, half_life_s: float) -> Moo
         moments: in UTC, rising.
         half_life_s: seconds in which news loses half its weight, as the forecaster says.
     """
-    at = moments.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ns]")
+    at = naive(moments)
     columns: dict[str, Float64Array] = {}
     for symbol, story in news.stories.items():
         state, elapsed_s = states_at(story, at, half_life_s=half_life_s)
         aged = decay(state, elapsed_s, half_life_s=half_life_s).astype(np.float64)
         mood = aged[:, STATE_SCORE_SUM] / (aged[:, STATE_WEIGHT] + 1)
-        begun = np.searchsorted(story.at, at, side="left") > 0
-        columns[symbol] = np.where(begun, mood, np.nan)
+        columns[symbol] = np.where(aged[:, STATE_TEXTS] > 0, mood, np.nan)
     symbols = pd.DataFrame(columns, index=moments, dtype="float64")
     return Mood(symbols, _market(symbols))
 

@@ -176,7 +176,7 @@ def portfolio_risk(
         [s for s, is_held in zip(symbols, held, strict=True) if is_held],
         money[held],
     )
-    together = correlation(closes, names)
+    together, common = correlation(closes, names), common_closes(closes, names)
     free = antithetic_scores(
         draws, len(names), seed=seed, degrees_of_freedom=degrees_of_freedom
     )
@@ -198,7 +198,7 @@ def portfolio_risk(
                 horizon_bars=bars,
                 forecast=simulated(quantiles, horizon),
                 baseline=simulated(baseline_quantiles, horizon),
-                historical=_historical(money, common_closes(closes, names), bars=bars),
+                historical=_historical(money, common, bars=bars),
             )
             for horizon, bars in enumerate(horizons_bars)
         ),

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from megatick_training.errors import TimeError
@@ -46,6 +48,16 @@ def utc_times(
         bare &= times != times.dt.normalize()
     _refuse(given, bare, what, "a zone, as in 2026-03-02T14:30:00Z")
     return pd.DatetimeIndex(times, dtype="datetime64[ns, UTC]", name=None)
+
+
+def naive(moments: pd.DatetimeIndex) -> npt.NDArray[np.datetime64]:
+    """Give times in UTC as numpy holds them, datetime64[ns], which knows no zone."""
+    return moments.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[ns]")
+
+
+def are_dates(moments: pd.DatetimeIndex) -> bool:
+    """Whether they are midnights all, as dates alone are read."""
+    return bool((moments == moments.normalize()).all())
 
 
 def _refuse(given: pd.Series, wrong: pd.Series, what: str, expected: str) -> None:

@@ -25,7 +25,6 @@ PrecisionChoice = Literal["auto", "fp32", "bf16", "int8"]
 _MARK: Final = ".megatick-demo"
 _MIN_WIDTH: Final = 100
 _TIMEOUT_S: Final = 60.0
-_BACKTEST_BARS: Final = 250
 
 
 def demo(
@@ -89,7 +88,7 @@ def demo(
         with clock.stage(f"{len(samples)} calls of market_view"):
             answers = _ask(samples, server.endpoints.grpc)
         with clock.stage("brief of prices, mood, portfolio and risk"):
-            page = _brief(out, server.endpoints.grpc, repository)
+            page = _brief(samples, out, server.endpoints.grpc, repository)
         write_json(result, answers, repository=repository, seconds=clock.seconds)
 
         console.print()
@@ -145,14 +144,14 @@ def _ask(samples: list[Sample], address: str) -> list[Answer]:
         return answers
 
 
-def _brief(out: Path, address: str, repository: Path) -> Path:
+def _brief(samples: list[Sample], out: Path, address: str, repository: Path) -> Path:
     """Write the page that `megatick brief` would, and name the command that does."""
     from megatick_cli.bar_closes import clock
-    from megatick_cli.brief import Files, write_brief
+    from megatick_cli.brief import BACKTEST_BARS, Files, write_brief
     from megatick_cli.demo.sample import CLOSE_TIME, write_tables
     from megatick_client import Client
 
-    prices, headlines = write_tables(out)
+    prices, headlines = write_tables(samples, out)
     files, page = Files(prices, headlines), out / "brief.html"
     options = {
         "prices": prices,
@@ -167,7 +166,7 @@ def _brief(out: Path, address: str, repository: Path) -> Path:
             files.read(closes_at=clock(CLOSE_TIME)),
             page,
             files=files,
-            backtest_bars=_BACKTEST_BARS,
+            backtest_bars=BACKTEST_BARS,
             command=["megatick", "brief", *(f"--{k}={v}" for k, v in options.items())],
             console=Console(quiet=True),
         )

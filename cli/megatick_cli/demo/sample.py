@@ -7,6 +7,7 @@ each is paired with, up to ``AS_OF``.  The bars after it show what then happened
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import resources
@@ -72,10 +73,11 @@ def load_samples() -> list[Sample]:
         ]
 
 
-def write_tables(folder: Path) -> tuple[Path, Path]:
+def write_tables(samples: Sequence[Sample], folder: Path) -> tuple[Path, Path]:
     """Write what `megatick brief` reads: two years of closes, and the headlines.
 
     Args:
+        samples: as ``load_samples`` gives them.
         folder: that gets ``prices.csv`` and ``headlines.csv``, published on ``AS_OF``.
 
     Raises:
@@ -91,6 +93,6 @@ def write_tables(folder: Path) -> tuple[Path, Path]:
     with headlines.open("w", newline="", encoding="utf-8") as lines:
         table = csv.writer(lines)
         table.writerow(("symbol", "published_at", "text"))
-        for sample in load_samples():
+        for sample in samples:
             table.writerow((sample.symbol, published.isoformat(), sample.headline))
     return prices, headlines

@@ -16,6 +16,7 @@ from megatick_decisions.page.prices import edges, price_section
 from megatick_decisions.page.risks import backtest_section, risk_sections
 from megatick_decisions.page.words import counted
 from megatick_training.reports import Section
+from megatick_training.times import are_dates
 
 _STALE_BARS: Final = 5
 """So many rows of closes after a symbol's last, and the page names it."""
@@ -95,7 +96,7 @@ def _notices(made: Brief, known: Known) -> str:
             f"  Without a close for {_STALE_BARS} bars or more: "
             f"{listed(ended)}; their forecasts begin there."
         )
-    if (moments == moments.normalize()).all():
+    if are_dates(moments):
         said += (
             "  Bars have dates alone, and are taken to close at the midnight that begins "
             "the day: texts of that day count as later, much of what they did is not seen, "

@@ -18,6 +18,7 @@ import pandas as pd
 
 from megatick_server.sentiment import add_score, decay
 from megatick_training.headlines import Headlines, read_headlines
+from megatick_training.times import naive
 
 Float32Array = npt.NDArray[np.float32]
 Times = npt.NDArray[np.datetime64]
@@ -38,6 +39,9 @@ class Story:
     scores: Float32Array
 
 
+_NOTHING = Story(np.empty(0, "datetime64[ns]"), np.empty(0, np.float32))
+
+
 @dataclass(frozen=True)
 class News:
     """Scored texts of many symbols.
@@ -47,6 +51,10 @@ class News:
     """
 
     stories: Mapping[str, Story]
+
+    def of(self, symbol: str) -> Story:
+        """One symbol's texts, or none."""
+        return self.stories.get(symbol, _NOTHING)
 
     @property
     def texts(self) -> int:
@@ -70,9 +78,7 @@ def news_of(headlines: Headlines) -> News:
     return News(
         {
             str(symbol): Story(
-                at=pd.DatetimeIndex(rows["published_at"])
-                .tz_localize(None)
-                .to_numpy("datetime64[ns]"),
+                at=naive(pd.DatetimeIndex(rows["published_at"])),
                 scores=rows["score"].to_numpy(np.float32),
             )
             for symbol, rows in headlines.rows.groupby("symbol", sort=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from megatick_contract import HORIZONS_BARS, WINDOW_BARS
 from megatick_training.forecasting.news import News, Story, states_at
+from megatick_training.times import naive
 
 BoolArray = npt.NDArray[np.bool_]
 Float32Array = npt.NDArray[np.float32]
@@ -68,9 +68,9 @@ def make_windows(closes: pd.DataFrame, *, news: News | None, half_life_s: float)
     Returns:
         Rows by symbol, then by time; none where every symbol is shorter than 65 bars.
     """
-    stories = news.stories if news else {}
+    told = news or News({})
     parts = [
-        _windows_of(closes[symbol].dropna(), str(symbol), stories, half_life_s)
+        _windows_of(closes[symbol].dropna(), str(symbol), told.of(str(symbol)), half_life_s)
         for symbol in closes.columns
     ]
     return Windows(
@@ -82,10 +82,10 @@ def make_windows(closes: pd.DataFrame, *, news: News | None, half_life_s: float)
 
 
 def _windows_of(
-    closes: pd.Series, symbol: str, stories: Mapping[str, Story], half_life_s: float
+    closes: pd.Series, symbol: str, story: Story, half_life_s: float
 ) -> Windows:
     values = closes.to_numpy(np.float64)
-    times = pd.DatetimeIndex(closes.index).tz_localize(None).to_numpy("datetime64[ns]")
+    times = naive(pd.DatetimeIndex(closes.index))
     last = np.arange(WINDOW_BARS - 1, len(values) - 1)  # a bar must follow
     seen = np.empty((0, WINDOW_BARS))
     if len(last):
@@ -94,7 +94,6 @@ def _windows_of(
     inside = ends < len(values)
     clipped = np.minimum(ends, len(values) - 1)
     at = times[last]
-    story = stories.get(symbol, Story(times[:0], np.empty(0, np.float32)))
     state, elapsed_s = states_at(story, at, half_life_s=half_life_s)
     return Windows(
         closes=seen.astype(np.float32),
