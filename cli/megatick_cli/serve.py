@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -28,7 +29,7 @@ from megatick_server.launcher.options import (
 from megatick_server.launcher.tls import ServerTls
 
 if TYPE_CHECKING:
-    from megatick_server.launcher import TritonServer
+    from megatick_server.launcher import Repository, TritonServer
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OPEN: Final = "What to open"
@@ -209,6 +210,9 @@ def serve(
     Unless an option opens more, only this machine can reach it, and only inference,
     health and metadata over gRPC, and metrics, are open.
 
+    SIGUSR1 has it load REPOSITORY as it is then, while it goes on serving; if that does not
+    load, it says so and serves what it had.
+
     Exit status: 0 stopped on request; 1 could not start, or ended on its own (one
     message on stderr says why); 2 bad usage.
     """
@@ -280,7 +284,8 @@ def run_until_signalled(
 ) -> None:
     """Run a server, print how to call it, and stop it on SIGINT, SIGTERM or SIGHUP.
 
-    A second signal while it stops ends the requests in flight, too.
+    A second signal while it stops ends the requests in flight, too.  On SIGUSR1 it loads
+    its repository again.
 
     Args:
         server: started here, unless it was already.
@@ -290,7 +295,7 @@ def run_until_signalled(
     Raises:
         LaunchError: it could not start, or ended on its own; nothing of it is left.
     """
-    with _signals_interrupt(server):
+    with _signals_interrupt(server), _Reloads() as reloads:
         try:
             models = len(server.repository.models)
             with console.status(f"Loading {models} models…"):
@@ -303,13 +308,80 @@ def run_until_signalled(
             if (curl := _curl(server)) is not None:
                 # Below the panel, on one line: a frame would break what is copied.
                 console.print(curl, markup=False, highlight=False, soft_wrap=True)
-            server.wait()
+            while True:
+                reloads.wait(server)
+                _reload(server, console, log)
         except KeyboardInterrupt:
             with console.status("Stopping…"):
                 server.stop()
             console.print("Stopped.")
         finally:
             server.stop()
+
+
+def _reload(server: TritonServer, console: Console, log: _LogLines | None) -> None:
+    """Load the repository again, and say what became of it."""
+    from megatick_server.errors import LaunchError
+
+    before = server.repository
+    if log is not None:
+        log.ready = False
+    try:
+        with console.status(f"Loading {before.path} as it is now…"):
+            server.reload()
+    except LaunchError as error:
+        if not server.running:
+            raise
+        problem = f"{error}\nWhat was served before is served on."
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(problem)}", soft_wrap=True)
+    else:
+        after = server.repository
+        was = "as" if after.model_digest == before.model_digest else _digest(before)
+        console.print(
+            f"Serving {after.path} as it is now: model {_digest(after)}, {was} before.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    finally:
+        if log is not None:
+            log.ready = True
+
+
+def _digest(repository: Repository) -> str:
+    return repository.model_digest[:12] or "none"
+
+
+class _Reloads:
+    """SIGUSR1: ends the wait for a server, or is kept until that is waited for again."""
+
+    class _Asked(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self._asked = self._waiting = False
+        self._before: Any = signal.SIG_DFL
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGUSR1, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGUSR1, self._before)
+
+    def wait(self, server: TritonServer) -> None:
+        """Wait until the signal comes, or has come; see ``TritonServer.wait``."""
+        with contextlib.suppress(self._Asked):
+            self._waiting = True
+            if not self._asked:
+                server.wait()
+        self._asked = self._waiting = False
+
+    def _handle(self, *_: object) -> None:
+        self._asked = True
+        if self._waiting:
+            self._waiting = False
+            raise self._Asked
 
 
 class _LogLines:
@@ -360,6 +432,7 @@ def _panel(server: TritonServer) -> Panel:
     rows.add_column(style="bold")
     rows.add_column(overflow="fold")
     rows.add_row("models", ", ".join(public or models))
+    rows.add_row("digest", _digest(server.repository))
     rows.add_row("gRPC", endpoints.grpc)
     if endpoints.http is not None:
         rows.add_row("HTTP", f"http://{endpoints.http}/v2")
