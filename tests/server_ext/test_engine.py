@@ -12,7 +12,6 @@ from megatick_server import engine
 from megatick_server.engine import PackedEngine
 from megatick_server.errors import ArtefactError
 
-
 LOGITS = ("logits",)
 
 

@@ -48,9 +48,9 @@ def code_of(repository: Path, model: str = "identity") -> Path:
     return repository / model / "1" / "model.py"
 
 
-def put(repository: Path, code: str) -> None:
-    """Replace the code of its model by another file, as an export does."""
-    path = code_of(repository)
+def put(repository: Path, code: str, model: str = "identity") -> None:
+    """Replace the code of a model by another file, as an export does."""
+    path = code_of(repository, model)
     path.with_suffix(".new").write_text(code)
     path.with_suffix(".new").replace(path)
 
@@ -154,6 +154,22 @@ def test_what_does_not_load_is_named_and_leaves_what_was_served(
     put(repository, ADDS.format(added=3))
     server.reload()
     assert ask(client) == 3.0
+
+
+def test_what_did_load_is_taken_back_where_another_did_not(
+    repository: Path, write_model: WriteModel
+) -> None:
+    write_model("second", ADDS.format(added=5))
+    with (
+        TritonServer(repository, ON_FREE_PORTS) as server,
+        triton.InferenceServerClient(server.endpoints.grpc) as client,
+    ):
+        put(repository, FAILS)
+        put(repository, ADDS.format(added=6), "second")
+        with pytest.raises(ModelLoadError, match="not this one"):
+            server.reload()
+
+        assert (ask(client), ask(client, "second")) == (1.0, 5.0)
 
 
 def test_models_come_and_go(
