@@ -59,9 +59,13 @@ class Snapshot:
             link.symlink_to(f"/proc/{os.getpid()}/fd/{self._files[-1]}")
 
     def renew(self) -> None:
-        """Let its models be younger than any, so that Triton loads them again."""
-        for model in self.repository.models:
-            os.utime(self.folder / model)
+        """Let it be younger than any, so that Triton loads all of it again.
+
+        Its versions' folders count too: where the model's alone is younger, Triton says that
+        it loaded it and goes on with what it has (tried).
+        """
+        for folder, _, _ in os.walk(self.folder):
+            os.utime(folder)
 
     def close(self) -> None:
         """Close the files and remove the folders; harmless if it was done."""
