@@ -197,6 +197,15 @@ def serve(
             metavar="SECONDS", help="How long requests in flight may take at the end."
         ),
     ] = 10.0,
+    connection_age: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Have callers connect anew after so long, so that behind a load balancer "
+            "they find servers that came and leave those that go (docs/kubernetes.md).",
+            show_default="never",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show Triton's log.")
     ] = False,
@@ -230,6 +239,7 @@ def serve(
             trace_every=trace_every,
             ready_timeout_s=ready_timeout,
             stop_timeout_s=stop_timeout,
+            connection_age_s=connection_age,
             log_verbose=log_verbose,
             cpus=cpus,
             cached_texts=cached_texts,

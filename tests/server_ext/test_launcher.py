@@ -12,12 +12,14 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tcp_proxy import proxy
 
 from megatick_server.errors import (
     AddressError,
@@ -584,6 +586,49 @@ def test_a_killed_keeper_leaves_nothing_either(write_model: WriteModel) -> None:
 
     # The stub notices within a second that its server is gone.
     assert wait_until(lambda: not left_of(server), 5)
+
+
+def test_who_connects_anew_leaves_a_server_before_it_stops(
+    identity_repository: Path,
+) -> None:
+    """As in a rolling update: the address leads elsewhere, and then the old one stops.
+
+    A connection that stands would stay with the old one, which turns its calls away while
+    it stops.
+    """
+    options = ServeOptions(grpc_port=0, metrics_port=None, connection_age_s=1)
+    stopped = threading.Event()
+    request = triton.InferInput("IN", [1, 1], "FP32")
+    request.set_data_from_numpy(np.array([[0.5]], np.float32))
+
+    def call_until_stopped(address: str) -> list[str]:
+        # Without this, all connections of a process to one address are the same one.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        failures = []
+        with triton.InferenceServerClient(address, channel_args=own) as client:
+            while not stopped.is_set():
+                try:
+                    client.infer("identity", [request], client_timeout=10)
+                except triton.InferenceServerException as error:
+                    failures.append(str(error))
+        return failures
+
+    with (
+        TritonServer(identity_repository, options) as new,
+        TritonServer(identity_repository, options) as old,
+        proxy(old.endpoints.grpc) as service,
+        ThreadPoolExecutor() as callers,
+    ):
+        calling = [callers.submit(call_until_stopped, service.address) for _ in range(3)]
+        try:
+            assert wait_until(lambda: service.connections >= 3, 10)
+            service.lead_to(new.endpoints.grpc)
+            time.sleep(2)  # 1 s, up to a tenth more, and 0.9 s for a busy machine
+            old.stop()
+        finally:
+            stopped.set()
+
+    assert [each.result() for each in calling] == [[], [], []]
 
 
 def test_is_started_once(server: TritonServer) -> None:

@@ -137,6 +137,8 @@ def test_models_are_loaded_by_callers_only_where_that_was_opened() -> None:
         pytest.param({"stop_timeout_s": float("inf")}, "stop timeout", id="endless"),
         pytest.param({"stop_timeout_s": 1e300}, "0 to 86400 s", id="over-a-day"),
         pytest.param({"stop_timeout_s": -1.0}, "stop timeout", id="negative"),
+        pytest.param({"connection_age_s": 0.5}, "1 to 86400 s", id="no-age"),
+        pytest.param({"connection_age_s": float("inf")}, "connection age", id="ageless"),
     ],
 )
 def test_refuses_an_option_by_name(options: dict[str, Any], said: str) -> None:

@@ -72,6 +72,8 @@ def _grpc(endpoint: str, options: ServeOptions) -> Iterator[str]:
     yield from _listen("grpc", endpoint)
     # Of Triton's 8, the ninth request in flight on streams is freed while it is in use.
     yield f"--grpc-infer-allocation-pool-size={REQUESTS_KEPT}"
+    if options.connection_age_s is not None:
+        yield f"--grpc-max-connection-age={round(options.connection_age_s * 1000)}"
     if options.tls is not None:
         yield from _tls(options.tls)
     yield from _restrict("--grpc-restricted-protocol", options)
