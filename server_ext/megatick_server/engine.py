@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 
 from megatick_contract.cpu_engine import (
     CpuPrecision,
@@ -18,6 +18,9 @@ from megatick_contract.cpu_engine import (
 )
 from megatick_contract.packing import packed_feed
 from megatick_server.errors import ArtefactError
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 Float32Array = npt.NDArray[np.float32]
 
