@@ -61,8 +61,8 @@ class Snapshot:
     def renew(self) -> None:
         """Let it be younger than any, so that Triton loads all of it again.
 
-        Its versions' folders count too: where the model's alone is younger, Triton says that
-        it loaded it and goes on with what it has (tried).
+        Its versions' folders count too: where the model's alone is younger, Triton says
+        that it loaded it and goes on with what it has (tried).
         """
         for folder, _, _ in os.walk(self.folder):
             os.utime(folder)
