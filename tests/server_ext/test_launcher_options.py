@@ -208,6 +208,11 @@ def test_refuses_what_is_no_whole_repository(tmp_path: Path) -> None:
     (tmp_path / "empty" / "model").mkdir()
     (tmp_path / "empty" / "model" / "config.pbtxt").touch()
     assert "no receipt.json" in refused(tmp_path / "empty")
+    for content in ("", "[]", "\udcff"):
+        receipt = tmp_path / "empty" / "receipt.json"
+        receipt.write_text(content, errors="surrogateescape")
+        with pytest.raises(RepositoryError, match=r"receipt\.json: is no JSON object"):
+            check_repository(tmp_path / "empty")
 
 
 def test_names_the_repository_in_the_folder_that_was_given(write_model: WriteModel) -> None:
