@@ -23,7 +23,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
-from megatick_cli.serve import run_until_signalled
+from megatick_cli.serving import run_until_signalled
 from megatick_server.launcher import Api, ServeOptions, TritonServer
 from megatick_server.launcher.private import MODELS, PREFIX
 
