@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 import pytest
 import yaml
 from programs import find_tool
