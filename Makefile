@@ -60,6 +60,7 @@ ifndef QUICK
 	$(BIN)/python benchmarks/cache.py $(BENCH_REPOSITORY)
 	$(BIN)/python benchmarks/audit.py $(BENCH_REPOSITORY)
 	$(BIN)/python benchmarks/priorities.py $(BENCH_REPOSITORY)
+	$(BIN)/python benchmarks/reload.py $(BENCH_REPOSITORY)
 endif
 
 bench-client: $(BIN)/.dev-ready  ## Measure the SDK against servers that answer at once

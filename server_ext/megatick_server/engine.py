@@ -46,7 +46,7 @@ def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.Co
         )
     try:
         return openvino_core().compile_model(
-            read_graph(path, precision),
+            read_graph(_whole(path), precision),
             "CPU",
             {
                 **openvino_options(precision),
@@ -56,6 +56,14 @@ def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.Co
         )
     except RuntimeError as error:
         raise ArtefactError(path, f"OpenVINO cannot compile it: {error}") from error
+
+
+def _whole(path: Path) -> Path:
+    """Follow the links to a graph whose weights are a second file.
+
+    OpenVINO refuses a second file that is a link to another folder than its own.
+    """
+    return path.resolve() if path.with_name(f"{path.name}.data").exists() else path
 
 
 class PackedEngine:

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from until import until
 
 from megatick_cli.app import app
-from megatick_cli.serve import run_until_signalled
+from megatick_cli.serving import run_until_signalled
 from megatick_server.launcher import Api, ServeOptions, TritonServer
 from megatick_server.launcher.private import MODELS, PREFIX
 
@@ -81,13 +81,14 @@ def serving(repository: Path) -> Iterator[Serving]:
     process.communicate()
 
 
-def private_of(repository: Path) -> Path:
-    """The private directory of the repository's server, which its processes name."""
-    found = []
-    for link in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MODELS}"):
-        with suppress(FileNotFoundError):  # another test's, whose server has just ended
-            if link.readlink() == repository:
-                found.append(link.parent)
+def private_of(serving: Serving) -> Path:
+    """The private directory of the command's server, which its processes name."""
+    open_files = f"/proc/{serving.process.pid}/fd/"
+    found = set()
+    for file in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MODELS}/*/config.pbtxt"):
+        with suppress(OSError):  # no link, or another test's server has just ended
+            if str(file.readlink()).startswith(open_files):
+                found.add(file.parents[2])
     (private,) = found
     return private
 
@@ -157,7 +158,7 @@ def test_an_unknown_api_is_bad_usage() -> None:
 def test_a_signal_stops_it_clean(
     serving: Serving, repository: Path, signalled: signal.Signals
 ) -> None:
-    segments = segments_of(private := private_of(repository))
+    segments = segments_of(private := private_of(serving))
     assert segments()
     started = time.monotonic()
 
@@ -173,6 +174,28 @@ def test_a_signal_stops_it_clean(
 
 
 @pytest.mark.triton
+def test_sigusr1_loads_the_repository_again_or_says_why_not(
+    serving: Serving, repository: Path
+) -> None:
+    assert serving.process.stdout is not None
+    assert serving.process.stderr is not None
+    (repository / "receipt.json").write_text('{"model_digest": "0123456789abcdef"}')
+
+    serving.process.send_signal(signal.SIGUSR1)
+    said = serving.process.stdout.readline()
+    assert said == f"Serving {repository} as it is now: model 0123456789ab, none before.\n"
+    (repository / "identity" / "config.pbtxt").unlink()
+    serving.process.send_signal(signal.SIGUSR1)
+    problem = serving.process.stderr.readline()
+    still = serving.process.stderr.readline()
+
+    assert problem.startswith(f"error: {repository}: is not a model repository")
+    assert still == "What was served before is served on.\n"
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(15) == 0
+
+
+@pytest.mark.triton
 def test_says_where_it_listens(serving: Serving) -> None:
     assert "identity" in serving.shown
     assert re.search(r"gRPC +127\.0\.0\.1:\d+", serving.shown)
@@ -183,7 +206,7 @@ def test_says_where_it_listens(serving: Serving) -> None:
 @pytest.mark.triton
 def test_a_killed_launcher_leaves_no_server(serving: Serving, repository: Path) -> None:
     """SIGKILL cannot be caught, so it is the keeper that ends the server."""
-    segments = segments_of(private := private_of(repository))
+    segments = segments_of(private := private_of(serving))
     assert segments()
 
     serving.process.kill()
@@ -195,7 +218,7 @@ def test_a_killed_launcher_leaves_no_server(serving: Serving, repository: Path) 
 
 @pytest.mark.triton
 def test_a_server_that_dies_fails_the_command(serving: Serving, repository: Path) -> None:
-    pid, _ = triton_of(private := private_of(repository))
+    pid, _ = triton_of(private := private_of(serving))
 
     os.kill(pid, signal.SIGKILL)
     _, stderr = serving.process.communicate(timeout=60)

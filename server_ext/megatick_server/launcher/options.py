@@ -204,6 +204,14 @@ class ServeOptions:
         return tuple(api for api in Api if api not in self.opened)
 
     @property
+    def callers_load(self) -> bool:
+        """Whether callers can load and unload models, those with an admin key included.
+
+        Triton then loads what they say, and follows no repository by itself.
+        """
+        return Api.MODEL_REPOSITORY in self.opened or self.admin_key is not None
+
+    @property
     def exposures(self) -> tuple[str, ...]:
         """What these options open beyond the defaults, and the risk of each."""
         found: list[str] = []
