@@ -57,6 +57,10 @@ def put(repository: Path, code: str, model: str = "identity") -> None:
     path.with_suffix(".new").replace(path)
 
 
+def files_open() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
 def ask(client: triton.InferenceServerClient, model: str = "identity") -> float:
     """What the model makes of 0."""
     request = triton.InferInput("IN", [1, 1], "FP32")
@@ -232,9 +236,6 @@ def test_a_failure_leaves_what_was_deleted_before(
 def test_nothing_is_left_and_nobody_else_reads_what_passes(
     server: TritonServer, repository: Path
 ) -> None:
-    def files_open() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
     server.reload()
     before = files_open()
     put(repository, ADDS.format(added=2))
@@ -269,10 +270,12 @@ def test_where_no_link_can_be_made_it_serves_on(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    before = files_open()
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", full)
         with pytest.raises(LaunchError, match="takes no link: No space left"):
             server.reload()
+    assert files_open() == before
     assert ask(client) == 1.0
     assert server.repository == check_repository(repository)
 
