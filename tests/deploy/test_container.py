@@ -157,6 +157,20 @@ def test_what_docker_run_adds_holds() -> None:
     assert (options["address"], options["cpus"]) == ("127.0.0.1", 2)
 
 
+def test_what_the_page_shows_is_accepted() -> None:
+    page = (ROOT / "docs" / "container.md").read_text().replace("\\\n", "")
+    commands = re.findall(r"^ {4,}(docker run .*)$", page, re.M)
+    assert len(commands) == 3
+
+    for words in map(shlex.split, commands):
+        image = max(n for n, word in enumerate(words) if word == "megatick")
+        given = words[image + 1 :] or json.loads(only("CMD"))
+        parse([*json.loads(only("ENTRYPOINT")), *given])
+        if "--health-cmd" in words:
+            parse(shlex.split(words[words.index("--health-cmd") + 1]))
+    assert [words for words in commands if "--health-cmd" in words]
+
+
 def test_its_health_is_asked_where_it_listens() -> None:
     flags, _, command = only("HEALTHCHECK").partition(" CMD ")
     options = parse(json.loads(command))
