@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-gpu lint types check bench bench-client bench-peers bench-scaling prometheus clean
+.PHONY: help setup demo serve test test-gpu lint types check bench bench-client bench-peers bench-scaling prometheus helm clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -60,6 +60,7 @@ ifndef QUICK
 	$(BIN)/python benchmarks/cache.py $(BENCH_REPOSITORY)
 	$(BIN)/python benchmarks/audit.py $(BENCH_REPOSITORY)
 	$(BIN)/python benchmarks/priorities.py $(BENCH_REPOSITORY)
+	$(BIN)/python benchmarks/reload.py $(BENCH_REPOSITORY)
 endif
 
 bench-client: $(BIN)/.dev-ready  ## Measure the SDK against servers that answer at once
@@ -91,6 +92,9 @@ bench-scaling: $(BIN)/.dev-ready  ## Measure growth and packing, 8M to 345M (an 
 
 prometheus: $(BIN)/.dev-ready  ## Fetch Debian's Prometheus for the tests of the monitoring
 	tools/fetch_prometheus.sh $(BIN)
+
+helm: $(BIN)/.dev-ready  ## Fetch Helm for the tests of its chart
+	tools/fetch_helm.sh $(BIN)
 
 lint: $(BIN)/.dev-ready  ## Style, and which package may import which
 	$(BIN)/ruff format --check .

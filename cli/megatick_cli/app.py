@@ -29,6 +29,7 @@ from megatick_cli.evaluate_stocknet import evaluate_stocknet
 from megatick_cli.export import export
 from megatick_cli.finetune import finetune
 from megatick_cli.fit_forecaster import fit_forecaster
+from megatick_cli.health import health
 from megatick_cli.inspect import inspect
 from megatick_cli.loadtest import loadtest
 from megatick_cli.replay import replay
@@ -74,6 +75,7 @@ app.command()(evaluate)
 app.command()(evaluate_sentiment)
 app.command()(evaluate_stocknet)
 app.command()(serve)
+app.command()(health)
 app.command()(score)
 app.command()(brief)
 app.add_typer(audit, name="audit")

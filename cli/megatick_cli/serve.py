@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import sys
-from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
 
-from megatick_contract import OPTIONAL_MODELS, PUBLIC_MODELS, SENTIMENT
+from megatick_cli.serving import LogLines, run_until_signalled
 from megatick_server.audit.settings import AuditSettings, OnFailure
 from megatick_server.launcher.keys import ADMIN_KEY, CALLER_KEY, GRPC_PREFIX, AccessKey
 from megatick_server.launcher.options import (
@@ -27,10 +20,6 @@ from megatick_server.launcher.options import (
 )
 from megatick_server.launcher.tls import ServerTls
 
-if TYPE_CHECKING:
-    from megatick_server.launcher import TritonServer
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OPEN: Final = "What to open"
 _GUARD: Final = "Who may call (docs/security.md)"
 _AUDIT: Final = "What is recorded (docs/audit.md)"
@@ -197,6 +186,15 @@ def serve(
             metavar="SECONDS", help="How long requests in flight may take at the end."
         ),
     ] = 10.0,
+    connection_age: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Have callers connect anew after so long, so that behind a load balancer "
+            "they find servers that came and leave those that go (docs/kubernetes.md).",
+            show_default="never",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show Triton's log.")
     ] = False,
@@ -208,6 +206,9 @@ def serve(
 
     Unless an option opens more, only this machine can reach it, and only inference,
     health and metadata over gRPC, and metrics, are open.
+
+    SIGUSR1 has it load REPOSITORY as it is then, while it goes on serving; if that does not
+    load, it says so and serves what it had.
 
     Exit status: 0 stopped on request; 1 could not start, or ended on its own (one
     message on stderr says why); 2 bad usage.
@@ -230,6 +231,7 @@ def serve(
             trace_every=trace_every,
             ready_timeout_s=ready_timeout,
             stop_timeout_s=stop_timeout,
+            connection_age_s=connection_age,
             log_verbose=log_verbose,
             cpus=cpus,
             cached_texts=cached_texts,
@@ -238,7 +240,7 @@ def serve(
     except (OptionsError, AuditError) as error:
         raise typer.BadParameter(str(error)) from error
     warn_of_exposures(options, Console(stderr=True))
-    log = _LogLines(everything=verbose)
+    log = LogLines(everything=verbose)
     server = TritonServer(repository, options, on_log=log)
     run_until_signalled(server, Console(), log)
 
@@ -273,138 +275,3 @@ def warn_of_exposures(options: ServeOptions, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-
-
-def run_until_signalled(
-    server: TritonServer, console: Console, log: _LogLines | None = None
-) -> None:
-    """Run a server, print how to call it, and stop it on SIGINT, SIGTERM or SIGHUP.
-
-    A second signal while it stops ends the requests in flight, too.
-
-    Args:
-        server: started here, unless it was already.
-        console: where to print.
-        log: what shows the server's log lines.
-
-    Raises:
-        LaunchError: it could not start, or ended on its own; nothing of it is left.
-    """
-    with _signals_interrupt(server):
-        try:
-            models = len(server.repository.models)
-            with console.status(f"Loading {models} models…"):
-                if not server.started:
-                    server.start()
-                server.wait_ready()
-            if log is not None:
-                log.ready = True
-            console.print(_panel(server))
-            if (curl := _curl(server)) is not None:
-                # Below the panel, on one line: a frame would break what is copied.
-                console.print(curl, markup=False, highlight=False, soft_wrap=True)
-            server.wait()
-        except KeyboardInterrupt:
-            with console.status("Stopping…"):
-                server.stop()
-            console.print("Stopped.")
-        finally:
-            server.stop()
-
-
-class _LogLines:
-    """Shows Triton's log: all of it, or what it complains of once it is ready.
-
-    While it loads, its complaints are either harmless (a CPU has no CUDA driver) or
-    come back as the error that ends this command.
-    """
-
-    def __init__(self, *, everything: bool) -> None:
-        self.everything = everything
-        self.ready = False
-
-    def __call__(self, line: str) -> None:
-        from megatick_server.launcher.diagnosis import worth_showing
-
-        if self.everything or (self.ready and worth_showing(line)):
-            print(line, file=sys.stderr, flush=True)  # noqa: T201  markup would garble
-
-
-@contextlib.contextmanager
-def _signals_interrupt(server: TritonServer) -> Iterator[None]:
-    """Turn the first signal into KeyboardInterrupt, and the next into a kill."""
-    signalled = False
-
-    def handle(*_: object) -> None:
-        nonlocal signalled
-        if signalled:
-            server.kill()
-            return
-        signalled = True
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, handle) for each in _SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def _panel(server: TritonServer) -> Panel:
-    endpoints = server.endpoints
-    models = server.repository.models
-    known = PUBLIC_MODELS + OPTIONAL_MODELS
-    public = [each.name for each in known if each.name in models]
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(style="bold")
-    rows.add_column(overflow="fold")
-    rows.add_row("models", ", ".join(public or models))
-    rows.add_row("gRPC", endpoints.grpc)
-    if endpoints.http is not None:
-        rows.add_row("HTTP", f"http://{endpoints.http}/v2")
-    if endpoints.metrics is not None:
-        rows.add_row("metrics", f"http://{endpoints.metrics}/metrics")
-    if SENTIMENT.name in models:
-        rows.add_row()
-        for label, line in zip_longest(["Python"], _example(server), fillvalue=""):
-            rows.add_row(label, line)
-    return Panel(
-        rows,
-        title=f"Serving {server.repository.path}",
-        subtitle="Ctrl+C stops it",
-        title_align="left",
-        subtitle_align="left",
-        expand=False,
-    )
-
-
-def _example(server: TritonServer) -> Iterator[str]:
-    """Lines of Python that score a headline; a reader fills the dots in."""
-    options, address = server.options, f'"{server.endpoints.grpc}"'
-    guards = []
-    if options.tls is not None:
-        files = "ca=…, certificate=…, key=…" if options.tls.client_ca else "ca=…"
-        guards.append(f"tls=Tls({files})")
-    if options.caller_key is not None:
-        guards.append(f'headers={{"{GRPC_PREFIX}{CALLER_KEY}": "…"}}')
-    yield f"from megatick_client import Client{', Tls' if options.tls else ''}"
-    if guards:
-        yield "Client("
-        yield from (f"    {argument}," for argument in (address, *guards))
-        yield ').score(["Profit rose 20 %"])'
-    else:
-        yield f'Client({address}).score(["Profit rose 20 %"])'
-
-
-def _curl(server: TritonServer) -> str | None:
-    """A command that scores a headline over HTTP; None if that is closed."""
-    http = server.endpoints.http
-    if http is None or SENTIMENT.name not in server.repository.models:
-        return None
-    body = (
-        '{"inputs":[{"name":"TEXT","datatype":"BYTES","shape":[1,1],'
-        '"data":["Profit rose 20 %"]}]}'
-    )
-    header = f"-H '{CALLER_KEY}: …' " if server.options.caller_key is not None else ""
-    return f"curl {header}http://{http}/v2/models/{SENTIMENT.name}/infer -d '{body}'"

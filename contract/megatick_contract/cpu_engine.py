@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from itertools import count, takewhile
 from pathlib import Path
@@ -31,8 +32,12 @@ def openvino_core() -> openvino.Core:
     leave that thread with a stack that is freed, and its next signal is a crash.
 
     It is imported here, so that what does without it, such as a build of a TensorRT
-    engine, runs where it is not installed.
+    engine, runs where it is not installed.  Importing it would report that to its maker,
+    through Google, were the package that does so not hidden from it.
+
+    Source: OpenVINO 2026.4, ``openvino/tools/ovc/__init__.py`` and ``telemetry_stub.py``.
     """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     return openvino.Core()
@@ -57,9 +62,9 @@ def read_graph(path: Path, precision: CpuPrecision) -> openvino.Model:
     Raises:
         RuntimeError: OpenVINO cannot read it.
     """
+    model = openvino_core().read_model(str(path))
     from megatick_contract.split_products import part_split_products
 
-    model = openvino_core().read_model(str(path))
     if precision == "bf16":
         ports = [port for node in model.get_ops() for port in node.outputs()]
         names = {name for port in ports for name in port.get_names()}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 
 from megatick_contract.cpu_engine import (
     CpuPrecision,
@@ -18,6 +18,9 @@ from megatick_contract.cpu_engine import (
 )
 from megatick_contract.packing import packed_feed
 from megatick_server.errors import ArtefactError
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -43,7 +46,7 @@ def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.Co
         )
     try:
         return openvino_core().compile_model(
-            read_graph(path, precision),
+            read_graph(_whole(path), precision),
             "CPU",
             {
                 **openvino_options(precision),
@@ -53,6 +56,14 @@ def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.Co
         )
     except RuntimeError as error:
         raise ArtefactError(path, f"OpenVINO cannot compile it: {error}") from error
+
+
+def _whole(path: Path) -> Path:
+    """Follow the links to a graph whose weights are a second file.
+
+    OpenVINO refuses a second file that is a link to another folder than its own.
+    """
+    return path.resolve() if path.with_name(f"{path.name}.data").exists() else path
 
 
 class PackedEngine:

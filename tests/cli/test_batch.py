@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from batch_world import Troubled, errors_of, rows_of, text_of
 from endpoint import serve
 from typer.testing import CliRunner
+from until import until
 
 from megatick_cli.app import app
 from megatick_contract import MegatickError
@@ -84,7 +84,7 @@ def test_stopped_by_a_signal_then_resumed(
     endpoint: Troubled, source: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     output = tmp_path / "scores.parquet"
-    endpoint.pause_s = 0.02
+    endpoint.halt_at = 700
     command = [
         str(Path(sys.executable).with_name("megatick")),
         "batch",
@@ -98,15 +98,13 @@ def test_stopped_by_a_signal_then_resumed(
         # Where these tests run in a shell's background, SIGINT is ignored, by children too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while endpoint.seen.total() < 700:
-        assert process.poll() is None
-        time.sleep(0.01)
+    until(lambda: endpoint.halted)
     os.kill(process.pid, number)
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
 
     listed = run("list", tmp_path, "--json")[1].splitlines()
     before = run("status", output)[1]
-    endpoint.pause_s = 0.0
+    endpoint.halt_at = None
     status, printed, _ = run("resume", output, "--address", endpoint.address)
 
     (told,) = map(json.loads, listed)

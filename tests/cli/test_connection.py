@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 KEY = "the-key-0123456789abcdef"
 NAME = "megatick.test"
-COMMANDS = ("score", "batch run", "batch resume", "verify", "loadtest", "replay")
+COMMANDS = ("score", "health", "batch run", "batch resume", "verify", "loadtest", "replay")
 
 # A text of one plus sign has the score (2 - 1) / (3 + 1).
 TEXT, SCORE = "+", 0.25
@@ -131,6 +131,15 @@ def test_what_is_not_given_is_what_the_server_misses(
         run("score", TEXT, "--address", address, "--timeout-s", 5, *protected.tls)
     with pytest.raises(ServerUnavailable, match="closed the connection"):
         run("score", TEXT, "--address", address, "--timeout-s", 5)
+
+
+@pytest.mark.triton
+def test_health_needs_no_key(protected: Protected, address: str) -> None:
+    reach = ("--address", address)
+
+    assert run("health", *reach, *protected.tls)[:2] == (0, f"{address} is ready\n")
+    with pytest.raises(ServerUnavailable, match="closed the connection"):
+        run("health", *reach, "--timeout-s", 5)
 
 
 @pytest.mark.triton

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -99,23 +98,35 @@ def test_a_missing_package_is_named(
     assert "error: this command needs package 'openvino', which is not" in done.stderr
 
 
+KILLED_ONCE_IT_IS_KEPT = """
+import os, signal
+from megatick_cli import main
+from megatick_training.finetuning.trainer import Trainer
+
+write = Trainer._write
+
+def write_and_die(trainer):
+    write(trainer)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Trainer._write = write_and_die
+main()
+"""
+
+
 def test_a_killed_run_goes_on_where_it_was(
     checkpoint: Path, labelled: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     often = ["--epochs", "20", "--evaluations", "1", "--patience", "20"]
     words = command(checkpoint, labelled, out, *often)
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from megatick_cli import main; main()", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_ONCE_IT_IS_KEPT, *words],
+        capture_output=True,
         text=True,
+        check=False,
     )
-    deadline = time.monotonic() + 120
-    while not (out / "training.state").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (out / "training.state").exists()
     assert not (out / "finetune.json").exists()
 

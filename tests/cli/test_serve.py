@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,10 @@ import pytest
 from certificates import Authority
 from rich.console import Console
 from typer.testing import CliRunner
+from until import until
 
 from megatick_cli.app import app
-from megatick_cli.serve import run_until_signalled
+from megatick_cli.serving import run_until_signalled
 from megatick_server.launcher import Api, ServeOptions, TritonServer
 from megatick_server.launcher.private import MODELS, PREFIX
 
@@ -64,8 +66,8 @@ class Serving:
 @pytest.fixture
 def serving(repository: Path) -> Iterator[Serving]:
     """The command on free ports, once it says that it serves."""
-    process = start(repository, *FREE_PORTS)
-    watchdog = threading.Timer(60, process.kill)  # readline() has no timeout
+    process = start(repository, *FREE_PORTS, "--stop-timeout", "60")
+    watchdog = threading.Timer(120, process.kill)  # readline() has no timeout
     watchdog.start()
     assert process.stdout is not None
     shown = ""
@@ -79,11 +81,16 @@ def serving(repository: Path) -> Iterator[Serving]:
     process.communicate()
 
 
-def private_of(repository: Path) -> Path:
-    """The private directory of the repository's server, which its processes name."""
-    links = Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MODELS}")
-    (found,) = [link.parent for link in links if link.readlink() == repository]
-    return found
+def private_of(serving: Serving) -> Path:
+    """The private directory of the command's server, which its processes name."""
+    open_files = f"/proc/{serving.process.pid}/fd/"
+    found = set()
+    for file in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{MODELS}/*/config.pbtxt"):
+        with suppress(OSError):  # no link, or another test's server has just ended
+            if str(file.readlink()).startswith(open_files):
+                found.add(file.parents[2])
+    (private,) = found
+    return private
 
 
 def processes_of(private: Path) -> dict[int, list[str]]:
@@ -151,19 +158,41 @@ def test_an_unknown_api_is_bad_usage() -> None:
 def test_a_signal_stops_it_clean(
     serving: Serving, repository: Path, signalled: signal.Signals
 ) -> None:
-    segments = segments_of(private := private_of(repository))
+    segments = segments_of(private := private_of(serving))
     assert segments()
     started = time.monotonic()
 
     serving.process.send_signal(signalled)
-    stdout, stderr = serving.process.communicate(timeout=15)
+    stdout, stderr = serving.process.communicate(timeout=60)
 
     assert (serving.process.returncode, stderr) == (0, "")
     assert "Stopped." in stdout
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 50  # it waits for nobody
     assert not processes_of(private)
     assert not private.exists()
     assert not segments()
+
+
+@pytest.mark.triton
+def test_sigusr1_loads_the_repository_again_or_says_why_not(
+    serving: Serving, repository: Path
+) -> None:
+    assert serving.process.stdout is not None
+    assert serving.process.stderr is not None
+    (repository / "receipt.json").write_text('{"model_digest": "0123456789abcdef"}')
+
+    serving.process.send_signal(signal.SIGUSR1)
+    said = serving.process.stdout.readline()
+    assert said == f"Serving {repository} as it is now: model 0123456789ab, none before.\n"
+    (repository / "identity" / "config.pbtxt").unlink()
+    serving.process.send_signal(signal.SIGUSR1)
+    problem = serving.process.stderr.readline()
+    still = serving.process.stderr.readline()
+
+    assert problem.startswith(f"error: {repository}: is not a model repository")
+    assert still == "What was served before is served on.\n"
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(15) == 0
 
 
 @pytest.mark.triton
@@ -177,25 +206,22 @@ def test_says_where_it_listens(serving: Serving) -> None:
 @pytest.mark.triton
 def test_a_killed_launcher_leaves_no_server(serving: Serving, repository: Path) -> None:
     """SIGKILL cannot be caught, so it is the keeper that ends the server."""
-    segments = segments_of(private := private_of(repository))
+    segments = segments_of(private := private_of(serving))
     assert segments()
 
     serving.process.kill()
     serving.process.communicate()
 
-    deadline = time.monotonic() + 15
-    while processes_of(private) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not processes_of(private)
+    until(lambda: not processes_of(private))
     assert not segments()
 
 
 @pytest.mark.triton
 def test_a_server_that_dies_fails_the_command(serving: Serving, repository: Path) -> None:
-    pid, _ = triton_of(private := private_of(repository))
+    pid, _ = triton_of(private := private_of(serving))
 
     os.kill(pid, signal.SIGKILL)
-    _, stderr = serving.process.communicate(timeout=15)
+    _, stderr = serving.process.communicate(timeout=60)
 
     assert serving.process.returncode == 1
     assert "ended on its own" in stderr
@@ -232,7 +258,7 @@ def test_a_server_that_runs_already_is_only_waited_for(repository: Path) -> None
 @pytest.mark.parametrize("option", ["--ready-timeout", "--stop-timeout"])
 def test_a_timeout_that_never_ends_is_refused(repository: Path, option: str) -> None:
     process = start(repository, *FREE_PORTS, option, "inf")
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=120)
 
     assert process.returncode == 2
     assert "86400 s, found inf" in stderr
@@ -293,7 +319,7 @@ def test_a_server_with_tls_is_served_and_its_keys_are_not_printed(
         *(*FREE_PORTS, "--verbose", "--tls-certificate", str(pair.certificate)),
         *("--tls-key", str(pair.key), "--caller-key-file", str(tmp_path / "key")),
     )
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(120, process.kill)
     watchdog.start()
     assert process.stdout is not None
     shown = ""
@@ -301,7 +327,7 @@ def test_a_server_with_tls_is_served_and_its_keys_are_not_printed(
         shown += process.stdout.readline()
     watchdog.cancel()
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=120)
 
     assert "from megatick_client import Client, Tls" in shown
     assert "tls=Tls(ca=…)" in shown
@@ -312,7 +338,7 @@ def test_a_server_with_tls_is_served_and_its_keys_are_not_printed(
 
 def test_the_folder_above_a_repository_is_told_from_it(repository: Path) -> None:
     process = start(repository.parent, *FREE_PORTS)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=120)
 
     assert process.returncode == 1
     assert f"Do you mean {repository}?" in stderr
@@ -325,7 +351,7 @@ def test_opening_more_warns_why(repository: Path) -> None:
     (repository / "identity" / "1" / "model.py").write_text("1 / 0")
 
     process = start(repository, *FREE_PORTS, "--http-port", "0", "--open", "shared-memory")
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=120)
 
     assert process.returncode == 1
     assert "CVE-2025-23319" in stderr
@@ -342,7 +368,7 @@ def test_a_taken_port_fails_the_command(repository: Path) -> None:
         port = str(taken.getsockname()[1])
 
         process = start(repository, "--grpc-port", port, "--no-metrics")
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=120)
 
     assert process.returncode == 1
     assert f"gRPC cannot listen on 127.0.0.1:{port}" in stderr

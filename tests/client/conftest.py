@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from held import Held
 from stand_in import lay_out
 from waiting import Waiting
 
@@ -58,3 +61,19 @@ def make_client(request: pytest.FixtureRequest) -> MakeClient:
 def client(make_client: MakeClient, address: str) -> Iterator[Client]:
     with make_client(address) as client:
         yield client
+
+
+@pytest.fixture
+def dead_address() -> Iterator[str]:
+    """Where nobody listens, and nobody else can: the port is taken."""
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{mute.getsockname()[1]}"
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Held]:
+    """A text over which a stand-in model stands still until it is let go."""
+    held = Held(tmp_path / "held")
+    yield held
+    held.let_go()

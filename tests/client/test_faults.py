@@ -6,13 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from held import Held
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from megatick_client import (
@@ -33,14 +34,6 @@ from megatick_client import (
 
 if TYPE_CHECKING:
     from tests.client.conftest import MakeClient
-
-
-@pytest.fixture
-def dead_address() -> str:
-    """Where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -69,12 +62,12 @@ def test_nobody_there_is_known_long_before_the_deadline(
 ) -> None:
     begin_s = time.monotonic()
     with (
-        make_client(dead_address, timeout_s=30) as client,
+        make_client(dead_address, timeout_s=60) as client,
         pytest.raises(ServerUnavailable, match="no server answers") as caught,
     ):
         client.score("a")
 
-    assert time.monotonic() - begin_s < 3
+    assert time.monotonic() - begin_s < 30
     assert caught.value.address == dead_address
     assert "Connection refused" in caught.value.detail
 
@@ -89,7 +82,7 @@ def test_a_silent_server_costs_no_more_than_the_deadline(
     ):
         client.score("a")
 
-    assert 0.25 < time.monotonic() - begin_s < 2
+    assert 0.25 < time.monotonic() - begin_s < 4  # a client's own is five seconds
 
 
 def test_is_ready_is_no_where_nobody_answers(
@@ -151,12 +144,13 @@ def test_a_server_that_breaks_the_contract(
 
 
 @pytest.mark.triton
-def test_a_slow_model_costs_no_more_than_the_deadline(client: Client) -> None:
+def test_a_slow_model_costs_no_more_than_the_deadline(client: Client, held: Held) -> None:
+    """It does not answer before the caller has given up."""
     begin_s = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"in time of 0.2 s \(call to 'sentiment'"):
-        client.score("sleep 1.5", timeout_s=0.2)
+        client.score(held.text, timeout_s=0.2)
 
-    assert time.monotonic() - begin_s < 1.2
+    assert time.monotonic() - begin_s < 4  # a client's own is five seconds
 
 
 @pytest.mark.triton
@@ -175,28 +169,33 @@ def test_the_server_knows_the_deadline_too(client: Client) -> None:
     request's own, in milliseconds, as TOKENS."""
     client.score("a")  # nothing is left in the queue from before
 
-    assert 1500 < client.score("timeout", timeout_s=2).tokens <= 2000
+    assert 10_000 < client.score("timeout", timeout_s=20).tokens <= 20_000
 
 
 @pytest.mark.triton
-def test_a_full_queue_refuses_at_once(make_client: MakeClient, address: str) -> None:
-    """The stand-in's ``market_view`` queues two requests."""
+def test_a_full_queue_refuses_at_once(
+    make_client: MakeClient, address: str, held: Held
+) -> None:
+    """The stand-in's ``market_view`` queues two requests, and stands still over a third."""
 
     def call(_: int) -> MarketView | ClientError:
         try:
-            return client.market_view("sleep 0.3", [1.0])
+            return client.market_view(held.text, [1.0])
         except ClientError as error:
             return error
 
     with (
-        make_client(address, retries=NO_RETRIES) as client,
+        make_client(address, retries=NO_RETRIES, timeout_s=60) as client,
         ThreadPoolExecutor(8) as threads,
     ):
-        answers = list(threads.map(call, range(8)))
+        calls = [threads.submit(call, number) for number in range(8)]
+        refused = next(as_completed(calls)).result()
+        held.let_go()
+        answers = [each.result() for each in calls]
 
-    assert {type(answer) for answer in answers} == {MarketView, Overloaded}
-    refused = next(answer for answer in answers if isinstance(answer, Overloaded))
+    assert isinstance(refused, Overloaded)
     assert "the server's queue is full (call to 'market_view'" in str(refused)
+    assert {type(answer) for answer in answers} == {MarketView, Overloaded}
 
 
 @pytest.mark.triton
@@ -234,9 +233,13 @@ def test_a_model_that_is_not_there(
 
 
 @pytest.mark.triton
-def test_close_ends_a_call_in_flight(client: Client) -> None:
-    closer = threading.Timer(0.2, client.close)
+def test_close_ends_a_call_in_flight(client: Client, held: Held) -> None:
+    def close() -> None:
+        held.wait()
+        client.close()
+
+    closer = threading.Thread(target=close)
     closer.start()
     with pytest.raises(ClientClosed):
-        client.score("sleep 0.6")
+        client.score(held.text, timeout_s=60)
     closer.join()

@@ -78,11 +78,11 @@ def refused(make_client: MakeClient, address: str, **options: Any) -> ClientErro
     """The error of a call, which must come at once."""
     begin_s = time.monotonic()
     with (
-        make_client(address, timeout_s=30, retries=NO_RETRIES, **options) as client,
+        make_client(address, timeout_s=60, retries=NO_RETRIES, **options) as client,
         pytest.raises(ClientError) as caught,
     ):
         client.score(TEXT)
-    assert time.monotonic() - begin_s < 5
+    assert time.monotonic() - begin_s < 30
     return caught.value
 
 

@@ -10,11 +10,11 @@ import asyncio
 import json
 import math
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from held import Held
 
 from megatick_client import (
     AsyncClient,
@@ -159,21 +159,24 @@ def test_one_symbols_texts_follow_one_another(
 
 
 @pytest.mark.triton
-def test_tasks_take_turns_and_one_that_is_cancelled_leaves(address: str) -> None:
+def test_tasks_take_turns_and_one_that_is_cancelled_leaves(
+    address: str, held: Held
+) -> None:
     async def run() -> list[int]:
         async with AsyncClient(address) as client:
             book = SymbolBook(client)
             book.price("ACME", 1.0, at=after(0))
-            texts = ["sleep 0.3", "b", "c", "d"]
+            texts = [held.text, "b", "c", "d"]
             tasks = [
                 asyncio.ensure_future(book.headline("ACME", text, at=after(i)))
                 for i, text in enumerate(texts)
             ]
             book.price("ACME", 9.0, at=after(60))  # later than all of them
-            await asyncio.sleep(0.1)
+            await asyncio.to_thread(held.wait)
             tasks[1].cancel()
             with pytest.raises(asyncio.CancelledError):
                 await tasks.pop(1)
+            held.let_go()
             views = await asyncio.gather(*tasks)
             assert [view.forecast.last_price for view in views] == [1.0] * 3
             return [view.next_sentiment_state.texts for view in views]
@@ -205,18 +208,19 @@ def test_headlines_over_a_stream(address: str) -> None:
 
 
 @pytest.mark.triton
-def test_the_wait_for_ones_turn_counts(client: Client) -> None:
+def test_the_wait_for_ones_turn_counts(client: Client, held: Held) -> None:
     book = SymbolBook(client)
     book.price("ACME", 1.0, at=after(0))
     slow = threading.Thread(
-        target=lambda: book.headline("ACME", "sleep 0.6", at=after(1), timeout_s=5)
+        target=lambda: book.headline("ACME", held.text, at=after(1), timeout_s=60)
     )
     slow.start()
-    time.sleep(0.1)
+    held.wait()
 
     with pytest.raises(DeadlineExceeded, match="'ACME': the calls before this one took"):
         book.headline("ACME", "up", at=after(2), timeout_s=0.1)
 
+    held.let_go()
     slow.join()
     assert book.sentiment_state("ACME").texts == 1
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from held import Held
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
+from until import until
 
 from megatick_client.errors import (
     ClientError,
@@ -45,7 +46,7 @@ def messages(
     """What Triton says in each case, by the case's name; ends with its server gone."""
     server = start_triton(opened=frozenset({Api.MODEL_REPOSITORY}))
     bare = InferenceServerClient(server.endpoints.grpc)
-    begun = tmp_path_factory.mktemp("asleep") / "begun"
+    folder = tmp_path_factory.mktemp("held")
 
     def score(text: str, **options: Any) -> None:
         bare.infer("sentiment", _texts(text), **options)
@@ -54,17 +55,17 @@ def messages(
         bare.infer("market_view", _texts(text) + _prices(), **options)
 
     said = {"restricted": _unavailable(bare.get_inference_statistics)}
-    with _asleep(view, begun):
-        said["queue full"] = _first_refused(view)
-    with _asleep(view, begun):
+    with _standing_still(view, folder / "1") as held:
+        said["queue full"] = _first_refused(view, held)
+    with _standing_still(view, folder / "2"):
         said["expired"] = _unavailable(lambda: view("a", timeout=100_000))
-    with _asleep(score, begun):
+    with _standing_still(score, folder / "3"):
         said["expired in an ensemble"] = _unavailable(lambda: score("a", timeout=100_000))
 
     bare.unload_model("market_view")
     said["unloaded"] = _unavailable(lambda: view("a", model_version="1"))
 
-    with _asleep(score, begun):  # a call in flight keeps a stopping server up
+    with _standing_still(score, folder / "4"):  # it keeps a stopping server up
         os.kill(server.pid, signal.SIGTERM)
         said["stopping, health"] = _unavailable_at_last(bare.is_server_ready)
         said["stopping, inference"] = _unavailable(lambda: score("a"))
@@ -109,20 +110,21 @@ def test_every_message_of_the_table_was_provoked(messages: dict[str, str]) -> No
 
 
 @contextmanager
-def _asleep(sleep: Callable[[str], None], begun: Path) -> Iterator[None]:
-    """Keep a model asleep meanwhile: from when it has begun to, for two seconds."""
-    thread = threading.Thread(target=sleep, args=[f"sleep 2 {begun}"])
+def _standing_still(call: Callable[[str], None], folder: Path) -> Iterator[Held]:
+    """Keep a model from answering meanwhile."""
+    held = Held(folder)
+    thread = threading.Thread(target=call, args=[held.text])
     thread.start()
     try:
-        _until(begun.exists, "the model is asleep")
-        yield
+        held.wait()
+        yield held
     finally:
+        held.let_go()
         thread.join()
-        begun.unlink(missing_ok=True)
 
 
-def _first_refused(call: Callable[[str], None]) -> str:
-    """Call while a model sleeps, until one finds its queue full; the others wait there."""
+def _first_refused(call: Callable[[str], None], held: Held) -> str:
+    """Call while a model stands still, until one finds its queue full; the others wait."""
     refused: list[str] = []
 
     def wait_in_queue() -> None:
@@ -131,21 +133,14 @@ def _first_refused(call: Callable[[str], None]) -> str:
         except InferenceServerException as error:
             refused.append(_message(error))
 
-    waiting: list[threading.Thread] = []
-    while not refused and len(waiting) < 8:
-        waiting.append(threading.Thread(target=wait_in_queue))
-        waiting[-1].start()
-        waiting[-1].join(0.1)
+    waiting = [threading.Thread(target=wait_in_queue) for _ in range(8)]
+    for thread in waiting:
+        thread.start()
+    until(lambda: refused)
+    held.let_go()
     for thread in waiting:
         thread.join()
     return refused[0]
-
-
-def _until(done: Callable[[], bool], awaited: str) -> None:
-    deadline_s = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < deadline_s, f"waited in vain until {awaited}"
-        time.sleep(0.01)
 
 
 def _unavailable_at_last(call: Callable[[], object]) -> str:
@@ -159,7 +154,7 @@ def _unavailable_at_last(call: Callable[[], object]) -> str:
             failed.append(_message(error))
         return bool(failed)
 
-    _until(has_failed, "a call fails")
+    until(has_failed)
     return failed[0]
 
 

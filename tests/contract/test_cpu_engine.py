@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from megatick_contract.cpu_engine import cpu_capabilities, openvino_core
 
@@ -36,6 +39,36 @@ def test_a_signal_is_survived_whatever_order_engines_go_in() -> None:
     )
 
     assert (told.returncode, told.stdout) == (0, "interrupted\n"), told.stderr
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param("openvino_core()", id="core"),
+        pytest.param("import megatick_server.engine; openvino_core()", id="server"),
+        pytest.param(
+            "try: read_graph(Path('none.onnx'), 'fp32')\nexcept RuntimeError: pass",
+            id="graph",
+        ),
+    ],
+)
+def test_openvino_reports_to_nobody(code: str, tmp_path: Path) -> None:
+    """It would write a client's number, to be known by again, and send it to Google."""
+    lines = (
+        "import sys",
+        "from pathlib import Path",
+        "from megatick_contract.cpu_engine import openvino_core, read_graph",
+        code,
+        "assert 'openvino' in sys.modules",
+    )
+    subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        check=True,
+        timeout=60,
+    )
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_has_one_core() -> None:

@@ -18,11 +18,11 @@ from monitoring import (
     alerts,
     dashboard,
     dashboard_queries,
-    find_tool,
     recorded,
     rule_queries,
     rules,
 )
+from programs import find_tool
 
 from megatick_server.metrics import METRICS, Counter, Histogram, Metric
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.triton
 
 CALLS = 450
 TEXTS = ["profit rises as costs fall " * 12] * 64
-"""As long as the network takes; so many calls of them keep one CPU busy for some ten seconds."""
+"""As long as the network takes; so many calls keep one CPU busy for some ten seconds."""
 
 
 @pytest.fixture

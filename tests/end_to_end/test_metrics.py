@@ -24,10 +24,10 @@ from monitoring import (
     Query,
     alerts,
     dashboard_queries,
-    find_tool,
     recorded,
     rule_queries,
 )
+from programs import find_tool
 from scrape import WAIT_S, Scrape, scrape_when
 from tiny import WINDOW
 

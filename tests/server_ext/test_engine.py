@@ -3,15 +3,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from exported import Exported
 
 from megatick_server import engine
 from megatick_server.engine import PackedEngine
 from megatick_server.errors import ArtefactError
 
+LOGITS = ("logits",)
+
 
 def load(path: Path, precision: Any) -> PackedEngine:
     return PackedEngine(path, precision=precision, threads=1)
+
+
+def test_a_graph_whose_weights_are_a_second_file_is_read_through_links(
+    exported: Exported, tmp_path: Path
+) -> None:
+    """As the server's snapshot shows it: OpenVINO refuses weights from another folder."""
+    graph = onnx.load(exported.out / "scorer" / "1" / "model.onnx")
+    real, shown = tmp_path / "real", tmp_path / "shown"
+    for folder in (real, shown):
+        folder.mkdir()
+    onnx.save(
+        graph,
+        real / "model.onnx",
+        save_as_external_data=True,
+        location="model.onnx.data",
+        size_threshold=64,
+    )
+    for file in real.iterdir():
+        (shown / file.name).symlink_to(file)
+
+    answer = load(shown / "model.onnx", "fp32").run([np.arange(5, dtype=np.int32)], LOGITS)
+
+    assert answer["logits"].shape == (1, 3)
 
 
 def test_a_corrupt_graph_is_named(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from megatick_contract.admission import Priority
+from megatick_server import engine_loop
 from megatick_server.engine_loop import EngineLoop
 from megatick_server.errors import RequestDropped
 from megatick_server.meters import Meters
@@ -61,6 +64,21 @@ def loop(engine: Sums, meters: Meters) -> Iterator[EngineLoop]:
     for _ in range(100):
         engine.may_run.release()
     loop.close()
+
+
+@dataclass
+class Clock:
+    """The loop's own, which stands still but for the test."""
+
+    now_s: float = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    mine = SimpleNamespace(monotonic=lambda: clock.now_s, perf_counter=time.perf_counter)
+    monkeypatch.setattr(engine_loop, "time", mine)
+    return clock
 
 
 class Asked:
@@ -143,13 +161,13 @@ def test_a_row_that_breaks_the_engine_fails_its_own_request_only(
 
 
 def test_an_expired_request_is_told_so_without_a_run(
-    loop: EngineLoop, engine: Sums
+    loop: EngineLoop, engine: Sums, clock: Clock
 ) -> None:
-    hold, late = Asked(1), Asked(7, expires_s=time.monotonic() + 0.2)
+    hold, late = Asked(1), Asked(7, expires_s=clock.now_s + 0.2)
     loop.submit(hold.job)
     assert engine.running.acquire(timeout=WAIT_S)
     loop.submit(late.job)
-    time.sleep(0.25)
+    clock.now_s += 0.25
     engine.may_run.release()
 
     assert isinstance(late.outcome(), RequestDropped)
@@ -157,20 +175,20 @@ def test_an_expired_request_is_told_so_without_a_run(
 
 
 def test_the_estimate_of_the_wait_follows_the_engines_speed(
-    loop: EngineLoop, engine: Sums
+    loop: EngineLoop, engine: Sums, clock: Clock
 ) -> None:
     hold, waiting = Asked(1), Asked(*range(2, 12))  # 20 tokens
     loop.submit(hold.job)
     assert engine.running.acquire(timeout=WAIT_S)
     loop.submit(waiting.job)
 
-    time.sleep(0.01)  # by when the one token that runs should be done
+    clock.now_s += 0.01  # by when the one token that runs should be done
     wait_s = HEADROOM * 20 / 1000
     loop.check("live", timeout_s=wait_s + 0.001)
     with pytest.raises(RequestDropped, match="longer than the request's timeout"):
         loop.check("live", timeout_s=wait_s - 0.001)
     with pytest.raises(RequestDropped, match="longer than the request's timeout"):
-        loop.submit(Asked(*[1] * 5, expires_s=time.monotonic() + wait_s + 0.001).job)
+        loop.submit(Asked(*[1] * 5, expires_s=clock.now_s + wait_s + 0.001).job)
 
 
 def test_closing_finishes_what_waits(loop: EngineLoop, engine: Sums) -> None:

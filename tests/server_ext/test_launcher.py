@@ -12,12 +12,15 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tcp_proxy import proxy
+from until import until
 
 from megatick_server.errors import (
     AddressError,
@@ -105,15 +108,6 @@ def left_of(server: TritonServer) -> list[str]:
     return [*processes_naming(server.shm_prefix), *segments, *private]
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 # --- what is open ---------------------------------------------------------------------
 
 
@@ -189,7 +183,7 @@ def test_callers_can_unload_and_load_where_that_was_opened(
 ) -> None:
     with triton.InferenceServerClient(opened.endpoints.grpc) as client:
         client.unload_model("identity")
-        assert wait_until(lambda: not client.is_model_ready("identity"), 10)
+        until(lambda: not client.is_model_ready("identity"))
         client.load_model("identity")
         assert client.is_model_ready("identity")
 
@@ -348,7 +342,7 @@ def grpc_status(
     )
     message = b"\0" + struct.pack(">I", len(body)) + body
     received = b""
-    with socket.create_connection((host, port), timeout=1) as raw:
+    with socket.create_connection((host, port), timeout=10) as raw:
         raw.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
         raw.sendall(frame(1, 4, 1, block) + frame(0, 1, 1, message))
         while b"grpc-status" not in received:
@@ -496,7 +490,7 @@ def test_says_why_a_step_failed_whose_own_line_is_lost(write_model: WriteModel) 
 def test_gives_up_on_a_model_that_loads_too_long(write_model: WriteModel) -> None:
     code = FAILS.format(statement="import time; time.sleep(60)")
     slow = TritonServer(
-        write_model("slow", code), replace(ON_FREE_PORTS, ready_timeout_s=1.0)
+        write_model("slow", code), replace(ON_FREE_PORTS, ready_timeout_s=5.0)
     )
 
     with pytest.raises(ReadyTimeoutError, match="still loading: slow"), slow:
@@ -582,8 +576,50 @@ def test_a_killed_keeper_leaves_nothing_either(write_model: WriteModel) -> None:
         with pytest.raises(ServerDiedError):
             server.wait()
 
-    # The stub notices within a second that its server is gone.
-    assert wait_until(lambda: not left_of(server), 5)
+    until(lambda: not left_of(server))  # the stub notices that its server is gone
+
+
+def test_who_connects_anew_leaves_a_server_before_it_stops(
+    identity_repository: Path,
+) -> None:
+    """As in a rolling update: the address leads elsewhere, and then the old one stops.
+
+    A connection that stands would stay with the old one, which turns its calls away while
+    it stops.
+    """
+    options = ServeOptions(grpc_port=0, metrics_port=None, connection_age_s=1)
+    stopped = threading.Event()
+    request = triton.InferInput("IN", [1, 1], "FP32")
+    request.set_data_from_numpy(np.array([[0.5]], np.float32))
+
+    def call_until_stopped(address: str) -> list[str]:
+        # Without this, all connections of a process to one address are the same one.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        failures = []
+        with triton.InferenceServerClient(address, channel_args=own) as client:
+            while not stopped.is_set():
+                try:
+                    client.infer("identity", [request], client_timeout=10)
+                except triton.InferenceServerException as error:
+                    failures.append(str(error))
+        return failures
+
+    with (
+        TritonServer(identity_repository, options) as new,
+        TritonServer(identity_repository, options) as old,
+        proxy(old.endpoints.grpc) as service,
+        ThreadPoolExecutor() as callers,
+    ):
+        calling = [callers.submit(call_until_stopped, service.address) for _ in range(3)]
+        try:
+            until(lambda: service.connections >= 3)
+            service.lead_to(new.endpoints.grpc)
+            time.sleep(4)  # 1 s, up to a tenth more; the rest is for a busy machine
+            old.stop()
+        finally:
+            stopped.set()
+
+    assert [each.result() for each in calling] == [[], [], []]
 
 
 def test_is_started_once(server: TritonServer) -> None:

@@ -24,7 +24,7 @@ def repository(tmp_path: Path) -> Repository:
     for models in ("tensorrt", "shared"):
         shutil.copytree(TEMPLATES / models, folder, dirs_exist_ok=True)
     for name in ("receipt.json", PLAN, RECORD):
-        (folder / name).touch()
+        (folder / name).write_text("{}")
     return check_repository(folder)
 
 

@@ -42,7 +42,7 @@ from megatick_server.launcher.installation import (
     try_installation,
 )
 from megatick_server.launcher.keeper import sweep
-from megatick_server.launcher.private import MODELS, make_private
+from megatick_server.launcher.private import MODELS, make_private, show_models
 
 WriteModel = Callable[..., Path]
 
@@ -115,7 +115,7 @@ def test_models_are_loaded_by_callers_only_where_that_was_opened() -> None:
     opened = ServeOptions(opened=frozenset({Api.MODEL_REPOSITORY}))
 
     assert "--model-control-mode=explicit" in arguments(opened)
-    assert not any("model-control" in each for each in arguments(ServeOptions()))
+    assert "--model-control-mode=poll" in arguments(ServeOptions())
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,8 @@ def test_models_are_loaded_by_callers_only_where_that_was_opened() -> None:
         pytest.param({"stop_timeout_s": float("inf")}, "stop timeout", id="endless"),
         pytest.param({"stop_timeout_s": 1e300}, "0 to 86400 s", id="over-a-day"),
         pytest.param({"stop_timeout_s": -1.0}, "stop timeout", id="negative"),
+        pytest.param({"connection_age_s": 0.5}, "1 to 86400 s", id="no-age"),
+        pytest.param({"connection_age_s": float("inf")}, "connection age", id="ageless"),
     ],
 )
 def test_refuses_an_option_by_name(options: dict[str, Any], said: str) -> None:
@@ -206,6 +208,11 @@ def test_refuses_what_is_no_whole_repository(tmp_path: Path) -> None:
     (tmp_path / "empty" / "model").mkdir()
     (tmp_path / "empty" / "model" / "config.pbtxt").touch()
     assert "no receipt.json" in refused(tmp_path / "empty")
+    for content in ("", "[]", "\udcff"):
+        receipt = tmp_path / "empty" / "receipt.json"
+        receipt.write_text(content, errors="surrogateescape")
+        with pytest.raises(RepositoryError, match=r"receipt\.json: is no JSON object"):
+            check_repository(tmp_path / "empty")
 
 
 def test_names_the_repository_in_the_folder_that_was_given(write_model: WriteModel) -> None:
@@ -303,7 +310,7 @@ def test_refuses_temporary_files_where_a_shell_would_get_lost(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
 
     with pytest.raises(InstallationError, match=r"unquoted.*Set TMPDIR to a folder whose"):
-        make_private(tmp_path)
+        make_private()
     with pytest.raises(InstallationError, match="Set TMPDIR"):
         try_installation()
     assert not list((tmp_path / name).iterdir())
@@ -313,7 +320,8 @@ def test_a_private_directory_is_private_and_leads_to_the_models(tmp_path: Path) 
     repository = tmp_path / "two words"
     repository.mkdir()
 
-    directory = make_private(repository)
+    directory = make_private()
+    show_models(directory, repository)
 
     try:
         assert directory.stat().st_mode & 0o777 == 0o700
@@ -330,7 +338,7 @@ def test_names_a_temporary_folder_that_is_gone(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
 
     with pytest.raises(InstallationError, match=r"gone: No such file.*Set TMPDIR"):
-        make_private(tmp_path)
+        make_private()
 
 
 def test_names_the_wheel_when_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,20 +27,26 @@ class Troubled(Endpoint):
     Attributes:
         seen: answers by text.
         digest: of the model that it says it serves.
-        pause_s: before each answer.
+        halt_at: once so many texts are answered, it stands still; None lets it go on.
         out_of_order: every call answers as if it had crashed.
         listed: how many bad rows a refusal names.
     """
 
     seen: Counter[str] = field(default_factory=Counter)
     digest: str = "d1" * 32
-    pause_s: float = 0.0
+    halt_at: int | None = None
     out_of_order: bool = False
     listed: int = 1000
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def halted(self) -> bool:
+        """Whether it has answered as many texts as it was to."""
+        return self.halt_at is not None and self.seen.total() >= self.halt_at
+
     def check(self, texts: list[str], context: Any) -> None:
-        time.sleep(self.pause_s)
+        while self.halted and context.is_active():
+            time.sleep(0.01)
         blank = [
             Rejection(row, "TEXT", "is blank")
             for row, text in enumerate(texts)

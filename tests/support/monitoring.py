@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import promql_parser
-import pytest
 import yaml
 
 FOLDER: Final = Path(__file__).parents[2] / "deploy" / "monitoring"
@@ -76,14 +73,6 @@ def alerts() -> list[str]:
 def recorded() -> set[str]:
     """Names of the series that the rules write."""
     return {rule["record"] for rule in rules() if "record" in rule}
-
-
-def find_tool(name: str) -> str:
-    """``promtool`` or ``prometheus``; the test is skipped where there is none."""
-    found = shutil.which(name) or shutil.which(name, path=f"{sys.prefix}/bin")
-    if found is None:
-        pytest.skip(f"no {name} on this machine: `make prometheus` fetches Debian's")
-    return found
 
 
 def _filled(expression: str) -> str:

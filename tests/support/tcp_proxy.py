@@ -17,14 +17,18 @@ class TcpProxy:
     """
 
     def __init__(self, target: str) -> None:
-        host, port = target.split(":")
-        self._target = (host, int(port))
+        self.lead_to(target)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.connections = 0
         self._hanging: list[threading.Event] = []
         self._sockets = [self._listener]
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def lead_to(self, target: str) -> None:
+        """Relay new connections to another server; those that stand stay where they are."""
+        host, port = target.split(":")
+        self._target = (host, int(port))
 
     def hang(self) -> None:
         """Let the connections that stand fall silent for good."""

@@ -48,7 +48,7 @@ def demo(
     """
     from megatick_cli.demo.report import table, verdict, write_json
     from megatick_cli.demo.sample import load_samples
-    from megatick_cli.serve import run_until_signalled
+    from megatick_cli.serving import run_until_signalled
     from megatick_export import ExportOptions, export_repository
     from megatick_server.launcher import ServeOptions, TritonServer
     from megatick_server.launcher.endpoints import choose_endpoints

@@ -10,7 +10,7 @@ from typing import Final
 from megatick_server.launcher.endpoints import Endpoints
 from megatick_server.launcher.installation import Installation
 from megatick_server.launcher.keys import ADMIN_KEY, CALLER_KEY
-from megatick_server.launcher.options import Api, ServeOptions
+from megatick_server.launcher.options import ServeOptions
 from megatick_server.launcher.tls import ServerTls
 
 CLOSED_HEADER: Final = "Closed-See-megatick-serve---help"
@@ -72,6 +72,8 @@ def _grpc(endpoint: str, options: ServeOptions) -> Iterator[str]:
     yield from _listen("grpc", endpoint)
     # Of Triton's 8, the ninth request in flight on streams is freed while it is in use.
     yield f"--grpc-infer-allocation-pool-size={REQUESTS_KEPT}"
+    if options.connection_age_s is not None:
+        yield f"--grpc-max-connection-age={round(options.connection_age_s * 1000)}"
     if options.tls is not None:
         yield from _tls(options.tls)
     yield from _restrict("--grpc-restricted-protocol", options)
@@ -127,9 +129,13 @@ def _restrict(flag: str, options: ServeOptions) -> Iterator[str]:
 
 
 def _model_control(options: ServeOptions) -> Iterator[str]:
-    if Api.MODEL_REPOSITORY in options.opened or options.admin_key is not None:
+    """Let callers load models, where that is open; else Triton follows our link."""
+    if options.callers_load:
         yield "--model-control-mode=explicit"
         yield "--load-model=*"
+    else:
+        yield "--model-control-mode=poll"
+        yield "--repository-poll-secs=1"
 
 
 def _traces(options: ServeOptions) -> Iterator[str]:

@@ -39,6 +39,9 @@ _BIND: Final = re.compile(
 _SERVICES: Final = {"GRPC": "gRPC", "HTTP": "HTTP", "Metrics": "metrics"}
 _LOADING: Final = re.compile(r"""\] "loading: (?P<model>.+):\d+"$""")
 _LOADED: Final = re.compile(r"""\] "successfully loaded '(?P<model>.+)'"$""")
+_UNLOADED: Final = re.compile(
+    r"""\] "successfully unloaded '(?P<model>.+)' version \d+"$"""
+)
 _ESCAPES: Final = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 _FRAME: Final = re.compile(r"(?P<path>.+)\((?P<line>\d+)\): (?P<function>.+)")
 
@@ -87,6 +90,16 @@ def still_loading(log: Iterable[str]) -> tuple[str, ...]:
         elif match := _LOADED.search(line):
             loading.pop(match["model"], None)
     return tuple(loading)
+
+
+def loaded(log: Iterable[str]) -> set[str]:
+    """Find the models that were loaded."""
+    return {match["model"] for line in log if (match := _LOADED.search(line))}
+
+
+def unloaded(log: Iterable[str]) -> set[str]:
+    """Find the models of which a version was unloaded."""
+    return {match["model"] for line in log if (match := _UNLOADED.search(line))}
 
 
 def worth_showing(line: str) -> bool:

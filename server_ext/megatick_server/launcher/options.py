@@ -85,6 +85,10 @@ class ServeOptions:
         ready_timeout_s: how long loading may take, in seconds, > 0 and at most a day.
         stop_timeout_s: how long a stop waits for requests in flight before the process
             is killed, in seconds, ≥ 0 and at most a day.
+        connection_age_s: how old a gRPC connection may grow, in seconds, at least 1 and at
+            most a day; Triton lets it grow up to a tenth older, and answers what is in
+            flight on it.  Its caller connects anew and finds whoever is behind the address
+            by then.  None lets it stand.
         log_verbose: Triton's verbosity, ≥ 0.
         cpus: CPUs that the server may use, ≥ 1: the first of those that this process may;
             None takes all of them.
@@ -105,6 +109,7 @@ class ServeOptions:
     trace_every: int = 1000
     ready_timeout_s: float = 120.0
     stop_timeout_s: float = 10.0
+    connection_age_s: float | None = None
     log_verbose: int = 0
     cpus: int | None = None
     cached_texts: int = 0
@@ -164,6 +169,12 @@ class ServeOptions:
                 "stop timeout", expected=f"0 to {DAY_S:.0f} s", found=self.stop_timeout_s
             )
 
+        if self.connection_age_s is not None and not 1 <= self.connection_age_s <= DAY_S:
+            raise OptionsError(
+                "connection age",
+                expected=f"1 to {DAY_S:.0f} s",
+                found=self.connection_age_s,
+            )
         if self.trace_url is not None and not _is_url(self.trace_url):
             raise OptionsError(
                 "trace URL",
@@ -191,6 +202,14 @@ class ServeOptions:
     def restricted(self) -> tuple[Api, ...]:
         """The APIs that nobody can call, or holders of the admin key alone."""
         return tuple(api for api in Api if api not in self.opened)
+
+    @property
+    def callers_load(self) -> bool:
+        """Whether callers can load and unload models, those with an admin key included.
+
+        Triton then loads what they say, and follows no repository by itself.
+        """
+        return Api.MODEL_REPOSITORY in self.opened or self.admin_key is not None
 
     @property
     def exposures(self) -> tuple[str, ...]:

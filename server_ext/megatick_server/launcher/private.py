@@ -19,7 +19,7 @@ from megatick_server.errors import InstallationError
 
 PREFIX: Final = "megatick-"
 MODELS: Final = "models"
-"""The link to the model repository."""
+"""The link to what Triton is to load."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./+-]+")
 PLAIN_CHARACTERS: Final = "letters, digits and _ . / + -"
@@ -52,11 +52,8 @@ def temporary_folder() -> Path:
     return folder
 
 
-def make_private(repository: Path) -> Path:
-    """Make a directory for one server, with a link to what it serves.
-
-    Args:
-        repository: the model repository; an absolute path of any characters.
+def make_private() -> Path:
+    """Make a directory for one server.
 
     Returns:
         Its path: mode 0700, and plain.  The caller removes it.
@@ -66,11 +63,21 @@ def make_private(repository: Path) -> Path:
     """
     folder = temporary_folder()
     try:
-        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+        return Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
     except OSError as error:
         raise InstallationError(
             f"no directory can be made in {folder}: {error.strerror}",
             remedy="Set TMPDIR to a folder where one can.",
         ) from error
-    (directory / MODELS).symlink_to(repository)
-    return directory
+
+
+def show_models(directory: Path, models: Path) -> None:
+    """Let the private directory's link lead there, from one moment to the next.
+
+    Args:
+        directory: from ``make_private``.
+        models: a folder of models; an absolute path of any characters.
+    """
+    coming = directory / f"{MODELS}.new"
+    coming.symlink_to(models)
+    coming.replace(directory / MODELS)

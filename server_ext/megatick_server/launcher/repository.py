@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,10 +28,13 @@ class Repository:
     Attributes:
         path: absolute.
         models: names, sorted.
+        model_digest: of the model that was exported, by its receipt; empty where that
+            says none.
     """
 
     path: Path
     models: tuple[str, ...]
+    model_digest: str = ""
 
 
 def check_repository(path: Path) -> Repository:
@@ -77,7 +81,23 @@ def check_repository(path: Path) -> Repository:
                 f"cannot be read: {error.strerror}",
                 remedy="Let this user read it.",
             ) from error
-    return Repository(path, tuple(config.parent.name for config in configs))
+    models = tuple(config.parent.name for config in configs)
+    return Repository(path, models, _digest(path / RECEIPT_FILE))
+
+
+def _digest(receipt: Path) -> str:
+    try:
+        return str(json.loads(receipt.read_bytes()).get("model_digest", ""))
+    except OSError as error:
+        raise RepositoryError(
+            receipt,
+            f"cannot be read: {error.strerror}",
+            remedy="Let this user read it.",
+        ) from error
+    except (ValueError, AttributeError) as error:
+        raise RepositoryError(
+            receipt, "is no JSON object", remedy="Export it again."
+        ) from error
 
 
 def _where_instead(path: Path) -> str | None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from megatick_server.errors import (
     AddressError,
     InstallationError,
     LaunchError,
+    ModelFailure,
     ModelLoadError,
     ReadyTimeoutError,
     ServerDiedError,
@@ -35,9 +36,10 @@ from megatick_server.launcher.installation import (
     prepare,
 )
 from megatick_server.launcher.options import ServeOptions
-from megatick_server.launcher.private import MODELS, make_private
+from megatick_server.launcher.private import MODELS, make_private, show_models
 from megatick_server.launcher.probe import is_ready
-from megatick_server.launcher.repository import check_repository
+from megatick_server.launcher.repository import Repository, check_repository
+from megatick_server.launcher.snapshot import Snapshot
 
 _LOG_LINES: Final = 2000
 _POLL_S: Final = 0.05
@@ -84,6 +86,9 @@ class TritonServer:
         self._pid: int | None = None
         self._shm_prefix = ""
         self._directory = Path()
+        self._snapshots: list[Snapshot] = []  # the last one is what Triton is shown
+        self._heard: list[str] = []  # of the log, while it is shown another one
+        self._listening = False
 
     @property
     def pid(self) -> int:
@@ -129,8 +134,12 @@ class TritonServer:
         check_shared_memory()
         self._endpoints = choose_endpoints(self.options)
         self._shm_prefix = f"megatick-{secrets.token_hex(6)}-"
-        self._directory = make_private(self.repository.path)
+        self._directory = make_private()
         try:
+            if self.options.callers_load:
+                show_models(self._directory, self.repository.path)
+            else:
+                show_models(self._directory, self._take(self.repository).folder)
             prepared = prepare(installation, self._directory)
             command = triton_command(
                 installation,
@@ -154,7 +163,7 @@ class TritonServer:
                 start_new_session=True,  # the terminal's Ctrl+C is for us alone
             )
         except BaseException:
-            keeper.sweep(self._shm_prefix, self._directory)
+            self._sweep()
             raise
         output = self._keeper.stdout
         assert output is not None  # noqa: S101  a pipe was asked for
@@ -198,7 +207,95 @@ class TritonServer:
                     timeout_s=self.options.ready_timeout_s, loading=loading
                 )
             time.sleep(_POLL_S)
-        # Requests' texts will pass through them, and Triton lets everybody read them.
+        self._hide_segments()
+
+    def reload(self, repository: Path | None = None) -> None:
+        """Serve a repository as it is now, without a pause.
+
+        Each model is loaded beside the one that answers, which answers until then and
+        finishes what it has; for so long both are in memory.
+
+        Args:
+            repository: another one; None reads again the one that is served.
+
+        Raises:
+            RepositoryError: it is absent or not whole; nothing was tried.
+            EngineMissingError: it is for TensorRT, and something is absent.
+            LaunchError: the server does not run, or its callers load its models.
+            ModelLoadError: a model did not load; what was served before is served on.
+            ReadyTimeoutError: ``options.ready_timeout_s`` passed; the same.
+        """
+        if not self.running:
+            raise LaunchError("the server does not run: call start() first")
+        if self.options.callers_load:
+            raise LaunchError(
+                "nothing was loaded: with --open model-repository or an admin key, callers "
+                "load models, and the server follows them alone"
+            )
+        before, after = (
+            self._snapshots[-1],
+            self._take(check_repository(repository or self.repository.path)),
+        )
+        check_engines(after.repository, find_installation())
+        try:
+            self._show(after, instead_of=before)
+        except (ModelLoadError, ReadyTimeoutError):
+            # Triton would try again and again what failed, and keeps what did not.
+            before.renew()
+            with contextlib.suppress(ModelLoadError, ReadyTimeoutError):
+                self._show(before, instead_of=after)
+            self._forget_all_but(before)
+            raise
+        self._forget_all_but(after)
+
+    def _take(self, repository: Repository) -> Snapshot:
+        snapshot = Snapshot(repository, self._directory / secrets.token_hex(4))
+        self._snapshots.append(snapshot)
+        return snapshot
+
+    def _show(self, snapshot: Snapshot, *, instead_of: Snapshot) -> None:
+        """Wait until Triton has loaded a snapshot's models, and unloaded the others.
+
+        Raises:
+            ModelLoadError: one did not load, and the rest did or did not.
+            ReadyTimeoutError: ``options.ready_timeout_s`` passed.
+            ServerDiedError: it did.
+        """
+        self.repository = snapshot.repository
+        wanted = {*snapshot.repository.models}
+        unwanted = {*instead_of.repository.models} - wanted
+        self._heard, self._listening = [], True
+        show_models(self._directory, snapshot.folder)
+        deadline = time.monotonic() + self.options.ready_timeout_s
+        try:
+            while True:
+                heard = tuple(self._heard)
+                gone = diagnosis.unloaded(heard)
+                if diagnosis.loaded(heard) >= wanted and gone >= unwanted:
+                    return
+                loading = diagnosis.still_loading(heard)
+                failures = self._failures(heard)
+                if failures and {each.model for each in failures}.issuperset(loading):
+                    raise ModelLoadError(self.repository.path, failures)
+                if not self.running:
+                    raise self._why_it_ended("as it loaded a repository")
+                if time.monotonic() > deadline:
+                    raise ReadyTimeoutError(
+                        timeout_s=self.options.ready_timeout_s, loading=loading
+                    )
+                self._hide_segments()
+                time.sleep(_POLL_S)
+        finally:
+            self._listening = False
+
+    def _forget_all_but(self, shown: Snapshot) -> None:
+        for each in self._snapshots:
+            if each is not shown:
+                each.close()
+        self._snapshots = [shown]
+
+    def _hide_segments(self) -> None:
+        """Requests' texts pass through them, and Triton lets everybody read them."""
         for segment in keeper.segments(self._shm_prefix):
             with contextlib.suppress(FileNotFoundError):
                 segment.chmod(0o600)
@@ -238,8 +335,7 @@ class TritonServer:
             process.wait()
         if self._reader is not None:
             self._reader.join(_KILLED_S)  # it ends with the last writer of the log
-        # The keeper has done this, unless it was killed itself.
-        keeper.sweep(self._shm_prefix, self._directory)
+        self._sweep()  # the keeper has done this, unless it was killed itself
 
     def kill(self) -> None:
         """End the server at once; ``stop`` is still what cleans up."""
@@ -266,6 +362,11 @@ class TritonServer:
         """Stop."""
         self.stop()
 
+    def _sweep(self) -> None:
+        while self._snapshots:
+            self._snapshots.pop().close()
+        keeper.sweep(self._shm_prefix, self._directory)
+
     def _cpus(self) -> str:
         allowed = sorted(os.sched_getaffinity(0))
         return ",".join(map(str, allowed[: self.options.cpus]))
@@ -275,6 +376,8 @@ class TritonServer:
             for raw in output:
                 line = raw.decode(errors="replace").rstrip("\n")
                 self._log.append(line)
+                if self._listening:
+                    self._heard.append(line)
                 if diagnosis.listens(line):
                     self._listens.set()
                 if self._on_log is not None:
@@ -287,11 +390,14 @@ class TritonServer:
         """Put the repository where Triton names our link to it."""
         return text.replace(str(self._directory / MODELS), str(self.repository.path))
 
-    def _why_not_ready(self) -> LaunchError:
+    def _failures(self, log: Sequence[str]) -> list[ModelFailure]:
         # Read as Triton wrote it: the repository's path may hold a quote or a backslash.
-        if failures := diagnosis.model_failures(tuple(self._log)):
-            named = [replace(each, reason=self._as_named(each.reason)) for each in failures]
-            return ModelLoadError(self.repository.path, named)
+        failures = diagnosis.model_failures(log)
+        return [replace(each, reason=self._as_named(each.reason)) for each in failures]
+
+    def _why_not_ready(self) -> LaunchError:
+        if failures := self._failures(tuple(self._log)):
+            return ModelLoadError(self.repository.path, failures)
         return self._why_it_ended("before it was ready")
 
     def _why_it_ended(self, when: str) -> LaunchError:

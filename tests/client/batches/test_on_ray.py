@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import ray
 from batch_world import errors_of, rows_of, score_of, text_of
 from ray.data.exceptions import SystemException
 from ray.exceptions import NodeDiedError
+from until import until
 
 from megatick_client import Client
 from megatick_client.batches import (
@@ -78,14 +78,6 @@ def test_the_same_batch(source: Path, tmp_path: Path, addresses: tuple[str, ...]
     assert errors_of(tmp_path / "ray.jsonl") == errors_of(tmp_path / "alone.jsonl")
 
 
-@pytest.fixture
-def dead_address() -> str:
-    """Where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
 @pytest.mark.usefixtures("local_ray")
 def test_stopped_and_resumed(
     source: Path, tmp_path: Path, addresses: tuple[str, ...], dead_address: str
@@ -121,11 +113,10 @@ def test_cancelled_while_an_actor_waits(
 
     batch = threading.Thread(target=submit)
     batch.start()
-    while not (tmp_path / "scores.parquet.job" / "job.json").exists():
-        time.sleep(0.01)
-    time.sleep(1)
+    until((tmp_path / "scores.parquet.job" / "job.json").exists)
+    time.sleep(1)  # by when an actor may wait; the batch must end in any case
     Batches.cancel(output)
-    batch.join(60)
+    batch.join(300)
 
     assert [error.reason for error in ended] == ["it was cancelled."]
     assert Batches.status(output).state == "cancelled"

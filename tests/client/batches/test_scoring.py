@@ -45,8 +45,8 @@ def test_no_answer_for_longer_than_it_is_patient(
 ) -> None:
     fail_first(endpoint, 10**6, grpc.StatusCode.DEADLINE_EXCEEDED)
 
-    with pytest.raises(ServersSilent, match="no server answered for 1 s"):
-        Scorer(client, BatchSettings(patience_s=1), OneModel())(["up +"])
+    with pytest.raises(ServersSilent, match="no server answered for 4 s"):
+        Scorer(client, BatchSettings(patience_s=4), OneModel())(["up +"])
 
     assert len(endpoint.requests) > 1
 

@@ -252,12 +252,9 @@ def test_connections_are_taken_in_turn() -> None:
     assert counts == [10, 10, 11]
 
 
-def test_nobody_there_is_said_before_the_clock_runs() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+def test_nobody_there_is_said_before_the_clock_runs(dead_address: str) -> None:
     with pytest.raises(ServerUnavailable, match="no server answers"):
-        replay(constant(1, 3600), CALLS, address)
+        replay(constant(1, 3600), CALLS, dead_address)
 
 
 def test_a_server_that_is_silent_from_the_start() -> None:

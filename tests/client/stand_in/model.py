@@ -53,20 +53,27 @@ def check(inputs: Arrays, *, truncation: str) -> None:
         raise BadRows(describe(bad, rows=len(next(iter(inputs.values())))))
 
 
+def hold(folder: Path) -> None:
+    """Tell that it has begun, and wait to be let go."""
+    (folder / "begun").touch()
+    end_s = time.monotonic() + 60
+    while not (folder / "over").exists() and time.monotonic() < end_s:
+        time.sleep(0.01)
+
+
 def sentiment(inputs: Arrays, *, timeout_ms: int) -> Arrays:
     """Score texts.
 
-    ``sleep S`` first sleeps S seconds, and ``sleep S PATH`` tells by a file there that it
-    has begun to; ``crash`` raises; ``timeout`` counts the request's timeout in
-    milliseconds as its tokens.
+    ``sleep S`` first sleeps S seconds; ``hold FOLDER`` makes the file ``begun`` there and
+    waits for the file ``over``, a minute at the most; ``crash`` raises; ``timeout`` counts
+    the request's timeout in milliseconds as its tokens.
     """
     texts = [text.decode() for text in inputs["TEXT"][:, 0]]
     for text in texts:
         if text.startswith("sleep "):
-            _, seconds, *begun = text.split()
-            for path in begun:
-                Path(path).touch()
-            time.sleep(float(seconds))
+            time.sleep(float(text.split()[1]))
+        if text.startswith("hold "):
+            hold(Path(text.split()[1]))
         if text == "crash":
             raise RuntimeError("the stand-in was told to crash")
     signs = np.array([[t.count("-"), 0, t.count("+")] for t in texts], np.float32)
@@ -85,7 +92,7 @@ def sentiment(inputs: Arrays, *, timeout_ms: int) -> Arrays:
 
 
 def embedding(inputs: Arrays, **options: Any) -> Arrays:
-    """Count minus signs, plus signs and characters; a text sleeps as in ``sentiment``."""
+    """Count minus signs, plus signs and characters; ``sentiment`` reads the texts too."""
     texts = [text.decode() for text in inputs["TEXT"][:, 0]]
     counts = [[t.count("-"), t.count("+"), len(t)] for t in texts]
     return {**sentiment(inputs, **options), "EMBEDDING": np.array(counts, np.float32)}

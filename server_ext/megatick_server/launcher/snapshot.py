@@ -1,0 +1,75 @@
+"""One state of a repository, which stays whatever becomes of the files' names.
+
+A server that can be told to load another repository looks at its own every second, and
+unloads at once what has vanished (tried with Triton 2.51: every model, when one file was
+gone).  So it is not shown the repository but folders of our own, in which each file is a
+link to a file that is held open here: deleting an export, or writing another one in its
+place, changes nothing until ``TritonServer.reload``.
+
+Triton loads a model again where a file or folder of it is younger than any was before.  An
+older export is younger here all the same, since the folders are new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from megatick_server.errors import RepositoryError
+from megatick_server.launcher.repository import Repository
+
+
+class Snapshot:
+    """Folders of links to open files; as long as this process lives, or until closed."""
+
+    def __init__(self, repository: Repository, folder: Path) -> None:
+        """Open every file of the models.
+
+        Args:
+            repository: what is to be served.
+            folder: to be made; Triton is shown this one.
+
+        Raises:
+            RepositoryError: a file or folder cannot be read; nothing is left.
+        """
+        self.repository, self.folder = repository, folder
+        self._files: list[int] = []
+        try:
+            for model in repository.models:
+                self._take(repository.path / model, folder / model)
+        except OSError as error:
+            self.close()
+            raise RepositoryError(
+                Path(error.filename or repository.path),
+                f"cannot be read: {error.strerror}",
+                remedy="Is it being written, or somebody else's?",
+            ) from error
+
+    def _take(self, source: Path, target: Path) -> None:
+        target.mkdir(mode=0o700, parents=True)
+        for each in sorted(source.iterdir()):
+            link = target / each.name
+            if each.is_dir():
+                self._take(each, link)
+                continue
+            self._files.append(os.open(each, os.O_PATH | os.O_CLOEXEC))
+            # Whoever runs as this user may follow it, as long as this process lives.
+            link.symlink_to(f"/proc/{os.getpid()}/fd/{self._files[-1]}")
+
+    def renew(self) -> None:
+        """Let it be younger than any, so that Triton loads all of it again.
+
+        Its versions' folders count too: where the model's alone is younger, Triton says
+        that it loaded it and goes on with what it has (tried).
+        """
+        for folder, _, _ in os.walk(self.folder):
+            os.utime(folder)
+
+    def close(self) -> None:
+        """Close the files and remove the folders; harmless if it was done."""
+        while self._files:
+            os.close(self._files.pop())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)

@@ -1,0 +1,277 @@
+"""Another state of a repository, loaded by the real Triton while it answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from megatick_server.errors import LaunchError, ModelLoadError, RepositoryError
+from megatick_server.launcher import Api, ServeOptions, TritonServer, check_repository
+from megatick_server.launcher.snapshot import Snapshot
+
+pytestmark = pytest.mark.triton
+
+# A load that failed keeps Triton 2.51 from ending on its own.
+ON_FREE_PORTS = ServeOptions(grpc_port=0, metrics_port=None, stop_timeout_s=2)
+
+WriteModel = Callable[..., Path]
+
+ADDS = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [
+            pb_utils.InferenceResponse(
+                [pb_utils.Tensor("OUT", request.inputs()[0].as_numpy() + {added})]
+            )
+            for request in requests
+        ]
+"""
+FAILS = """
+class TritonPythonModel:
+    def initialize(self, args):
+        raise ValueError("not this one")
+"""
+
+
+def code_of(repository: Path, model: str = "identity") -> Path:
+    return repository / model / "1" / "model.py"
+
+
+def put(repository: Path, code: str, model: str = "identity") -> None:
+    """Replace the code of a model by another file, as an export does."""
+    path = code_of(repository, model)
+    path.with_suffix(".new").write_text(code)
+    path.with_suffix(".new").replace(path)
+
+
+def ask(client: triton.InferenceServerClient, model: str = "identity") -> float:
+    """What the model makes of 0."""
+    request = triton.InferInput("IN", [1, 1], "FP32")
+    request.set_data_from_numpy(np.zeros((1, 1), np.float32))
+    return float(client.infer(model, [request], client_timeout=30).as_numpy("OUT")[0, 0])
+
+
+@pytest.fixture
+def repository(write_model: WriteModel) -> Path:
+    """One model, which adds 1."""
+    return write_model(code=ADDS.format(added=1))
+
+
+@pytest.fixture
+def server(repository: Path) -> Iterator[TritonServer]:
+    with TritonServer(repository, ON_FREE_PORTS) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: TritonServer) -> Iterator[triton.InferenceServerClient]:
+    with triton.InferenceServerClient(server.endpoints.grpc) as client:
+        yield client
+
+
+def test_no_call_fails_while_another_model_is_loaded(
+    server: TritonServer, repository: Path
+) -> None:
+    answers: list[float | Exception] = []
+    done = threading.Event()
+
+    def call() -> None:
+        with triton.InferenceServerClient(server.endpoints.grpc) as client:
+            while not done.is_set():
+                try:
+                    answers.append(ask(client))
+                except Exception as error:  # noqa: BLE001 it is looked at below
+                    answers.append(error)
+
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    put(repository, ADDS.format(added=2))
+    server.reload()
+    asked = len(answers)
+    while len(answers) < asked + 10:
+        time.sleep(0.01)
+    done.set()
+    for caller in callers:
+        caller.join()
+
+    assert set(answers) == {1.0, 2.0}
+    assert set(answers[asked + 2 :]) == {2.0}  # but for what was in flight
+
+
+def test_files_that_are_older_are_loaded_all_the_same(
+    server: TritonServer, client: triton.InferenceServerClient, repository: Path
+) -> None:
+    put(repository, ADDS.format(added=2))
+    for path in [*repository.rglob("*"), repository]:
+        os.utime(path, (0, 0))
+
+    server.reload()
+
+    assert ask(client) == 2.0
+
+
+def test_another_folder_is_loaded_and_its_name_is_told(
+    server: TritonServer,
+    client: triton.InferenceServerClient,
+    repository: Path,
+    tmp_path: Path,
+) -> None:
+    other = shutil.copytree(repository, tmp_path / "other")
+    put(other, ADDS.format(added=2))
+    (other / "receipt.json").write_text('{"model_digest": "abc"}')
+
+    server.reload(other)
+
+    assert ask(client) == 2.0
+    assert server.repository == check_repository(other)
+    assert server.repository.model_digest == "abc"
+
+
+def test_what_does_not_load_is_named_and_leaves_what_was_served(
+    server: TritonServer, client: triton.InferenceServerClient, repository: Path
+) -> None:
+    put(repository, FAILS)
+
+    with pytest.raises(ModelLoadError, match="not this one") as caught:
+        server.reload()
+    assert [failure.model for failure in caught.value.failures] == ["identity"]
+    assert str(code_of(repository)) in str(caught.value)
+    assert ask(client) == 1.0
+    assert client.is_server_ready()
+
+    put(repository, ADDS.format(added=3))
+    server.reload()
+    assert ask(client) == 3.0
+
+
+def test_what_did_load_is_taken_back_where_another_did_not(
+    repository: Path, write_model: WriteModel
+) -> None:
+    write_model("second", ADDS.format(added=5))
+    with (
+        TritonServer(repository, ON_FREE_PORTS) as server,
+        triton.InferenceServerClient(server.endpoints.grpc) as client,
+    ):
+        put(repository, FAILS)
+        put(repository, ADDS.format(added=6), "second")
+        with pytest.raises(ModelLoadError, match="not this one"):
+            server.reload()
+
+        assert (ask(client), ask(client, "second")) == (1.0, 5.0)
+
+
+def test_models_come_and_go(
+    server: TritonServer,
+    client: triton.InferenceServerClient,
+    repository: Path,
+    write_model: WriteModel,
+) -> None:
+    write_model("second", ADDS.format(added=5))
+    server.reload()
+    assert (ask(client), ask(client, "second")) == (1.0, 5.0)
+
+    shutil.rmtree(repository / "second")
+    server.reload()
+
+    assert ask(client) == 1.0
+    assert not client.is_model_ready("second")
+
+
+def test_a_repository_that_is_deleted_or_replaced_is_served_until_a_reload(
+    server: TritonServer, client: triton.InferenceServerClient, repository: Path
+) -> None:
+    """Triton looks every second, and would unload what it does not find."""
+    shutil.rmtree(repository / "identity")
+    time.sleep(2.5)
+    assert ask(client) == 1.0
+    with pytest.raises(RepositoryError, match="is not a model repository"):
+        server.reload()
+
+    code_of(repository).parent.mkdir(parents=True)
+    config = Path(__file__).parent / "identity" / "config.pbtxt"
+    shutil.copy(config, repository / "identity")
+    put(repository, ADDS.format(added=2))
+    time.sleep(2.5)
+    assert ask(client) == 1.0
+
+    server.reload()
+    assert ask(client) == 2.0
+
+
+def test_a_failure_leaves_what_was_deleted_before(
+    server: TritonServer, client: triton.InferenceServerClient, repository: Path
+) -> None:
+    """What was served is held open: the failed load is undone without its files' names."""
+    config = repository / "identity" / "config.pbtxt"
+    kept = config.read_text()
+    shutil.rmtree(repository / "identity")
+    code_of(repository).parent.mkdir(parents=True)
+    config.write_text(kept)
+    put(repository, FAILS)
+
+    with pytest.raises(ModelLoadError, match="not this one"):
+        server.reload()
+
+    assert ask(client) == 1.0
+
+
+def test_nothing_is_left_and_nobody_else_reads_what_passes(
+    server: TritonServer, repository: Path
+) -> None:
+    def files_open() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    server.reload()
+    before = files_open()
+    put(repository, ADDS.format(added=2))
+    server.reload()
+
+    segments = list(Path("/dev/shm").glob(f"{server.shm_prefix}*"))
+    assert segments
+    assert {segment.stat().st_mode & 0o777 for segment in segments} == {0o600}
+    assert files_open() == before
+    server.stop()
+    assert files_open() < before
+    assert not server._directory.exists()
+    assert not list(Path("/dev/shm").glob(f"{server.shm_prefix}*"))
+
+
+def test_where_callers_load_models_the_server_does_not(repository: Path) -> None:
+    options = replace(ON_FREE_PORTS, opened=frozenset({Api.MODEL_REPOSITORY}))
+
+    with (
+        TritonServer(repository, options) as server,
+        pytest.raises(LaunchError, match="callers load models"),
+    ):
+        server.reload()
+
+
+def test_a_server_that_does_not_run_loads_nothing(repository: Path) -> None:
+    with pytest.raises(LaunchError, match="does not run"):
+        TritonServer(repository, ON_FREE_PORTS).reload()
+
+
+def test_a_snapshot_of_what_vanishes_is_refused_whole(
+    repository: Path, tmp_path: Path
+) -> None:
+    checked = check_repository(repository)
+    shutil.rmtree(repository / "identity")
+    before = os.listdir("/proc/self/fd")
+
+    with pytest.raises(RepositoryError, match="identity: cannot be read: No such file"):
+        Snapshot(checked, tmp_path / "snapshot")
+
+    assert os.listdir("/proc/self/fd") == before
+    assert not (tmp_path / "snapshot").exists()
