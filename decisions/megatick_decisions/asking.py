@@ -170,7 +170,8 @@ def forecast_past(
         TooFewCloses: as ``measurable``.
         ClientError: the server could not be asked.
     """
-    first = min(closes.loc[: at[0], s].dropna().index[-WINDOW_BARS] for s in closes)
+    before = closes.loc[: at[0]]
+    first = min(before[s].dropna().index[-WINDOW_BARS] for s in closes.columns)
     windows = make_windows(closes.loc[first:], news=news, half_life_s=half_life_s)
     windows = windows.take(pd.DatetimeIndex(windows.at, tz="UTC").isin(at))
     parts, baseline_parts = [], []

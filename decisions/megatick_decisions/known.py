@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -87,7 +88,7 @@ def know(
         closes=seen,
         without_close=tuple(symbols.difference(seen.columns, sort=False)),
         headlines=told.about(seen.columns),
-        unpriced=about[~about.isin(seen.columns)].value_counts().sort_index().to_dict(),
+        unpriced=dict(sorted(Counter(about[~about.isin(seen.columns)]).items())),
         values=pd.Series(HELD_BY_DEFAULT, seen.columns, name="value")
         if holdings is None
         else read_holdings(holdings, last_price),

@@ -105,7 +105,7 @@ def test_past_bars_are_forecast_from_what_was_known_then(
         baseline_quantiles=np.stack(
             [[each.baseline_quantiles[0] for each in of] for of in told], axis=1
         ),
-        returns=np.log(known.closes).diff().shift(-1).loc[at].to_numpy(),
+        returns=known.closes.apply(np.log).diff().shift(-1).loc[at].to_numpy(),
     )
     expected = backtest_risk(known.values, past, bars=PAST)
     assert len(backtest.bars) == PAST

@@ -41,7 +41,7 @@ def missed(scores: Float64Array, symbols: str) -> PastForecasts:
 
     Those of the random walk are twice as wide, so that it was missed by half.
     """
-    quantiles = np.tile(STANDARD, (*scores.shape, 1))
+    quantiles: Float64Array = np.tile(STANDARD, (*scores.shape, 1)).astype(np.float64)
     at = pd.date_range("2000-01-01", periods=len(scores), freq="h", tz="UTC")
     return PastForecasts(tuple(symbols), at, quantiles, 2 * quantiles, scores)
 
