@@ -127,6 +127,14 @@ class Meters:
         """
         self._watched[_checked(metric, label)] = read
 
+    def note(self, gauge: Gauge, value: float, label: str = "") -> None:
+        """Let a gauge be a value for good.
+
+        Raises:
+            ValueError: the metric has no such label.
+        """
+        self.watch(gauge, lambda: value, label)
+
     def totals(self) -> dict[Series, float]:
         """Tell all series, of counters and histograms since this process began.
 
@@ -161,7 +169,7 @@ class Meters:
 
 
 def _checked(metric: _Metric, label: str) -> tuple[_Metric, str]:
-    if label not in metric.values:
+    if metric.values and label not in metric.values:
         raise ValueError(
             f"{metric.name}: expected a {metric.label or 'metric without label'} of "
             f"{', '.join(metric.values)}, found {label!r}"

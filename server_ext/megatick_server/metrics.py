@@ -25,7 +25,7 @@ class Metric:
         name: as Prometheus sees it; it ends with the unit.
         meaning: one line.
         label: name of the one label that tells its series apart, "" for none.
-        values: all that the label may be.
+        values: all that the label may be; empty where it may be anything.
     """
 
     name: str
@@ -149,6 +149,12 @@ AUDIT_WRITE_SECONDS: Final = Histogram(
     "One writing of the records that waited together, the disk's sync included where due",
     bounds=_SECONDS,
 )
+MODEL_LOADED: Final = Gauge(
+    "megatick_model_loaded_timestamp_seconds",
+    "When what has that digest was loaded, in Unix time: the latest is what is served",
+    "digest",
+    (),
+)
 TOLD: Final = Gauge(
     "megatick_told_timestamp_seconds",
     "When the step last told its metrics, in Unix time: old where its process has died",
@@ -176,5 +182,6 @@ METRICS: Final[tuple[Metric, ...]] = (
     AUDIT_LOST,
     AUDIT_WAITING,
     AUDIT_WRITE_SECONDS,
+    MODEL_LOADED,
     TOLD,
 )

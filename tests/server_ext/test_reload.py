@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import gc
 import os
 import shutil
 import threading
@@ -13,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from until import until
 
 from megatick_server.errors import LaunchError, ModelLoadError, RepositoryError
 from megatick_server.launcher import Api, ServeOptions, TritonServer, check_repository
@@ -53,6 +57,11 @@ def put(repository: Path, code: str, model: str = "identity") -> None:
     path = code_of(repository, model)
     path.with_suffix(".new").write_text(code)
     path.with_suffix(".new").replace(path)
+
+
+def files_open() -> int:
+    gc.collect()  # what other tests left
+    return len(os.listdir("/proc/self/fd"))
 
 
 def ask(client: triton.InferenceServerClient, model: str = "identity") -> float:
@@ -97,11 +106,11 @@ def test_no_call_fails_while_another_model_is_loaded(
     callers = [threading.Thread(target=call) for _ in range(2)]
     for caller in callers:
         caller.start()
+    until(lambda: len(answers) >= 2)
     put(repository, ADDS.format(added=2))
     server.reload()
     asked = len(answers)
-    while len(answers) < asked + 10:
-        time.sleep(0.01)
+    until(lambda: len(answers) >= asked + 10)
     done.set()
     for caller in callers:
         caller.join()
@@ -230,9 +239,6 @@ def test_a_failure_leaves_what_was_deleted_before(
 def test_nothing_is_left_and_nobody_else_reads_what_passes(
     server: TritonServer, repository: Path
 ) -> None:
-    def files_open() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
     server.reload()
     before = files_open()
     put(repository, ADDS.format(added=2))
@@ -246,6 +252,38 @@ def test_nothing_is_left_and_nobody_else_reads_what_passes(
     assert files_open() < before
     assert not server._directory.exists()
     assert not list(Path("/dev/shm").glob(f"{server.shm_prefix}*"))
+
+
+def test_what_cleans_old_files_away_is_kept_out(server: TritonServer) -> None:
+    """systemd-tmpfiles leaves a folder alone that it cannot lock."""
+    folder = os.open(server._directory, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
+
+
+def test_where_no_link_can_be_made_it_serves_on(
+    server: TritonServer,
+    client: triton.InferenceServerClient,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put(repository, ADDS.format(added=2))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = files_open()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        with pytest.raises(LaunchError, match="takes no link: No space left"):
+            server.reload()
+    assert files_open() == before
+    assert ask(client) == 1.0
+    assert server.repository == check_repository(repository)
+
+    server.reload()
+    assert ask(client) == 2.0
 
 
 def test_where_callers_load_models_the_server_does_not(repository: Path) -> None:
@@ -270,7 +308,9 @@ def test_a_snapshot_of_what_vanishes_is_refused_whole(
     shutil.rmtree(repository / "identity")
     before = os.listdir("/proc/self/fd")
 
-    with pytest.raises(RepositoryError, match="identity: cannot be read: No such file"):
+    with pytest.raises(
+        RepositoryError, match="identity: cannot be read, or linked to: No such"
+    ):
         Snapshot(checked, tmp_path / "snapshot")
 
     assert os.listdir("/proc/self/fd") == before

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import shutil
@@ -52,6 +53,9 @@ def sweep(shm_prefix: str, directory: Path) -> None:
 def main() -> int:
     """Start the command, wait for its end or for ours, and leave nothing behind."""
     shm_prefix, directory, stop_timeout_s, cpus, *command = sys.argv[1:]
+    # What clears old files away (systemd-tmpfiles) leaves a locked folder alone, and the
+    # server looks into this one for as long as it runs.
+    fcntl.flock(os.open(directory, os.O_RDONLY), fcntl.LOCK_SH)
     launcher = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
     # Orphans of the server become our children, so that we can end and reap them.

@@ -77,7 +77,17 @@ def show_models(directory: Path, models: Path) -> None:
     Args:
         directory: from ``make_private``.
         models: a folder of models; an absolute path of any characters.
+
+    Raises:
+        InstallationError: the directory takes no link, or is gone.
     """
     coming = directory / f"{MODELS}.new"
-    coming.symlink_to(models)
-    coming.replace(directory / MODELS)
+    try:
+        coming.unlink(missing_ok=True)
+        coming.symlink_to(models)
+        coming.replace(directory / MODELS)
+    except OSError as error:
+        raise InstallationError(
+            f"{directory} takes no link: {error.strerror}",
+            remedy="Make room there, let nothing clean it, and start the server again.",
+        ) from error

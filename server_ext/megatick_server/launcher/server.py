@@ -232,18 +232,17 @@ class TritonServer:
                 "nothing was loaded: with --open model-repository or an admin key, callers "
                 "load models, and the server follows them alone"
             )
-        before, after = (
-            self._snapshots[-1],
-            self._take(check_repository(repository or self.repository.path)),
-        )
-        check_engines(after.repository, find_installation())
+        found = check_repository(repository or self.repository.path)
+        check_engines(found, find_installation())
+        before, after = self._snapshots[-1], self._take(found)
         try:
             self._show(after, instead_of=before)
-        except (ModelLoadError, ReadyTimeoutError):
+        except LaunchError:
             # Triton would try again and again what failed, and keeps what did not.
-            before.renew()
-            with contextlib.suppress(ModelLoadError, ReadyTimeoutError):
+            with contextlib.suppress(LaunchError, OSError):
+                before.renew()
                 self._show(before, instead_of=after)
+            self.repository = before.repository
             self._forget_all_but(before)
             raise
         self._forget_all_but(after)

@@ -32,7 +32,8 @@ class Snapshot:
             folder: to be made; Triton is shown this one.
 
         Raises:
-            RepositoryError: a file or folder cannot be read; nothing is left.
+            RepositoryError: a file or folder cannot be read, or the new folder not be made;
+                nothing is left.
         """
         self.repository, self.folder = repository, folder
         self._files: list[int] = []
@@ -43,8 +44,8 @@ class Snapshot:
             self.close()
             raise RepositoryError(
                 Path(error.filename or repository.path),
-                f"cannot be read: {error.strerror}",
-                remedy="Is it being written, or somebody else's?",
+                f"cannot be read, or linked to: {error.strerror}",
+                remedy="Let this user read it, and make room for temporary files.",
             ) from error
 
     def _take(self, source: Path, target: Path) -> None:

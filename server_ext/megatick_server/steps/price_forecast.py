@@ -30,7 +30,7 @@ from megatick_server.audit.log import AuditLog
 from megatick_server.errors import RequestRefused
 from megatick_server.forecast import Forecaster, load_forecaster
 from megatick_server.meters import Meters
-from megatick_server.metrics import STAGE_SECONDS
+from megatick_server.metrics import MODEL_LOADED, STAGE_SECONDS
 from megatick_server.settings import ModelFolder
 from megatick_server.validation import check_prices, check_state
 
@@ -45,6 +45,7 @@ class PriceForecast:
         self, forecaster: Forecaster, *, model_digest: str, meters: Meters
     ) -> None:
         self.meters = meters
+        meters.note(MODEL_LOADED, time.time(), model_digest)
         meters.observe(STAGE_SECONDS, (), "price_forecast")
         self._forecaster = forecaster
         self._about: dict[str, Any] = {

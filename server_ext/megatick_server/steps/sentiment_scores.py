@@ -35,7 +35,7 @@ from megatick_server.adapter import Arrays, StepRequest
 from megatick_server.audit.log import AuditLog
 from megatick_server.errors import RequestRefused
 from megatick_server.meters import Meters
-from megatick_server.metrics import ANSWERS, SCORES, STAGE_SECONDS
+from megatick_server.metrics import ANSWERS, MODEL_LOADED, SCORES, STAGE_SECONDS
 from megatick_server.sentiment import (
     Float32Array,
     add_score,
@@ -57,6 +57,7 @@ class SentimentScores:
     ) -> None:
         self.meters = meters
         meters.mention(ANSWERS, SCORES)
+        meters.note(MODEL_LOADED, time.time(), model_digest)
         meters.observe(STAGE_SECONDS, (), "sentiment_scores")
         self._settings = settings
         self._model_digest = model_digest.encode()
