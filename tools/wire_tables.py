@@ -19,7 +19,7 @@ from megatick_contract.admission import (
     PRIORITIES,
     PRIORITY_PARAMETER,
 )
-from megatick_contract.models import ROWS_PER_REQUEST
+from megatick_contract.models import PRICE_FORECAST, ROWS_PER_REQUEST
 from megatick_contract.tensors import ANY
 from megatick_contract.text import TRUNCATION_PARAMETER
 
@@ -50,9 +50,10 @@ def _parameters() -> str:
     truncations = ", ".join(f"`{each}`" for each in TRUNCATIONS)
     lanes = ", ".join(f"`{each}`" for each in PRIORITIES)
     labels = ", ".join(LABELS)
-    return f"""A request holds 1 to {ROWS_PER_REQUEST} rows on every server, up to 256 on a
-CPU's. The class axis is {labels}. An output with an asterisk costs
-something or rarely matters. Request parameters:
+    most = PRICE_FORECAST.rows_per_request
+    return f"""A request holds 1 to {ROWS_PER_REQUEST} rows on every server, up to {most}
+on a CPU's, and of `{PRICE_FORECAST.name}` on every one. The class axis is {labels}.
+An output with an asterisk costs something or rarely matters. Request parameters:
 
 | parameter | type | meaning |
 |---|---|---|

@@ -245,7 +245,10 @@ def _print(made: Brief, known: Known) -> None:
     from megatick_decisions.page.sections import in_short
 
     Console(highlight=False).print("\n".join(in_short(made, known)), markup=False)
-    print_frame("Price prediction (returns in %)", price_table(made.outlook, beside=False))
+    print_frame(
+        "Price prediction (returns in %)",
+        price_table(made.outlook, known.values, beside=False),
+    )
     if len(known.headlines):
         print_frame("Market mood", mood_table(made.mood, known.headlines, texts=False))
     if made.impact is not None and len(made.impact.events):
@@ -262,6 +265,8 @@ def _json(made: Brief, known: Known) -> str:
     outlook, now = made.outlook, made.mood.market.iloc[-1]
     document = {
         "as_of_utc": known.as_of.isoformat(),
+        "symbols_without_close": known.without_close,
+        "texts_without_close": known.unpriced,
         "horizons_bars": outlook.horizons_bars,
         "edge": outlook.edge.tolist(),
         "edge_p_value": outlook.edge_p_value.tolist(),
@@ -292,13 +297,14 @@ def _impact(study: EventStudy) -> dict[str, object]:
             name: asdict(each) for name, each in study.rank_correlations.items()
         },
         "market_adjusted": study.market_adjusted,
-        "left_out": dict(study.left_out),
     }
 
 
 def _risk(risk: PortfolioRisk) -> dict[str, object]:
     def simulated(each: SimulatedRisk) -> dict[str, object]:
         return asdict(each.measures) | {
+            "var_95_interval": each.var_95_interval,
+            "var_99_interval": each.var_99_interval,
             "components": each.components.to_dict(),
             "diversification": each.diversification,
         }
@@ -306,6 +312,7 @@ def _risk(risk: PortfolioRisk) -> dict[str, object]:
     return {
         "gross_value": risk.gross_value,
         "net_value": risk.net_value,
+        "scenarios": len(risk.scenarios_at),
         "horizons": [
             {
                 "horizon_bars": each.horizon_bars,

@@ -17,7 +17,7 @@ from megatick_client.errors import BadRequest
 from megatick_client.replies import ReplyInfo
 from megatick_contract import Model, Tensor
 from megatick_contract.admission import DEFAULT_PRIORITY, PRIORITIES, PRIORITY_PARAMETER
-from megatick_contract.models import MODEL_DIGEST, ROWS_PER_REQUEST, STAGE_US
+from megatick_contract.models import MODEL_DIGEST, STAGE_US
 
 Array = npt.NDArray[Any]
 
@@ -64,8 +64,13 @@ class Request:
             return self
         return replace(self, outputs=(*self.outputs, MODEL_DIGEST, STAGE_US))
 
-    def chunks(self, rows: int = ROWS_PER_REQUEST) -> Iterator[tuple[int, Request]]:
-        """Cut into requests of at most ``rows`` rows, each with its first row's number."""
+    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, Request]]:
+        """Cut into requests of at most so many rows, each with its first row's number.
+
+        Args:
+            rows: at most; None is what every server's model takes.
+        """
+        rows = rows or self.model.rows_per_request
         if 0 < self.rows <= rows:
             yield 0, self
             return

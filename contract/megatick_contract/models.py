@@ -43,8 +43,9 @@ STAGES: Final = (
 which runs the rows of many requests together."""
 
 ROWS_PER_REQUEST: Final = 32
-"""Rows of one request that every repository takes.  On a CPU the models take 256; on a GPU
-an engine reserves memory for the largest batch, and takes these."""
+"""Rows of one request that every repository takes, if a model does not say otherwise.  On a
+CPU the models take 256; on a GPU an engine reserves memory for the largest batch, and takes
+these."""
 
 MODEL_DIGEST: Final = Tensor(
     "MODEL_DIGEST", "BYTES", (1,), "SHA-256 of what is served, in hex", on_request=True
@@ -61,11 +62,19 @@ STAGE_US: Final = Tensor(
 
 @dataclass(frozen=True)
 class Model:
-    """A Triton model's name and signature."""
+    """A Triton model's name and signature.
+
+    Attributes:
+        name: as Triton knows it.
+        inputs: all of them.
+        outputs: all that may be asked for.
+        rows_per_request: rows of one request that every repository's takes.
+    """
 
     name: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    rows_per_request: int = ROWS_PER_REQUEST
 
 
 _SENTIMENT_OUT: Final = (PROBABILITIES, SCORE, SCORE_TOLERANCE, TOKENS, TRUNCATED)
@@ -84,7 +93,9 @@ _ABOUT: Final = (MODEL_DIGEST, STAGE_US)
 _WINDOW: Final = (PRICES, SENTIMENT_STATE, ELAPSED_S)
 
 SENTIMENT: Final = Model("sentiment", (TEXT,), _SENTIMENT_OUT + _ABOUT)
-PRICE_FORECAST: Final = Model("price_forecast", _WINDOW, _FORECAST_OUT + _ABOUT)
+PRICE_FORECAST: Final = Model(
+    "price_forecast", _WINDOW, _FORECAST_OUT + _ABOUT, rows_per_request=256
+)
 MARKET_VIEW: Final = Model(
     "market_view",
     (TEXT, *_WINDOW),

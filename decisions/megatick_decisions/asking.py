@@ -12,13 +12,18 @@ import pandas as pd
 
 from megatick_client import Client, Forecasts
 from megatick_client.sentiment_states import states_of
-from megatick_contract import WINDOW_BARS
+from megatick_contract import HORIZONS_BARS, WINDOW_BARS
+from megatick_decisions.errors import ForecastError
+from megatick_decisions.scenarios import PastForecasts
 from megatick_training.forecasting.news import News, states_at
-from megatick_training.forecasting.windows import Windows
+from megatick_training.forecasting.windows import make_windows
 from megatick_training.times import naive
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
+
+_BAR: Final = 1
+"""The horizon at which misses are taken, and risk is tested."""
 
 _TEXTS_A_CALL: Final = 256
 _WINDOWS_A_CALL: Final = 2048
@@ -141,24 +146,58 @@ def forecast_latest(
     )
 
 
-def forecast_windows(client: Client, windows: Windows) -> Float64Array:
-    """Forecast what could have been asked for at bars gone by.
+def forecast_past(
+    client: Client,
+    closes: pd.DataFrame,
+    news: News,
+    *,
+    at: pd.DatetimeIndex,
+    half_life_s: float,
+) -> PastForecasts:
+    """Forecast one bar as it could have been asked for at closes gone by.
 
-    Returns:
-        Quantiles of the log return, float64, shape (rows, H, Q).
+    Bars that are not ``measurable`` are left out.
+
+    Args:
+        client: of the server.
+        closes: as ``read_closes`` gives them, of the symbols to forecast.
+        news: scored texts.
+        at: UTC, rising, as ``forecast_bars`` gives them for all of these symbols.
+        half_life_s: as ``half_life_of`` gives it.
 
     Raises:
+        ForecastError: the forecaster has no horizon of one bar.
+        TooFewCloses: as ``measurable``.
         ClientError: the server could not be asked.
     """
-    parts = []
+    before = closes.loc[: at[0]]
+    first = min(before[s].dropna().index[-WINDOW_BARS] for s in closes.columns)
+    windows = make_windows(closes.loc[first:], news=news, half_life_s=half_life_s)
+    windows = windows.take(pd.DatetimeIndex(windows.at, tz="UTC").isin(at))
+    parts, baseline_parts = [], []
     for start in range(0, len(windows), _WINDOWS_A_CALL):
         rows = slice(start, start + _WINDOWS_A_CALL)
         answers = _forecasts(
             client, list(windows.closes[rows]), windows.state[rows], windows.elapsed_s[rows]
         )
-        parts.append(np.stack([each.quantiles for each in answers]))
-    quantiles: Float64Array = np.concatenate(parts).astype(np.float64)
-    return quantiles
+        horizons = answers[0].horizons_bars
+        if _BAR not in horizons:
+            raise ForecastError("the forecaster's horizons", "one bar", f"{horizons}")
+        horizon = horizons.index(_BAR)
+        parts += [each.quantiles[horizon] for each in answers]
+        baseline_parts += [each.baseline_quantiles[horizon] for each in answers]
+
+    def by_bar(rows: npt.ArrayLike) -> Float64Array:  # they are by symbol, then by bar
+        table = np.asarray(rows, np.float64)
+        return table.reshape(closes.shape[1], len(at), *table.shape[1:]).swapaxes(0, 1)
+
+    return PastForecasts(
+        symbols=tuple(map(str, closes.columns)),
+        at=at,
+        quantiles=by_bar(parts),
+        baseline_quantiles=by_bar(baseline_parts),
+        returns=by_bar(windows.returns[:, HORIZONS_BARS.index(_BAR)]),
+    ).measurable()
 
 
 def _forecasts(

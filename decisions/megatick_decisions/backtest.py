@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from megatick_contract import LEVELS
-from megatick_decisions.dependence import (
-    antithetic_scores,
-    common_closes,
-    correlated,
-    correlation,
-)
-from megatick_decisions.errors import ForecastError
+from megatick_decisions.errors import TooFewCloses
 from megatick_decisions.exceedances import Exceedances, judge_exceedances
 from megatick_decisions.losses import value_at_risk
-from megatick_decisions.marginals import check_quantiles, returns_at
-from megatick_decisions.risk import check_values
+from megatick_decisions.residuals import returns_at
+from megatick_decisions.risk import check_values, past_of
+from megatick_decisions.scenarios import FEWEST_SCENARIOS, SCENARIOS, PastForecasts
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-
-DRAWS: Final = 10_000
+_FEWEST_BARS: Final = 20
+"""Of fewer, a loss that comes once in twenty would say nothing."""
 _LEVELS: Final = {"var_95": 0.95, "var_99": 0.99}
 
 
@@ -49,93 +40,56 @@ class RiskBacktest:
 
 def backtest_risk(
     values: pd.Series[float],
-    closes: pd.DataFrame,
+    past: PastForecasts,
     *,
-    at: pd.DatetimeIndex,
-    quantiles: Float64Array | Float32Array,
+    bars: int,
     levels: Sequence[float] = LEVELS,
-    degrees_of_freedom: float = math.inf,
-    draws: int = DRAWS,
-    seed: int = 0,
+    scenarios: int = SCENARIOS,
 ) -> RiskBacktest:
     """Forecast the value at risk of each past bar, and see how it held.
 
     The same money of each symbol is held at each bar, as if it were brought back to it at
-    every close.  A bar's correlation is taken from closes up to the one that it is forecast
-    at, and a symbol's profit is from there to its own next close.  All bars are simulated
-    from the same draws.  A holding of 0 is left out.
+    every close.  A bar's scenarios are the misses of the bars before it, which had ended by
+    then, and a symbol's profit is to its own next close.  A holding of 0 is left out.
 
     Args:
         values: money held of each symbol, below 0 if short.
-        closes: as ``read_closes`` gives them.
-        at: UTC, rising, the close that each bar is forecast at; every held symbol has one
-            then, and one later.
-        quantiles: shape (bars, symbols, Q), of the log return to each symbol's next bar as
-            forecast at that close, symbols in the order of ``values``.
+        past: forecasts of one bar of these symbols, and what followed, ``measurable``.
+        bars: how many to judge, of the latest; where fewer have ``FEWEST_SCENARIOS`` before
+            them, those.
         levels: Q levels, rising.
-        degrees_of_freedom: as ``portfolio_risk``.
-        draws: of each bar, even.
-        seed: of the draws.
+        scenarios: as ``portfolio_risk``.
 
     Raises:
         HoldingsError: as ``portfolio_risk``.
-        ForecastError: as ``portfolio_risk``; times that do not rise; a bar at which a held
-            symbol has no close, or after which it has none.
-        TooFewCloses: fewer than 61 rows at which all held symbols have a close before the
-            first bar's end, or fewer than two bars.
+        ForecastError: as ``portfolio_risk``.
+        TooFewCloses: fewer than 20 bars to judge.
     """
     money = check_values(values)
-    check_quantiles(
-        "the forecast", quantiles, axes=(list(at), list(values.index)), levels=levels
-    )
     held = money != 0
-    names, money = list(values.index[held]), money[held]
-    profit = np.expm1(_next_returns(closes, names, at=at)) @ money
-    scores = antithetic_scores(
-        draws, len(names), seed=seed, degrees_of_freedom=degrees_of_freedom
-    )
-    forecast = np.empty((len(at), len(_LEVELS)))
-    for bar, moment in enumerate(at):
-        known = correlation(closes[closes.index <= moment], names)
-        returns = returns_at(
-            correlated(scores, known.matrix),
-            quantiles[bar, held],
-            levels=levels,
-            degrees_of_freedom=degrees_of_freedom,
+    known = past_of(past, list(values.index[held]), levels=levels)
+    money, residuals = money[held], known.residuals()
+    first = max(len(known.at) - bars, FEWEST_SCENARIOS)
+    judged = range(first, len(known.at))
+    if len(judged) < _FEWEST_BARS:
+        raise TooFewCloses(
+            "bars gone by to test the risk on",
+            f"at least {_FEWEST_BARS} with {FEWEST_SCENARIOS} forecasts before",
+            str(len(judged)),
         )
-        profits = np.expm1(returns) @ money
-        for column, level in enumerate(_LEVELS.values()):
-            forecast[bar, column] = value_at_risk(profits, level=level)
-    bars = pd.DataFrame(forecast, at, list(_LEVELS))
-    bars.insert(0, "profit", profit)
+    forecast = np.empty((len(judged), len(_LEVELS)))
+    for row, bar in enumerate(judged):
+        before = residuals[max(bar - scenarios, 0) : bar]
+        profits = np.expm1(returns_at(before, known.quantiles[bar])) @ money
+        forecast[row] = [value_at_risk(profits, level=each) for each in _LEVELS.values()]
+    found = pd.DataFrame(forecast, known.at[first:], list(_LEVELS))
+    found.insert(0, "profit", np.expm1(known.returns[first:]) @ money)
     return RiskBacktest(
-        bars=bars,
+        bars=found,
         **{
-            name: judge_exceedances((-bars["profit"] > bars[name]).to_numpy(), level=level)
+            name: judge_exceedances(
+                (-found["profit"] > found[name]).to_numpy(), level=level
+            )
             for name, level in _LEVELS.items()
         },
     )
-
-
-def _next_returns(
-    closes: pd.DataFrame, symbols: Sequence[str], *, at: pd.DatetimeIndex
-) -> Float64Array:
-    """Log return from each time to each symbol's own next close, (bars, symbols)."""
-    common_times = common_closes(closes, symbols).index
-    strange = at[~at.isin(common_times)]
-    if len(strange):
-        raise ForecastError(
-            "bars to forecast", "closes of every held symbol", f"not all at {strange[0]}"
-        )
-    if not (at.is_monotonic_increasing and at.is_unique):
-        raise ForecastError("bars to forecast", "times that rise", "others")
-    logs = {symbol: np.log(closes[symbol].dropna()) for symbol in symbols}
-    following = {symbol: each.diff().shift(-1).reindex(at) for symbol, each in logs.items()}
-    for symbol, each in following.items():
-        if each.isna().any():
-            raise ForecastError(
-                "bars to forecast",
-                "a later close of every held symbol",
-                f"none of {symbol} after {at[each.isna()][0]}",
-            )
-    return np.stack([each.to_numpy() for each in following.values()], axis=1)

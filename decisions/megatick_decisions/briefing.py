@@ -9,36 +9,23 @@ from typing import Final, TypeVar
 import pandas as pd
 
 from megatick_client import Client
-from megatick_contract import WINDOW_BARS
 from megatick_decisions.asking import (
     Outlook,
     forecast_latest,
-    forecast_windows,
+    forecast_past,
     half_life_of,
 )
 from megatick_decisions.backtest import RiskBacktest, backtest_risk
-from megatick_decisions.dependence import FEWEST_RETURNS, common_closes
-from megatick_decisions.errors import DecisionError, ForecastError, TooFewCloses
+from megatick_decisions.errors import DecisionError
 from megatick_decisions.impact import EventStudy, event_study
 from megatick_decisions.known import Known
 from megatick_decisions.mood import Mood, mood_at
 from megatick_decisions.risk import PortfolioRisk, portfolio_risk
+from megatick_decisions.scenarios import SCENARIOS, PastForecasts, forecast_bars
 from megatick_training.forecasting.news import News, news_of
-from megatick_training.forecasting.windows import make_windows
 
 MOOD_BARS: Final = 250
 """So many bars of the mood are drawn: about a year of daily ones."""
-
-BAR: Final = 1
-"""The horizon at which risk is tested."""
-
-DEGREES_OF_FREEDOM: Final = 5.0
-"""Of the Student's t that tails and joint moves follow.  With it losses of 24 stocks, from
-2008 to 2015, exceeded the value at risk at 99 % about as often as said; with normal tails
-twice as often (docs/brief.md)."""
-
-_FEWEST_BARS: Final = 20
-"""Of fewer, a loss that comes once in twenty would say nothing."""
 
 T = TypeVar("T")
 
@@ -90,13 +77,20 @@ def make_brief(
     moments = pd.DatetimeIndex(before.append(pd.DatetimeIndex([known.as_of])))
     progress("studying what followed the news")
     impact = event_study(known.closes, news) if news.texts else None
-    progress("simulating what is held")
-    risk, why_no_risk = _or_why(lambda: _risk(known, outlook))
-    backtest, why_no_backtest = None, "it was not asked for."
-    if risk is not None and backtest_bars:
+    progress("forecasting bars gone by")
+    past, why_no_risk = _or_why(
+        lambda: _past(client, known, news, outlook, backtest_bars=backtest_bars)
+    )
+    risk, backtest, why_no_backtest = None, None, "it was not asked for."
+    if past is not None:
+        progress("simulating what is held")
+        risk, why_no_risk = _or_why(lambda: _risk(known, outlook, past))
+    if past is not None and risk is not None and backtest_bars:
         progress("testing the risk on bars gone by")
         backtest, why_no_backtest = _or_why(
-            lambda: _backtest(client, known, news, outlook, bars=backtest_bars)
+            lambda: backtest_risk(
+                known.values, past, bars=backtest_bars, levels=outlook.levels
+            )
         )
     return Brief(
         outlook=outlook,
@@ -117,52 +111,33 @@ def _or_why(make: Callable[[], T]) -> tuple[T | None, str]:
         return None, str(error)
 
 
-def _risk(known: Known, outlook: Outlook) -> PortfolioRisk:
+def _past(
+    client: Client, known: Known, news: News, outlook: Outlook, *, backtest_bars: int
+) -> PastForecasts:
+    """Forecast what is held at the bars that scenarios come from, now and in the backtest.
+
+    Raises:
+        TooFewCloses: there are not ``FEWEST_SCENARIOS`` of them.
+        ForecastError: the forecaster has no horizon of one bar.
+    """
+    held = list(known.values.index)
+    return forecast_past(
+        client,
+        known.closes[held],
+        news,
+        at=forecast_bars(known.closes, held, most=SCENARIOS + backtest_bars),
+        half_life_s=outlook.half_life_s,
+    )
+
+
+def _risk(known: Known, outlook: Outlook, past: PastForecasts) -> PortfolioRisk:
     rows = [outlook.symbols.index(symbol) for symbol in known.values.index]
     return portfolio_risk(
         known.values,
         known.closes,
+        past,
         quantiles=outlook.quantiles[rows],
         baseline_quantiles=outlook.baseline_quantiles[rows],
         horizons_bars=outlook.horizons_bars,
         levels=outlook.levels,
-        degrees_of_freedom=DEGREES_OF_FREEDOM,
-    )
-
-
-def _backtest(
-    client: Client, known: Known, news: News, outlook: Outlook, *, bars: int
-) -> RiskBacktest:
-    """Forecast the holdings' risk at the last bars that another follows.
-
-    Raises:
-        TooFewCloses: there are not ``_FEWEST_BARS`` of them with enough before.
-        ForecastError: the forecaster has no horizon of one bar.
-    """
-    if BAR not in outlook.horizons_bars:
-        raise ForecastError(
-            "the forecaster's horizons", "one bar", f"{outlook.horizons_bars}"
-        )
-    held = list(known.values.index)
-    enough = common_closes(known.closes, held).index[FEWEST_RETURNS:]
-    windows = make_windows(known.closes[held], news=news, half_life_s=outlook.half_life_s)
-    moments = pd.DatetimeIndex(windows.at, tz="UTC")
-    of_all = moments.value_counts() == len(held)
-    at = pd.DatetimeIndex(enough[enough.isin(of_all.index[of_all])][-bars:])
-    if len(at) < _FEWEST_BARS:
-        raise TooFewCloses(
-            "bars gone by to test the risk on",
-            f"at least {_FEWEST_BARS} with {WINDOW_BARS} closes of every held symbol",
-            str(len(at)),
-        )
-    windows = windows.take(moments.isin(at))  # by symbol as held, then by time
-    quantiles = forecast_windows(client, windows)[:, outlook.horizons_bars.index(BAR)]
-    by_bar = quantiles.reshape(len(held), len(at), -1).swapaxes(0, 1)
-    return backtest_risk(
-        known.values,
-        known.closes,
-        at=at,
-        quantiles=by_bar,
-        levels=outlook.levels,
-        degrees_of_freedom=DEGREES_OF_FREEDOM,
     )

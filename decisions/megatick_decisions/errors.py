@@ -9,7 +9,12 @@ DecisionError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from megatick_contract import MegatickError
+
+_NAMED: Final = 5
 
 
 class DecisionError(MegatickError):
@@ -35,3 +40,13 @@ class HoldingsError(DecisionError, ValueError):
 
 class TooFewCloses(DecisionError):
     """Too little history for what is to be learnt from it."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are.
+
+    >>> listed(list("ABCDEFG"))
+    'A, B, C, D, E and 2 more'
+    """
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

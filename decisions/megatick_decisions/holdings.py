@@ -17,6 +17,15 @@ from megatick_training.tables import (
 )
 
 
+def largest_first(values: pd.Series) -> pd.Series:
+    """Sort what is held by size, long or short; of two as large the first stays first.
+
+    >>> largest_first(pd.Series({"A": 1.0, "B": -3.0, "C": 3.0})).to_dict()
+    {'B': -3.0, 'C': 3.0, 'A': 1.0}
+    """
+    return values.loc[values.abs().sort_values(ascending=False, kind="stable").index]
+
+
 def read_holdings(path: Path, last_price: pd.Series) -> pd.Series:
     """Read what is held from a table that ``read_table`` reads.
 

@@ -90,7 +90,6 @@ class EventStudy:
             ``RETURNS``.
         market_adjusted: whether returns are abnormal.  With prices of one symbol alone
             there is no market to compare with, and they are raw.
-        left_out: how many texts are about each symbol that has no prices.
     """
 
     texts: pd.DataFrame
@@ -98,7 +97,6 @@ class EventStudy:
     groups: tuple[Group, ...]
     rank_correlations: Mapping[str, Estimate]
     market_adjusted: bool
-    left_out: Mapping[str, int]
 
 
 def event_study(closes: pd.DataFrame, news: News, *, seed: int = 0) -> EventStudy:
@@ -113,7 +111,7 @@ def event_study(closes: pd.DataFrame, news: News, *, seed: int = 0) -> EventStud
     Args:
         closes: float64, > 0 or NaN, indexed by the time in UTC at which each bar closed,
             rising; one column a symbol.  All of them together are the market.
-        news: scored texts by symbol.
+        news: scored texts by symbol; those of one without a close are not read.
         seed: of the bootstrap that gives intervals (``clustered_mean``).  An event's day is
             the UTC date of its reaction_close, since it is moves that events share.
 
@@ -163,11 +161,6 @@ def event_study(closes: pd.DataFrame, news: News, *, seed: int = 0) -> EventStud
             for at, name in enumerate(RETURNS)
         },
         market_adjusted=len(closes.columns) > 1,
-        left_out={
-            name: len(story.at)
-            for name, story in news.stories.items()
-            if name not in closes.columns
-        },
     )
 
 

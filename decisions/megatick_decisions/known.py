@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,7 +27,8 @@ class Known:
         as_of: in UTC.
         closes: as ``read_closes`` gives them, none after the moment; each symbol has one.
         without_close: symbols of the file that have none by then.
-        headlines: published before the moment.
+        headlines: published before the moment, about a symbol that has a close.
+        unpriced: how many texts about each other symbol are left out.
         values: float64, what is held, by symbol, in the currency of the prices.
         assumed: whether that is ``HELD_BY_DEFAULT`` of each symbol, as nothing was said.
     """
@@ -35,6 +37,7 @@ class Known:
     closes: pd.DataFrame
     without_close: tuple[str, ...]
     headlines: Headlines
+    unpriced: Mapping[str, int]
     values: pd.Series
     assumed: bool
 
@@ -67,7 +70,8 @@ def know(
     symbols, closes = closes.columns, closes.dropna(how="all")
     if closes.empty:
         raise TooFewCloses("closes", "at least one", "none")
-    moment = _latest(closes, headlines) if as_of is None else _utc(as_of)
+    about_them = headlines.about(closes.columns)
+    moment = _latest(closes, about_them) if as_of is None else _utc(as_of)
     seen = closes[closes.index <= moment].dropna(axis=1, how="all")
     if seen.empty:
         raise TooFewCloses(
@@ -77,11 +81,14 @@ def know(
             "Give a later --as-of.",
         )
     last_price = seen.ffill().iloc[-1]
+    told = headlines.before(moment)
+    about = told.rows["symbol"]
     return Known(
         as_of=moment,
         closes=seen,
         without_close=tuple(symbols.difference(seen.columns, sort=False)),
-        headlines=headlines.before(moment),
+        headlines=told.about(seen.columns),
+        unpriced=dict(sorted(Counter(about[~about.isin(seen.columns)]).items())),
         values=pd.Series(HELD_BY_DEFAULT, seen.columns, name="value")
         if holdings is None
         else read_holdings(holdings, last_price),

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
+from scipy.stats import binom
 
 Float64Array = npt.NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
-"""Of the intervals of a simulated value at risk."""
+"""Of the intervals of a value at risk."""
 
 
 @dataclass(frozen=True)
 class LossMeasures:
     """What a distribution of profit and loss comes to.
 
-    All are in money, or in shares of the gross value, and a value at risk and an expected
-    shortfall are losses: 100 is a loss of 100, and one below 0 a profit.
+    All are in money, and a value at risk and an expected shortfall are losses: 100 is a
+    loss of 100, and one below 0 a profit.
 
     Attributes:
         mean: expected profit (above 0) or loss (below 0).
@@ -35,16 +35,6 @@ class LossMeasures:
     var_99: float
     es_95: float
     es_975: float
-
-    def share_of(self, gross: float) -> Self:
-        """Divide by a gross value, money, above 0."""
-        return type(self)(
-            self.mean / gross,
-            self.var_95 / gross,
-            self.var_99 / gross,
-            self.es_95 / gross,
-            self.es_975 / gross,
-        )
 
 
 def measure(profits: Float64Array) -> LossMeasures:
@@ -67,13 +57,21 @@ def measure(profits: Float64Array) -> LossMeasures:
 
 
 def value_at_risk(profits: Float64Array, *, level: float) -> float:
-    """Give the smallest loss that outcomes exceed with a chance of at most 1 - level.
+    """Give the loss that one more outcome like these exceeds with a chance of 1 - level.
+
+    The i-th smallest of n losses stands for the level i/(n + 1), and between two the value
+    at risk is linear: a new loss is as likely between any two of them, or beyond either
+    end.  Beyond the ends it is the largest, or the smallest.
 
     Args:
         profits: float64, shape (outcomes,), equally likely, money.
         level: in (0, 1).
+
+    Source:
+        Weibull's plotting position; Hyndman and Fan, "Sample quantiles in statistical
+        packages", The American Statistician 50 (1996), definition 6.
     """
-    return float(np.quantile(-profits, level, method="inverted_cdf"))
+    return float(np.quantile(-profits, level, method="weibull"))
 
 
 def expected_shortfall(profits: Float64Array, *, level: float) -> float:
@@ -117,29 +115,22 @@ def tail_weights(profits: Float64Array, *, level: float) -> Float64Array:
 
 
 def value_at_risk_interval(profits: Float64Array, *, level: float) -> tuple[float, float]:
-    """Give the 95 % interval of a value at risk that antithetic pairs were drawn for.
+    """Give the 95 % interval of a value at risk, for all that so few outcomes tell.
 
-    Its ends are order statistics.  How far their ranks stand apart follows from how much
-    the number of losses above the value at risk varies from pair to pair: the two of a pair
-    are not independent, so the binomial distribution would not do.
+    Its ends are order statistics: how many of n outcomes lose less than the true value at
+    risk is binomial, of n and the level.
 
     Args:
-        profits: float64, shape (draws,), in the order of ``antithetic_scores``, money.
+        profits: float64, shape (outcomes,), equally likely and independent, money.
         level: in (0, 1).
 
     Returns:
-        The lower and the upper end, money, a loss above 0.
+        The lower and the upper end, money, a loss above 0.  Where the outcomes are too few
+        for an end it is infinite.
 
     Source:
-        Order statistics as the ends: David and Nagaraja, "Order Statistics", 3rd edition
-        (2003), chapter 7; here the pairs are the sample.
+        David and Nagaraja, "Order Statistics", 3rd edition (2003), chapter 7.
     """
-    losses = -profits
-    beyond = losses > value_at_risk(profits, level=level)
-    pairs = beyond.reshape(2, -1).sum(axis=0)  # 0, 1 or 2 each
-    deviation = np.sqrt(len(pairs) * pairs.var())
-    reach = ndtri((1 + CONFIDENCE) / 2) * deviation
-    rank = level * len(losses)
-    ends = np.clip([np.floor(rank - reach), np.ceil(rank + reach)], 1, len(losses))
-    lower, upper = np.partition(losses, ends.astype(int) - 1)[ends.astype(int) - 1]
-    return float(lower), float(upper)
+    losses = np.concatenate([[-np.inf], np.sort(-profits), [np.inf]])
+    lower, upper = binom.interval(CONFIDENCE, len(profits), level)
+    return float(losses[int(lower)]), float(losses[int(upper) + 1])

@@ -1,16 +1,14 @@
-"""The risk of what a desk holds, from the served forecasts of its symbols.
+"""The risk of what a desk holds, by filtered historical simulation of the served forecasts.
 
-Each symbol's distribution is that of its forecast.  How symbols move together is a Gaussian
-copula with the correlation of their latest returns of one bar, the same at each horizon.
-What that leaves out is said once, here: a Gaussian copula lets no crash be shared more than
-its correlation says, and a forecast's tails beyond its outermost quantiles are taken as
-normal.  Finite ``degrees_of_freedom`` take Student's t for both instead.  The historical
-simulation, which assumes neither, stands beside it.
+A scenario is one bar gone by: by how much the return of every symbol held missed its
+forecast of then, all together, at the width and place of today's forecast.  So symbols fall
+together in it as they did, and as far beyond their quantiles.  What that leaves out is said
+once, here: nothing is worse than the worst of the bars taken, at today's width, and the
+misses of one bar stand for those of every horizon.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,14 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from megatick_contract import HORIZONS_BARS, LEVELS
-from megatick_decisions.dependence import (
-    Correlation,
-    antithetic_scores,
-    common_closes,
-    correlated,
-    correlation,
-)
-from megatick_decisions.errors import HoldingsError
+from megatick_decisions.errors import ForecastError, HoldingsError
 from megatick_decisions.losses import (
     LossMeasures,
     expected_shortfall,
@@ -35,16 +26,19 @@ from megatick_decisions.losses import (
     tail_weights,
     value_at_risk_interval,
 )
-from megatick_decisions.marginals import check_quantiles, returns_at
+from megatick_decisions.residuals import check_quantiles, returns_at
+from megatick_decisions.scenarios import (
+    FEWEST_SCENARIOS,
+    SCENARIOS,
+    PastForecasts,
+    common_closes,
+)
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
-DRAWS: Final = 50_000
 WINDOWS: Final = 500
 """Past windows of the historical simulation: about two years of days."""
-FEWEST_WINDOWS: Final = 100
-"""Of fewer, the worst 1 % would be less than one window."""
 _COMPONENTS_LEVEL: Final = 0.975
 
 
@@ -54,8 +48,8 @@ class SimulatedRisk:
 
     Attributes:
         measures: of the portfolio, money.
-        var_95_interval: 95 % interval of its ``var_95`` as the number of draws leaves it,
-            money.
+        var_95_interval: 95 % interval of its ``var_95``, for all that so few scenarios
+            tell, were they independent, money; an end that they do not tell is infinite.
         var_99_interval: likewise of ``var_99``.
         components: what each holding adds to ``es_975``: its mean loss in the worst 2.5 %
             of the portfolio's outcomes, money, by symbol.  They add up to it; one below 0
@@ -113,58 +107,50 @@ class PortfolioRisk:
     """The risk of holdings.
 
     Attributes:
-        gross_value: sum of the holdings' sizes, long or short, money, above 0; what
-            ``LossMeasures.share_of`` takes.
+        gross_value: sum of the holdings' sizes, long or short, money, above 0.
         net_value: sum of the holdings, money.
-        correlation: of the symbols, in the order of ``SimulatedRisk.components``.
         horizons: one a horizon.
-        draws: of the simulation.
+        scenarios_at: UTC, rising, the closes gone by whose misses are the scenarios.
     """
 
     gross_value: float
     net_value: float
-    correlation: Correlation
     horizons: tuple[HorizonRisk, ...]
-    draws: int
+    scenarios_at: pd.DatetimeIndex
 
 
 def portfolio_risk(
     values: pd.Series[float],
     closes: pd.DataFrame,
+    past: PastForecasts,
     *,
     quantiles: Float64Array | Float32Array,
     baseline_quantiles: Float64Array | Float32Array,
     horizons_bars: Sequence[int] = HORIZONS_BARS,
     levels: Sequence[float] = LEVELS,
-    degrees_of_freedom: float = math.inf,
-    draws: int = DRAWS,
-    seed: int = 0,
+    scenarios: int = SCENARIOS,
 ) -> PortfolioRisk:
     """Simulate the profit and loss of holdings at each horizon.
 
     A holding of v whose log return is r earns v·(eʳ - 1).  Forecast and baseline are
-    simulated from the same draws, so that what differs is not chance.  A holding of 0 is
-    left out.
+    simulated from the same bars gone by, each by its own misses.  A holding of 0 is left
+    out.
 
     Args:
         values: money held of each symbol, below 0 if short.
         closes: as ``read_closes`` gives them, up to the bar of the forecasts.
+        past: forecasts of one bar of these symbols, up to that bar, ``measurable``.
         quantiles: shape (symbols, H, Q), of the log return, in the order of ``values``.
         baseline_quantiles: the random walk's, likewise.
         horizons_bars: H horizons.
         levels: Q levels, rising.
-        degrees_of_freedom: of the Student's t that tails and joint moves follow, above 2;
-            infinite is the normal distribution.  Of a finite number eʳ has no expected
-            value, so that the mean, and what is short, rest on the draws' largest rises.
-        draws: how many, even; half of them are the other half with the sign changed.
-        seed: of the draws.
+        scenarios: bars gone by to take, of the latest; where there are fewer, all.
 
     Raises:
-        HoldingsError: nothing is held, a value is not finite, a symbol stands twice, has no
-            closes, or a close that never changed.
-        ForecastError: quantiles of another shape, not finite, or crossing.
-        TooFewCloses: fewer than 61 rows at which all held symbols have a close.
-        DecisionError: an odd number of draws, or too few degrees of freedom.
+        HoldingsError: nothing is held, a value is not finite, a symbol stands twice, or has
+            no closes.
+        ForecastError: quantiles of another shape, not finite, or crossing; past forecasts
+            that lack a symbol.
     """
     symbols = list(values.index)
     money = check_values(values)
@@ -172,38 +158,50 @@ def portfolio_risk(
     check_quantiles("the forecast", quantiles, axes=axes, levels=levels)
     check_quantiles("the baseline", baseline_quantiles, axes=axes, levels=levels)
     held = money != 0
-    names, money = (
-        [s for s, is_held in zip(symbols, held, strict=True) if is_held],
-        money[held],
-    )
-    together, common = correlation(closes, names), common_closes(closes, names)
-    free = antithetic_scores(
-        draws, len(names), seed=seed, degrees_of_freedom=degrees_of_freedom
-    )
-    scores = correlated(free, together.matrix)
+    names, money = list(values.index[held]), money[held]
+    common = common_closes(closes, names)
+    missed = past_of(past, names, levels=levels)
     index = pd.Index(names, name="symbol")
 
-    def simulated(of: Float64Array | Float32Array, horizon: int) -> SimulatedRisk:
-        returns = returns_at(
-            scores, of[held, horizon], levels=levels, degrees_of_freedom=degrees_of_freedom
-        )
+    def simulated(
+        residuals: Float64Array, of: Float64Array | Float32Array, horizon: int
+    ) -> SimulatedRisk:
+        returns = returns_at(residuals[-scenarios:], of[held, horizon])
         return _risk(pd.DataFrame(money * np.expm1(returns), columns=index))
 
+    by_forecast, by_baseline = missed.residuals(), missed.residuals(baseline=True)
     return PortfolioRisk(
         gross_value=float(np.abs(money).sum()),
         net_value=float(money.sum()),
-        correlation=together,
         horizons=tuple(
             HorizonRisk(
                 horizon_bars=bars,
-                forecast=simulated(quantiles, horizon),
-                baseline=simulated(baseline_quantiles, horizon),
+                forecast=simulated(by_forecast, quantiles, horizon),
+                baseline=simulated(by_baseline, baseline_quantiles, horizon),
                 historical=_historical(money, common, bars=bars),
             )
             for horizon, bars in enumerate(horizons_bars)
         ),
-        draws=draws,
+        scenarios_at=past.at[-scenarios:],
     )
+
+
+def past_of(
+    past: PastForecasts, symbols: Sequence[str], *, levels: Sequence[float]
+) -> PastForecasts:
+    """Pick what is held of past forecasts, or refuse them.
+
+    Raises:
+        ForecastError: a symbol is not among them, or quantiles are no distribution.
+    """
+    absent = [symbol for symbol in symbols if symbol not in past.symbols]
+    if absent:
+        raise ForecastError("past forecasts", "every held symbol", f"none of {absent[0]}")
+    found = past.of(symbols)
+    axes = (list(found.at), found.symbols)
+    check_quantiles("the past forecast", found.quantiles, axes=axes, levels=levels)
+    check_quantiles("the past baseline", found.baseline_quantiles, axes=axes, levels=levels)
+    return found
 
 
 def check_values(values: pd.Series[float]) -> Float64Array:
@@ -232,7 +230,7 @@ def check_values(values: pd.Series[float]) -> Float64Array:
 
 
 def _risk(profits: pd.DataFrame) -> SimulatedRisk:
-    """Measure simulated profits, a row a draw, a column a symbol."""
+    """Measure simulated profits, a row a scenario, a column a symbol."""
     total = profits.to_numpy().sum(axis=1)
     measures = measure(total)
     weights = tail_weights(total, level=_COMPONENTS_LEVEL)
@@ -255,6 +253,6 @@ def _historical(
 ) -> HistoricalRisk | None:
     logs = np.log(common.to_numpy(np.float64))[-(WINDOWS + bars) :]
     returns = logs[bars:] - logs[:-bars]
-    if len(returns) < FEWEST_WINDOWS:
+    if len(returns) < FEWEST_SCENARIOS:
         return None
     return HistoricalRisk(measure(np.expm1(returns) @ money), len(returns))

@@ -73,49 +73,51 @@ def _decode(raw: bytes) -> tuple[str, str | None]:
 
 def check_prices(prices: Float32Array) -> list[Rejection]:
     """List what is wrong with price windows of shape (rows, 64), oldest close first."""
-    rejections: list[Rejection] = []
-    for row, window in enumerate(prices):
-        problem = _price_problem(window)
-        if problem:
-            rejections.append(Rejection(row, PRICES.name, problem))
-    return rejections
+    known = ~np.isnan(prices)
+    wrong = known & ~(np.isfinite(prices) & (prices > 0))
+    bad = wrong.any(axis=1) | ~known[:, -1] | (known.sum(axis=1) < MIN_CLOSES)
+    return [
+        Rejection(
+            int(row), PRICES.name, _price_problem(prices[row], known[row], wrong[row])
+        )
+        for row in np.flatnonzero(bad)
+    ]
 
 
-def _price_problem(window: Float32Array) -> str | None:
-    known = ~np.isnan(window)
+def _price_problem(
+    window: Float32Array, known: npt.NDArray[np.bool_], wrong: npt.NDArray[np.bool_]
+) -> str:
     if not known.any():
         return "has no close (all NaN), expected the latest closes, oldest first"
-    wrong = np.flatnonzero(known & ~(np.isfinite(window) & (window > 0)))
-    if wrong.size:
-        at = int(wrong[0])
+    if wrong.any():
+        at = int(wrong.argmax())
         return f"has close {window[at]:g} at bar {at}, expected finite closes above 0"
     if not known[-1]:
         return "ends in NaN, expected the last known close last: shift the window right"
-    if known.sum() < MIN_CLOSES:
-        return f"has 1 close, expected at least {MIN_CLOSES} to estimate volatility"
-    return None
+    return f"has 1 close, expected at least {MIN_CLOSES} to estimate volatility"
 
 
 def check_state(state: Float32Array, elapsed_s: Float32Array) -> list[Rejection]:
     """List what is wrong with sentiment states (rows, 4) and their ages (rows, 1)."""
+    ages_s = elapsed_s[:, 0]
+    weight, last = state[:, STATE_WEIGHT], state[:, STATE_LAST_SCORE]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is named so
+        strange = {
+            "holds a value that is not finite": ~np.isfinite(state).all(axis=1),
+            "holds a negative weight or count": (weight < 0) | (state[:, STATE_TEXTS] < 0),
+            "holds scores outside [-1, 1]": (np.abs(last) > 1)
+            | (np.abs(state[:, STATE_SCORE_SUM]) > weight * (1 + _ROUNDING)),
+        }
+    unfit = ~(np.isfinite(ages_s) & (ages_s >= 0))
+    expected = "expected a state that the server gave back, or zeros"
     rejections: list[Rejection] = []
-    for row, (slots, age_s) in enumerate(zip(state, elapsed_s[:, 0], strict=True)):
-        problem = _state_problem(slots)
+    for row in map(int, np.flatnonzero(np.any([unfit, *strange.values()], axis=0))):
+        problem = next((what for what, rows in strange.items() if rows[row]), "")
         if problem:
-            rejections.append(Rejection(row, SENTIMENT_STATE.name, problem))
-        if not (np.isfinite(age_s) and age_s >= 0):
-            found = f"is {age_s:g} s, expected a finite time of at least 0"
+            rejections.append(
+                Rejection(row, SENTIMENT_STATE.name, f"{problem}, {expected}")
+            )
+        if unfit[row]:
+            found = f"is {ages_s[row]:g} s, expected a finite time of at least 0"
             rejections.append(Rejection(row, ELAPSED_S.name, found))
     return rejections
-
-
-def _state_problem(slots: Float32Array) -> str | None:
-    expected = "expected a state that the server gave back, or zeros"
-    if not np.isfinite(slots).all():
-        return f"holds a value that is not finite, {expected}"
-    if slots[STATE_WEIGHT] < 0 or slots[STATE_TEXTS] < 0:
-        return f"holds a negative weight or count, {expected}"
-    too_large = abs(slots[STATE_SCORE_SUM]) > slots[STATE_WEIGHT] * (1 + _ROUNDING)
-    if too_large or abs(slots[STATE_LAST_SCORE]) > 1:
-        return f"holds scores outside [-1, 1], {expected}"
-    return None

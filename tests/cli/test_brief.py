@@ -17,7 +17,7 @@ from megatick_cli.brief import Files
 from megatick_client import Client
 from megatick_contract import MegatickError
 
-BARS = 160
+BARS = 230
 SYMBOLS = ["A", "B", "C"]
 
 
@@ -80,7 +80,7 @@ def test_the_forecasts_are_the_servers_of_the_last_closes_and_all_news(
 
 @pytest.mark.triton
 def test_the_page_has_every_part(files: Path, served: Served) -> None:
-    _, page, _ = brief(
+    said, page, _ = brief(
         files,
         served,
         f"--news={files / 'news.csv'}",
@@ -91,6 +91,11 @@ def test_the_page_has_every_part(files: Path, served: Served) -> None:
     assert page.fetched == []
     assert [row[0] for row in page.rows if row[0] in SYMBOLS].count("C") == 1  # its price
     assert ["symbol", "value", "of gross, %"] in [row[:3] for row in page.rows]
+    assert isinstance(said["risk"], dict)
+    low, high = said["risk"]["horizons"][0]["forecast"]["var_99_interval"]
+    risks = next(row for row in page.rows if row[:2] == ["1", "the forecasts"])
+    assert f"{low:,.0f} or more" in risks
+    assert high is None  # 166 scenarios do not tell it: all lose less in 19 % of cases
     assert ["95%", "60"] in [row[:2] for row in page.rows]
     assert {"negative", "neutral", "positive"} <= {row[0] for row in page.rows}
     data = [row[0] for row in page.rows[-3:]]
@@ -101,7 +106,7 @@ def test_the_page_has_every_part(files: Path, served: Served) -> None:
 def test_scores_that_the_file_has_are_not_asked_for_again(
     files: Path, served: Served, tmp_path: Path
 ) -> None:
-    lines = ["symbol,published_at,score", "A,2020-06-01T12:00:00Z,-1"]
+    lines = ["symbol,published_at,score", "A,2020-11-16T12:00:00Z,-1"]
     (tmp_path / "scored.csv").write_text("\n".join(lines) + "\n")
 
     said, _, _ = brief(files, served, f"--news={tmp_path / 'scored.csv'}")
@@ -110,6 +115,26 @@ def test_scores_that_the_file_has_are_not_asked_for_again(
     assert isinstance(mood, dict)
     assert -1 < mood["by_symbol"]["A"] < 0
     assert mood["symbols"] == 1
+
+
+@pytest.mark.triton
+def test_texts_about_symbols_without_prices_count_for_nothing_and_are_told(
+    files: Path, served: Served, tmp_path: Path
+) -> None:
+    lines = ["symbol,published_at,score", "A,2020-06-01T12:00:00Z,-1"]
+    lines += ["Z,2020-06-01T12:00:00Z,1", "Z,2021-06-01T12:00:00Z,1"]
+    (tmp_path / "more.csv").write_text("\n".join(lines) + "\n")
+
+    said, _, _ = brief(files, served, f"--news={tmp_path / 'more.csv'}")
+
+    mood = said["mood"]
+    assert isinstance(mood, dict)
+    assert mood["symbols"] == 1
+    assert list(mood["by_symbol"]) == ["A"]
+    assert said["texts_without_close"] == {"Z": 1}
+    assert said["as_of_utc"] == "2020-11-17T21:00:00+00:00"  # and no text about Z
+    told = "Left out, 1 text about symbols without a close by then: Z."
+    assert told in (files / "brief.html").read_text()
 
 
 @pytest.mark.triton
@@ -124,7 +149,7 @@ def test_without_news_and_with_little_history_it_says_what_there_is_not(
     assert said["risk"] is None
     assert not any("of gross, %" in row for row in page.rows)
     assert "no risk: " in told
-    assert "expected at least 61, found 23" in " ".join(told.split())
+    assert "expected at least 164, found 23" in " ".join(told.split())
 
     _, _, told = brief(files, served, "--backtest-bars=5")
 

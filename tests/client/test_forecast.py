@@ -147,15 +147,16 @@ def test_no_histories_give_no_rows(client: Client) -> None:
 
 
 def test_the_servers_refusal_names_the_row(client: Client) -> None:
-    prices = [[1.0]] * 70 + [[float("nan")]]
+    prices = [[1.0]] * 260 + [[float("nan")]]
 
     with pytest.raises(BadRequest) as refused:
         client.forecast(prices)
 
-    assert [(r.row, r.field) for r in refused.value.rejections] == [(70, "PRICES")]
+    # It is the fifth of the second request.
+    assert [(r.row, r.field) for r in refused.value.rejections] == [(260, "PRICES")]
 
 
-@pytest.mark.parametrize("rows", [1, 65], ids=["one-request", "two-requests"])
+@pytest.mark.parametrize("rows", [1, 257], ids=["one-request", "two-requests"])
 def test_forecasts_cannot_be_changed(client: Client, rows: int) -> None:
     forecasts = client.forecast([[1.0]] * rows)
 

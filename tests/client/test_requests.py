@@ -7,7 +7,7 @@ import pytest
 
 from megatick_client import BadRequest
 from megatick_client.requests import Request
-from megatick_contract import SENTIMENT
+from megatick_contract import PRICE_FORECAST, SENTIMENT, Model
 from megatick_contract.text import SCORE, TEXT
 
 REQUEST = Request(
@@ -24,6 +24,16 @@ def test_a_lane_is_told_beside_the_other_parameters_and_in_every_chunk() -> None
     assert [start for start, _ in chunks] == [0, 1]
     for _, chunk in chunks:
         assert chunk.parameters == {"truncation": "tail", "lane": "backfill"}
+
+
+def test_a_request_is_cut_as_its_model_takes_rows() -> None:
+    def rows(model: Model, of: int) -> list[int]:
+        request = Request(model, {TEXT: np.zeros((of, 1))}, ())
+        return [chunk.rows for _, chunk in request.chunks()]
+
+    assert rows(SENTIMENT, 70) == [32, 32, 6]  # what a GPU's engine takes
+    assert rows(PRICE_FORECAST, 300) == [256, 44]  # no engine runs it
+    assert rows(PRICE_FORECAST, 256) == [256]
 
 
 @pytest.mark.parametrize("priority", ["express", None, 1, ["live"]])

@@ -98,6 +98,7 @@ def test_every_model_batches_on_its_first_axis(folder: str, model: Model) -> Non
     config = read_config(folder, model)
 
     assert config.max_batch_size == (32 if model is LANGUAGE_MODEL else 256)
+    assert model.rows_per_request <= config.max_batch_size
 
 
 @pytest.mark.parametrize(("folder", "model"), params())

@@ -9,247 +9,189 @@ from scipy import stats
 from megatick_contract import LEVELS
 from megatick_decisions.backtest import RiskBacktest, backtest_risk
 from megatick_decisions.errors import ForecastError, HoldingsError, TooFewCloses
+from megatick_decisions.scenarios import PastForecasts
 
 Float64Array = npt.NDArray[np.float64]
 
 STANDARD = stats.norm.ppf(LEVELS)
 
 
-def normal_closes(symbols: str, *, rows: int, seed: int = 0) -> pd.DataFrame:
-    """Closes whose log returns are N(0, 0.01²), each independent of all others."""
-    index = pd.date_range("2022-01-01", periods=rows, freq="D", tz="UTC", name="time")
-    moves = np.random.default_rng(seed).normal(0, 0.01, (rows, len(symbols)))
-    return pd.DataFrame(
-        100 * np.exp(moves.cumsum(axis=0)), index=index, columns=list(symbols)
+def past(
+    returns: Float64Array, symbols: str, *, deviation: float | Float64Array = 0.01
+) -> PastForecasts:
+    """Forecasts of N(0, deviation²), of all or of shape (bars, symbols), and what came."""
+    widths = np.broadcast_to(deviation, returns.shape)
+    quantiles = widths[..., None] * STANDARD
+    at = pd.date_range("2020-01-01", periods=len(returns), tz="UTC")
+    return PastForecasts(tuple(symbols), at, quantiles, 2 * quantiles, returns)
+
+
+def normal_returns(symbols: str, *, bars: int, seed: int = 0) -> Float64Array:
+    """Log returns that are N(0, 0.01²), each independent of all others."""
+    returns: Float64Array = np.random.default_rng(seed).normal(
+        0, 0.01, (bars, len(symbols))
     )
+    return returns
 
 
 def backtest(
-    values: dict[str, float],
-    closes: pd.DataFrame,
-    at: pd.DatetimeIndex,
-    *,
-    deviation: float = 0.01,
-    draws: int = 2_000,
+    values: dict[str, float], past: PastForecasts, *, bars: int = 1000
 ) -> RiskBacktest:
-    shape = (len(at), len(values), 1)
-    return backtest_risk(
-        pd.Series(values),
-        closes,
-        at=at,
-        quantiles=np.full(shape, deviation) * STANDARD,
-        draws=draws,
-    )
-
-
-def times(closes: pd.DataFrame, first: int, last: int) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(closes.index[first:last])
+    return backtest_risk(pd.Series(values), past, bars=bars)
 
 
 def test_one_symbol_by_hand() -> None:
-    closes = normal_closes("A", rows=400)
-    at = times(closes, 200, 399)
+    # 199 misses of every size from 1 to 199, in some order, of a width of 200; then three
+    # bars: twice as wide, the same, and as wide again.
+    rng = np.random.default_rng(0)
+    moves = -np.concatenate([rng.permutation(np.arange(1.0, 200.0)), [300.0, 100.0, 5.0]])
+    widths = np.concatenate([np.full(199, 200.0), [400.0, 200.0, 200.0]])
+    found = backtest_risk(
+        pd.Series({"A": 100.0}),
+        past(moves[:, None] / 1e4, "A", deviation=widths[:, None] / 1e4),
+        bars=100,
+        scenarios=199,
+    ).bars.iloc[-3:]
 
-    found = backtest({"A": 100.0}, closes, at, draws=100_000)
-
-    profit = (100 * (closes["A"].shift(-1) / closes["A"] - 1)).loc[at]
-    pd.testing.assert_series_equal(found.bars["profit"], profit, check_names=False)
-    threshold = 100 * (1 - np.exp(-0.01 * 1.6448536))
-    np.testing.assert_allclose(found.bars["var_95"], threshold, rtol=0.015)
-    np.testing.assert_allclose(
-        found.bars["var_99"], 100 * (1 - np.exp(-0.01 * 2.3263479)), rtol=0.02
-    )
-    exceeded = -profit > found.bars["var_95"]
-    assert found.var_95.observed == exceeded.sum() > 0
-    assert (found.var_95.bars, found.var_95.level) == (199, 0.95)
-    assert found.var_95.expected == pytest.approx(199 * 0.05)
-    assert found.var_99.level == 0.99
-    assert found.var_99.observed == (-profit > found.bars["var_99"]).sum()
+    profit = 100 * np.expm1(moves[-3:] / 1e4)
+    np.testing.assert_allclose(found["profit"], profit)
+    # The 190th of 199 stands for 95 %, the 198th for 99 %, at twice the width at first.
+    # Then 300 of 400 come in as a miss of 150 of 200, and the first miss is too old to
+    # count: both are smaller than the ten that are 190 or more.
+    assert moves[0] > -190
+    for row, (var_95, var_99) in enumerate([(380, 396), (190, 198)]):
+        np.testing.assert_allclose(
+            found.iloc[row, 1:], -100 * np.expm1([-var_95 / 1e4, -var_99 / 1e4])
+        )
 
 
-def test_a_right_forecast_passes_and_a_narrow_one_does_not() -> None:
-    closes = normal_closes("ABC", rows=600)
+def test_a_right_forecast_passes_and_a_wrong_one_that_stays_wrong_does_too() -> None:
+    returns = normal_returns("ABC", bars=950)
     values = {"A": 100.0, "B": -80.0, "C": 50.0}
-    at = times(closes, 250, 599)
 
-    right = backtest(values, closes, at)
-    narrow = backtest(values, closes, at, deviation=0.005)
+    right = backtest(values, past(returns, "ABC"), bars=349)
+    narrow = backtest(values, past(returns, "ABC", deviation=0.005), bars=349)
 
-    # 349 bars: 17.5 are expected, with a standard error of 4.1.
+    # 349 bars: 17.5 are expected, with a standard error of 4.1.  Half the width is missed
+    # by twice as much, at every bar alike.
+    assert (right.var_95.bars, right.var_95.level) == (349, 0.95)
+    assert (right.var_99.bars, right.var_99.level) == (349, 0.99)
+    assert right.var_95.expected == pytest.approx(349 * 0.05)
     assert abs(right.var_95.observed - 17.45) < 3 * 4.1
     assert right.var_95.coverage.p_value > 0.05
-    assert narrow.var_95.observed > 60  # at half the width, P(z < -0.82) is 21 %
-    assert narrow.var_95.coverage.p_value < 1e-6
+    pd.testing.assert_frame_equal(narrow.bars, right.bars)
 
 
-def test_the_correlation_is_seen() -> None:
-    closes = normal_closes("AB", rows=400)
-    closes["B"] = 3 * closes["A"]
-    at = times(closes, 300, 310)
+def test_a_forecast_that_turns_too_narrow_fails() -> None:
+    returns = normal_returns("A", bars=950)
+    deviation = np.where(np.arange(950)[:, None] < 600, 0.01, 0.005)
 
-    hedged = backtest({"A": 100.0, "B": -100.0}, closes, at)
-    doubled = backtest({"A": 100.0, "B": 100.0}, closes, at)
+    found = backtest({"A": 100.0}, past(returns, "A", deviation=deviation), bars=100)
 
-    # Shrinkage by about 1 % leaves the hedge a deviation of 0.01·100·√0.02 = 0.14.
-    assert (hedged.bars["var_95"] < 0.14 * 1.645 * 1.5).all()
-    np.testing.assert_allclose(doubled.bars["var_95"], 200 * 0.0163, rtol=0.05)
-
-
-def dependent_closes(rows: int) -> pd.DataFrame:
-    """Closes of A and B whose correlation is 0.7."""
-    closes = normal_closes("AB", rows=rows)
-    closes["B"] *= closes["A"]
-    return closes
+    # At half the width, P(z < -0.82) is 21 %; of 500 misses at most 50 are as large yet.
+    exceeded = -found.bars["profit"] > found.bars["var_95"]
+    assert found.var_95.observed == exceeded.sum()
+    assert found.var_99.observed == (-found.bars["profit"] > found.bars["var_99"]).sum()
+    assert (
+        backtest(
+            {"A": 100.0}, past(returns[:650], "A", deviation=deviation[:650]), bars=50
+        ).var_95.coverage.p_value
+        < 0.01
+    )
 
 
-def test_later_closes_change_nothing() -> None:
-    closes = dependent_closes(rows=400)
-    at = times(closes, 300, 390)
+def test_symbols_that_fell_together_are_taken_to_fall_together() -> None:
+    one = normal_returns("A", bars=600)
+    same = past(np.repeat(one, 2, axis=1), "AB")
+    apart = past(np.concatenate([one, one[::-1]], axis=1), "AB")
+
+    hedged = backtest({"A": 100.0, "B": -100.0}, same).bars
+    doubled = backtest({"A": 100.0, "B": 100.0}, same).bars
+    alone = backtest({"A": 100.0}, past(one, "A")).bars
+    spread = backtest({"A": 100.0, "B": 100.0}, apart).bars
+
+    np.testing.assert_allclose(hedged[["var_95", "var_99"]], 0, atol=1e-9)
+    np.testing.assert_allclose(doubled["var_95"], 2 * alone["var_95"])
+    assert (spread["var_95"] < 1.8 * alone["var_95"]).all()  # √2 if independent
+
+
+def test_what_comes_later_changes_nothing_and_what_came_just_before_counts() -> None:
+    returns = normal_returns("AB", bars=400)
+    changed = returns.copy()
+    changed[350] -= 0.2
     values = {"A": 100.0, "B": 100.0}
-    changed = closes.copy()
-    moves = np.random.default_rng(9).normal(0, 0.01, 49).cumsum()
-    changed.iloc[351:, 1] *= np.exp(moves)  # B goes its own way now
 
-    before, after = backtest(values, closes, at), backtest(values, changed, at)
+    before = backtest(values, past(returns, "AB")).bars.iloc[250:]  # from bar 350 on
+    after = backtest(values, past(changed, "AB")).bars.iloc[250:]
 
     forecast = ["var_95", "var_99"]
-    # Bar 350 is forecast at a close that has not changed; what follows it has.
-    pd.testing.assert_frame_equal(
-        before.bars[forecast].iloc[:51], after.bars[forecast].iloc[:51]
+    pd.testing.assert_frame_equal(before[forecast].iloc[:1], after[forecast].iloc[:1])
+    assert before["profit"].iloc[0] != after["profit"].iloc[0]
+    assert (before["var_99"].iloc[1:] < after["var_99"].iloc[1:]).all()
+
+
+def test_misses_grow_too_old() -> None:
+    returns = normal_returns("A", bars=700)
+    returns[100] = -0.5
+
+    bars = backtest({"A": 100.0}, past(returns, "A")).bars
+    without = np.delete(returns, 100, axis=0)
+
+    at = 500  # bar 600: the 500 before it begin with bar 100
+    assert bars["var_99"].iloc[at] > bars["var_99"].iloc[at + 1]  # 500 bars later
+    np.testing.assert_allclose(
+        bars["var_99"].iloc[at + 1 :],
+        backtest({"A": 100.0}, past(without, "A")).bars["var_99"].iloc[at:],
     )
-    assert before.bars["profit"].iloc[50] != after.bars["profit"].iloc[50]
-    assert (before.bars["var_95"].iloc[51:] != after.bars["var_95"].iloc[51:]).all()
-
-
-def test_the_latest_close_is_known() -> None:
-    closes = dependent_closes(rows=400)
-    changed = closes.copy()
-    changed.iloc[350:351, 0] *= 1.02
-
-    at = times(closes, 350, 352)
-    values = {"A": 100.0, "B": 100.0}
-    before, after = backtest(values, closes, at), backtest(values, changed, at)
-
-    assert before.bars["var_95"].iloc[0] != after.bars["var_95"].iloc[0]
-
-
-def test_a_profit_is_to_each_symbols_own_next_close() -> None:
-    closes = normal_closes("AB", rows=100)
-    closes.iloc[81, 1] = np.nan  # B's holiday
-    at = pd.DatetimeIndex(closes.index[[79, 80, 82, 83]])
-
-    found = backtest({"A": 10.0, "B": 10.0}, closes, at).bars["profit"]
-
-    a, b = closes["A"].to_numpy(), closes["B"].to_numpy()
-    expected = 10 * (a[81] / a[80] - 1) + 10 * (b[82] / b[80] - 1)
-    assert found.iloc[1] == pytest.approx(expected)
 
 
 def test_a_holding_of_0_asks_for_nothing() -> None:
-    closes = normal_closes("ABC", rows=200)
-    closes["B"] = np.nan
-    at = times(closes, 100, 103)
-    deviations = np.array([0.01, 0.05, 0.02])
+    found = past(normal_returns("AC", bars=200), "AC")
 
-    def bars(values: dict[str, float], seen: list[int]) -> pd.DataFrame:
-        quantiles = np.tile(deviations[seen, None] * STANDARD, (len(at), 1, 1))
-        return backtest_risk(
-            pd.Series(values), closes, at=at, quantiles=quantiles, draws=1000
-        ).bars
-
-    with_b = bars({"A": 10.0, "B": 0.0, "C": 5.0}, [0, 1, 2])
-    pd.testing.assert_frame_equal(with_b, bars({"A": 10.0, "C": 5.0}, [0, 2]))
-
-
-def test_students_quantiles_have_students_risk() -> None:
-    closes = normal_closes("A", rows=200)
-
-    found = backtest_risk(
-        pd.Series({"A": 100.0}),
-        closes,
-        at=times(closes, 100, 102),
-        quantiles=np.tile(0.01 * stats.t.ppf(LEVELS, 4), (2, 1, 1)),
-        degrees_of_freedom=4.0,
-        draws=200_000,
-    )
-
-    expected = 100 * (1 - np.exp(0.01 * stats.t.ppf(0.01, 4)))
-    np.testing.assert_allclose(found.bars["var_99"], expected, rtol=0.02)
-
-
-def test_the_seed_makes_the_draws() -> None:
-    closes = normal_closes("A", rows=200)
-    at = times(closes, 100, 102)
-
-    def var(seed: int) -> float:
-        found = backtest_risk(
-            pd.Series({"A": 1.0}),
-            closes,
-            at=at,
-            quantiles=np.tile(STANDARD, (2, 1, 1)),
-            draws=1000,
-            seed=seed,
-        )
-        return float(found.bars["var_95"].iloc[0])
-
-    assert var(1) == var(1) != var(2)
+    with_b = backtest({"A": 10.0, "B": 0.0, "C": 5.0}, found).bars
+    pd.testing.assert_frame_equal(with_b, backtest({"A": 10.0, "C": 5.0}, found).bars)
 
 
 def test_each_bar_and_symbol_has_its_own_quantiles() -> None:
-    closes = normal_closes("AB", rows=200)
-    at = times(closes, 100, 102)
-    deviations = np.array([[0.01, 1e-6], [1e-6, 0.03]])
+    deviation = np.full((222, 2), 0.01)
+    deviation[220:] = [[0.02, 1e-6], [1e-6, 0.04]]
+    returns = normal_returns("AB", bars=222)
+    returns[220] = 0.0
+    values = {"A": 100.0, "B": 100.0}
 
-    found = backtest_risk(
-        pd.Series({"A": 100.0, "B": 100.0}),
-        closes,
-        at=at,
-        quantiles=deviations[..., None] * STANDARD,
-        draws=100_000,
-    )
+    found = backtest(values, past(returns, "AB", deviation=deviation)).bars["var_95"]
 
-    np.testing.assert_allclose(
-        found.bars["var_95"], 100 * (1 - np.exp(-1.6448536 * np.array([0.01, 0.03]))), 0.02
-    )
+    scores = returns[:220] / 0.01
+    expected = [
+        np.quantile(-100 * np.expm1(wide), 0.95, method="weibull")
+        for wide in (0.02 * scores[:, 0], 0.04 * np.append(scores[:, 1], 0.0))
+    ]
+    np.testing.assert_allclose(found.iloc[-2:], expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("at", "message"),
-    [
-        pytest.param([80, 81], "not all at 2022-03-23", id="B-has-a-holiday"),
-        pytest.param([98, 99], "none of A after 2022-04-10", id="nothing-followed"),
-        pytest.param([90, 89], "times that rise", id="backwards"),
-        pytest.param([90, 90], "times that rise", id="twice"),
-    ],
-)
-def test_bars_that_cannot_be_forecast(at: list[int], message: str) -> None:
-    closes = normal_closes("AB", rows=100)
-    closes.iloc[81, 1] = np.nan
+def test_100_go_before_and_at_least_20_are_judged() -> None:
+    returns = normal_returns("A", bars=120)
 
-    with pytest.raises(ForecastError, match=message):
-        backtest({"A": 1.0, "B": 1.0}, closes, pd.DatetimeIndex(closes.index[at]))
+    assert len(backtest({"A": 1.0}, past(returns, "A")).bars) == 20
+    assert backtest({"A": 1.0}, past(returns, "A")).bars.index[0] == pd.Timestamp(
+        "2020-04-10", tz="UTC"
+    )  # 100 days after 1 January
+    with pytest.raises(
+        TooFewCloses, match="at least 20 with 100 forecasts before, found 19"
+    ):
+        backtest({"A": 1.0}, past(returns[1:], "A"))
+    with pytest.raises(TooFewCloses, match="found 19"):
+        backtest({"A": 1.0}, past(normal_returns("A", bars=300), "A"), bars=19)
 
 
 def test_quantiles_that_cross_are_refused_with_their_bar() -> None:
-    closes = normal_closes("A", rows=200)
-    quantiles = np.tile(STANDARD, (2, 1, 1))
-    quantiles[1, 0] *= -1
+    found = past(normal_returns("A", bars=200), "A")
+    found.quantiles[1, 0] *= -1
 
-    with pytest.raises(ForecastError, match=r"of 2022-04-12 .*, A: .* never cross"):
-        backtest_risk(
-            pd.Series({"A": 1.0}), closes, at=times(closes, 100, 102), quantiles=quantiles
-        )
-
-
-def test_too_short_a_past_is_refused() -> None:
-    closes = normal_closes("A", rows=200)
-
-    with pytest.raises(TooFewCloses, match="at least 61, found 60"):
-        backtest({"A": 1.0}, closes, times(closes, 59, 62))
+    with pytest.raises(ForecastError, match=r"of 2020-01-02 .*, A: .* never cross"):
+        backtest({"A": 1.0}, found)
 
 
 def test_nothing_held_is_refused() -> None:
-    closes = normal_closes("A", rows=200)
-
     with pytest.raises(HoldingsError, match="a value that is not 0"):
-        backtest({"A": 0.0}, closes, times(closes, 100, 102))
+        backtest({"A": 0.0}, past(normal_returns("A", bars=200), "A"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from served import Served
 from megatick_client import Client, SentimentState
 from megatick_contract import WINDOW_BARS
 from megatick_decisions.backtest import backtest_risk
-from megatick_decisions.briefing import DEGREES_OF_FREEDOM, Brief, make_brief
+from megatick_decisions.briefing import Brief, make_brief
 from megatick_decisions.known import Known, know
 from megatick_decisions.page.sections import sections
+from megatick_decisions.risk import portfolio_risk
+from megatick_decisions.scenarios import PastForecasts
 from megatick_training.headlines import Headlines
 
-BARS = 120
+BARS = 230
 PAST = 25
 
 
@@ -69,7 +72,7 @@ def test_each_symbol_is_forecast_from_its_closes_and_its_own_news(
         {symbol: known.closes[symbol].to_numpy()[-WINDOW_BARS:] for symbol in "AB"}
     )
 
-    assert asked[-1] == {
+    assert asked[1] == {  # after one that asks for the half-life, before bars gone by
         "sentiment_state": (SentimentState(), SentimentState(0.75, 1.0, 0.75, 1)),
         "elapsed_s": [0.0, 3 * 3600.0],
     }
@@ -86,28 +89,41 @@ def test_past_bars_are_forecast_from_what_was_known_then(
 ) -> None:
     backtest = made.backtest
     assert backtest is not None
-    at = known.closes.index[-1 - PAST : -1]  # each has a bar after it
+    at = known.closes.index[WINDOW_BARS - 1 : -1]  # each has 64 closes, and a bar after it
 
-    quantiles = np.stack(
-        [
-            [
-                client.forecast(
-                    known.closes.loc[:moment, symbol].to_numpy()[-WINDOW_BARS:]
-                ).quantiles[0]
-                for symbol in known.values.index
-            ]
-            for moment in at
-        ]
+    told = [
+        client.forecast(
+            [known.closes.loc[:moment, symbol].to_numpy()[-WINDOW_BARS:] for moment in at]
+        )
+        for symbol in known.values.index
+    ]
+
+    past = PastForecasts(
+        symbols=tuple(known.values.index),
+        at=pd.DatetimeIndex(at),
+        quantiles=np.stack([[each.quantiles[0] for each in of] for of in told], axis=1),
+        baseline_quantiles=np.stack(
+            [[each.baseline_quantiles[0] for each in of] for of in told], axis=1
+        ),
+        returns=known.closes.apply(np.log).diff().shift(-1).loc[at].to_numpy(),
     )
-
-    expected = backtest_risk(
+    expected = backtest_risk(known.values, past, bars=PAST)
+    assert len(backtest.bars) == PAST
+    pd.testing.assert_frame_equal(backtest.bars, expected.bars, check_freq=False)
+    risk = portfolio_risk(
         known.values,
         known.closes,
-        at=pd.DatetimeIndex(at),
-        quantiles=quantiles,
-        degrees_of_freedom=DEGREES_OF_FREEDOM,
+        past,
+        quantiles=made.outlook.quantiles,
+        baseline_quantiles=made.outlook.baseline_quantiles,
     )
-    pd.testing.assert_frame_equal(backtest.bars, expected.bars, check_freq=False)
+    assert made.risk is not None
+    for found, each in zip(made.risk.horizons, risk.horizons, strict=True):
+        for one, other in (
+            (found.forecast, each.forecast),
+            (found.baseline, each.baseline),
+        ):
+            assert asdict(one.measures) == pytest.approx(asdict(other.measures))
 
 
 @pytest.mark.triton
@@ -138,35 +154,39 @@ def test_the_page_says_what_ended_what_is_left_out_and_what_is_assumed(
     said = {part.title: part.text for part in sections(found, ended)}
     usual = {part.title: part.text for part in sections(made, known)}
 
-    last = f"{closes.index[-6]:%Y-%m-%d}"
     assert "Without a close for 5 bars or more: A;" in said["In short"]
     assert f"the last close is of {closes.index[-1]:%Y-%m-%d %H:%M}" in said["In short"]
     assert "Left out, without a close by then: NONE." in said["In short"]
     assert f"bars up to {closes.index[-7]:%Y-%m-%d}, " in said["In short"]
     assert "Give --close-time." in said["In short"]
-    assert "1 text about 1 symbol without prices and 1 text with" in said["News impact"]
+    assert "Left out, 1 text about symbols without a close by then: C." in said["In short"]
+    assert "In none: 1 text with no close before" in said["News impact"]
     assert "No holdings were given" in said["Portfolio"]
-    assert f"114 returns that all holdings have, up to {last}," in said["Risk"]
+    first, last = closes.index[[WINDOW_BARS - 1, -7]]
+    assert f"from {first:%Y-%m-%d} to {last:%Y-%m-%d}: where" in said["Risk"]
     assert "Without a close" not in usual["In short"]
     assert "Give --close-time." not in usual["In short"]
+    assert "Left out" not in usual["In short"]
     assert "In none" not in usual["News impact"]
 
 
 @pytest.mark.triton
 def test_what_cannot_be_is_told_and_the_rest_is_there(client: Client, known: Known) -> None:
     short = know(known.closes.iloc[:30], Headlines.none())
-    longer = know(known.closes.iloc[: WINDOW_BARS + 10], Headlines.none())
+    longer = know(known.closes.iloc[: WINDOW_BARS + 110], Headlines.none())
 
     without_risk = make_brief(client, short, backtest_bars=PAST, progress=lambda _: None)
     untested = make_brief(client, longer, backtest_bars=PAST, progress=lambda _: None)
     unasked = make_brief(client, longer, backtest_bars=0, progress=lambda _: None)
 
     assert without_risk.risk is None
-    assert "expected at least 61, found 30" in without_risk.why_no_risk
+    assert "expected at least 164, found 30" in without_risk.why_no_risk
     assert without_risk.outlook.symbols == ("A", "B")
     assert without_risk.impact is None
     assert untested.risk is not None
     assert untested.backtest is None
+    assert len(untested.risk.scenarios_at) == 110  # of which 100 go before
     assert "expected at least 20" in untested.why_no_backtest
+    assert "found 10" in untested.why_no_backtest
     assert unasked.backtest is None
     assert "not asked for" in unasked.why_no_backtest

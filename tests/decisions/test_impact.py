@@ -206,7 +206,7 @@ def test_groups_mean_returns_are_in_per_cent() -> None:
     assert reaction.why_no_interval == "2 days with events, at least 10 are needed"
 
 
-def test_texts_about_symbols_without_prices_are_left_out_and_counted() -> None:
+def test_texts_about_symbols_without_prices_are_left_out() -> None:
     at = "2020-01-03T12:00"
     closes = THREE.assign(D=NAN)
 
@@ -214,7 +214,6 @@ def test_texts_about_symbols_without_prices_are_left_out_and_counted() -> None:
         closes, news(A=[(at, 0.5)], D=[(at, 0.1)], Z=[(at, 0.1), (at, 0.2)])
     )
 
-    assert study.left_out == {"D": 1, "Z": 2}
     assert study.texts["symbol"].tolist() == ["A"]
     none = event_study(closes, news(Z=[(at, 0.1)]))
     assert none.events.empty

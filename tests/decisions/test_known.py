@@ -124,3 +124,18 @@ def test_what_has_no_close_is_named_and_an_empty_row_is_no_bar() -> None:
     assert known.closes.to_dict("list") == {"A": [1.0, 2.0]}
     with pytest.raises(TooFewCloses, match="expected at least one, found none"):
         know(closes.assign(A=np.nan), Headlines.none())
+
+
+def test_texts_about_symbols_without_a_close_are_counted_and_left_out() -> None:
+    rows = headlines("2020-01-01T12:00", "2020-01-01T13:00", "2020-01-04T12:00").rows
+
+    told = Headlines(rows.assign(symbol=["A", "B", "Z"]))
+    early = know(CLOSES, told, as_of=datetime(2020, 1, 2))  # B has no close by then
+    late = know(CLOSES, told)
+
+    assert early.headlines.rows["text"].tolist() == ["text 0"]
+    assert early.unpriced == {"B": 1}
+    assert late.as_of == pd.Timestamp("2020-01-03", tz="UTC")  # Z's text is nobody's
+    assert late.headlines.rows["text"].tolist() == ["text 0", "text 1"]
+    assert late.unpriced == {}
+    assert know(CLOSES, told, as_of=datetime(2020, 1, 5)).unpriced == {"Z": 1}

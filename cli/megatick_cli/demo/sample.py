@@ -24,7 +24,8 @@ CLOSE_TIME: Final = "21:00"
 """When New York closes in winter, UTC."""
 
 _PUBLISHED_AT: Final = timedelta(hours=15)
-_HISTORY_BARS: Final = 520
+_HISTORY_BARS: Final = 820
+"""A brief tests its risk on 250 bars, each from 500 before it, with 64 closes behind."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def load_samples() -> list[Sample]:
 
 
 def write_tables(samples: Sequence[Sample], folder: Path) -> tuple[Path, Path]:
-    """Write what `megatick brief` reads: two years of closes, and the headlines.
+    """Write what `megatick brief` reads: closes of three years, and the headlines.
 
     Args:
         samples: as ``load_samples`` gives them.

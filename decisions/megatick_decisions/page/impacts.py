@@ -30,19 +30,11 @@ def impact_sections(study: EventStudy, headlines: Headlines) -> list[Section]:
         study: of the texts.
         headlines: the texts.
     """
-    left_out = sum(study.left_out.values())
     outside = int(study.texts["reaction_close"].isna().sum())
-    missed = [
-        f"{counted(number, 'text')} {why}"
-        for number, why in (
-            (left_out, f"about {counted(len(study.left_out), 'symbol')} without prices"),
-            (outside, "with no close before or none after"),
-        )
-        if number
-    ]
+    missed = f"{counted(outside, 'text')} with no close before or none after"
     if not len(study.events):
-        return [Section("News impact", text=f"Nothing to study: {' and '.join(missed)}.")]
-    missing = f"  In none: {' and '.join(missed)}." if missed else ""
+        return [Section("News impact", text=f"Nothing to study: {missed}.")]
+    missing = f"  In none: {missed}." if outside else ""
     compared = (
         "less the mean of the other symbols over the same time"
         if study.market_adjusted

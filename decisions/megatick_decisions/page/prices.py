@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from megatick_contract import WINDOW_BARS
 from megatick_decisions.asking import Outlook
+from megatick_decisions.holdings import largest_first
 from megatick_training.reports import Section
 
 Float64Array = npt.NDArray[np.float64]
@@ -22,13 +24,15 @@ SHOWN_SYMBOLS: Final = 12
 _FAN_COLUMNS: Final = 4
 
 
-def price_section(outlook: Outlook, closes: pd.DataFrame) -> Section:
+def price_section(outlook: Outlook, closes: pd.DataFrame, values: pd.Series) -> Section:
     """Where prices may go, beside where a random walk would.
 
     Args:
         outlook: the forecasts.
         closes: that they were made from.
+        values: what is held, by symbol; it comes first, the largest before the others.
     """
+    order = _order(outlook, values)
     low, high = _ends(outlook)
     coverage = outlook.levels[high] - outlook.levels[low]
     return Section(
@@ -37,10 +41,11 @@ def price_section(outlook: Outlook, closes: pd.DataFrame) -> Section:
         f"{edges(outlook)}.  Where it says no, the random walk's interval is as good, and "
         "P(up) says nothing.\n\n"
         f"Returns in %, from the last close{_closed(outlook)}; intervals of "
-        f"{100 * coverage:.0f} %.  In the figures, the middle half and the whole of the "
-        "forecast, and the random walk's ends dashed.",
-        table=price_table(outlook),
-        figure=_fans(outlook, closes),
+        f"{100 * coverage:.0f} %.  What is held comes first, the largest position before "
+        f"the others.  In the figures{_drawn(outlook)}, the middle half and the whole of "
+        "the forecast, and the random walk's ends dashed.",
+        table=price_table(outlook, values),
+        figure=_fans(outlook, closes, order[:SHOWN_SYMBOLS]),
     )
 
 
@@ -54,8 +59,16 @@ def edges(outlook: Outlook) -> str:
     )
 
 
-def price_table(outlook: Outlook, *, beside: bool = True) -> pd.DataFrame:
-    """One row a symbol, with the random walk's intervals beside its own or without."""
+def price_table(
+    outlook: Outlook, values: pd.Series, *, beside: bool = True
+) -> pd.DataFrame:
+    """One row a symbol, with the random walk's intervals beside its own or without.
+
+    Args:
+        outlook: the forecasts.
+        values: what is held, by symbol; it comes first, the largest before the others.
+        beside: whether the random walk's are there.
+    """
     low, high = _ends(outlook)
 
     def interval(quantiles: Float64Array, row: int, horizon: int) -> str:
@@ -63,9 +76,9 @@ def price_table(outlook: Outlook, *, beside: bool = True) -> pd.DataFrame:
         return f"{ends[0]:+.1f}\N{NO-BREAK SPACE}{ends[1]:+.1f}"
 
     rows = []
-    for row, symbol in enumerate(outlook.symbols):
+    for row in _order(outlook, values):
         line: dict[str, object] = {
-            "symbol": symbol,
+            "symbol": outlook.symbols[row],
             "last close": float(outlook.last_price[row]),
         }
         if outlook.last_at.nunique() > 1:
@@ -80,6 +93,18 @@ def price_table(outlook: Outlook, *, beside: bool = True) -> pd.DataFrame:
                 line[f"random walk, {bars}"] = walk
         rows.append(line)
     return pd.DataFrame(rows)
+
+
+def _order(outlook: Outlook, values: pd.Series) -> list[int]:
+    """Places of the symbols: those held, by size, then the others as they stand."""
+    names = dict.fromkeys([*largest_first(values).index, *outlook.symbols])
+    return [outlook.symbols.index(name) for name in names]
+
+
+def _drawn(outlook: Outlook) -> str:
+    """Which of the symbols have a figure; nothing where all have."""
+    count = len(outlook.symbols)
+    return f", of the first {SHOWN_SYMBOLS} of {count}" if count > SHOWN_SYMBOLS else ""
 
 
 def _closed(outlook: Outlook) -> str:
@@ -99,8 +124,7 @@ def _place(outlook: Outlook, level: float) -> int:
     return int(np.abs(np.array(outlook.levels) - level).argmin())
 
 
-def _fans(outlook: Outlook, closes: pd.DataFrame) -> Figure:
-    shown = range(min(len(outlook.symbols), SHOWN_SYMBOLS))
+def _fans(outlook: Outlook, closes: pd.DataFrame, shown: Sequence[int]) -> Figure:
     columns = min(len(shown), _FAN_COLUMNS)
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(2.6 * columns, 1.9 * lines), layout="constrained")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import isinf
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from megatick_decisions.backtest import RiskBacktest
-from megatick_decisions.briefing import DEGREES_OF_FREEDOM
+from megatick_decisions.holdings import largest_first
 from megatick_decisions.losses import LossMeasures
-from megatick_decisions.risk import PortfolioRisk
+from megatick_decisions.risk import PortfolioRisk, SimulatedRisk
 from megatick_training.reports import Section
 
 
@@ -22,7 +24,7 @@ def risk_sections(
         values: what is held, by symbol.
         assumed: whether nothing was said of what is held.
     """
-    together = risk.correlation
+    at = risk.scenarios_at
     given = (
         "No holdings were given: the same value of each symbol is taken.  "
         if assumed
@@ -41,14 +43,14 @@ def risk_sections(
             "Risk",
             text="Losses in the currency of the prices: value at risk (VaR) that 5 and 1 % "
             "of the outcomes exceed, expected shortfall (ES), the mean of the worst 5 and "
-            f"2.5 %; {risk.draws:,} draws.\n\n"
-            "Each symbol's distribution is its forecast's, and beyond the outermost "
-            f"quantiles a Student's t with {DEGREES_OF_FREEDOM:g} degrees of freedom; "
-            "joint moves follow one too, so that large ones come together, with the "
-            f"correlation of the last {together.returns} returns that all holdings have, "
-            f"up to {together.last_at:%Y-%m-%d}, shrunk by {together.shrinkage:.2f} "
-            "(Ledoit and Wolf).  History is what these holdings would have earned over "
-            "past windows, which overlap, up to the same day.",
+            "2.5 %.\n\n"
+            f"The outcomes are {len(at)} scenarios, one a close of all holdings from "
+            f"{at[0]:%Y-%m-%d} to {at[-1]:%Y-%m-%d}: where the next return of each fell "
+            "among the quantiles of its forecast of then, all of them together, taken to "
+            "the quantiles of now (filtered historical simulation).  What one bar missed "
+            "by stands for longer horizons too.  The 95 % interval of VaR 99 says how far "
+            "so few scenarios leave it open.  History is what these holdings would have "
+            "earned over past windows, which overlap.",
             table=risk_table(risk),
         ),
     ]
@@ -101,7 +103,7 @@ def _backtest_figure(bars: pd.DataFrame) -> Figure:
 
 def holdings_table(risk: PortfolioRisk, values: pd.Series) -> pd.DataFrame:
     """One row a holding, the largest first."""
-    held = values.loc[values.abs().sort_values(ascending=False, kind="stable").index]
+    held = largest_first(values)
     table = pd.DataFrame(
         {
             "symbol": held.index,
@@ -121,14 +123,14 @@ def risk_table(risk: PortfolioRisk) -> pd.DataFrame:
     """One row a horizon and source."""
     rows = []
     for each in risk.horizons:
-        sources: dict[str, LossMeasures] = {
-            "the forecasts": each.forecast.measures,
-            "the random walk": each.baseline.measures,
-        }
+        sources: list[tuple[str, LossMeasures, str]] = [
+            ("the forecasts", each.forecast.measures, _var_99_interval(each.forecast)),
+            ("the random walk", each.baseline.measures, _var_99_interval(each.baseline)),
+        ]
         if each.historical is not None:
             windows = f"history, {each.historical.windows} windows"
-            sources[windows] = each.historical.measures
-        for name, losses in sources.items():
+            sources.append((windows, each.historical.measures, "–"))
+        for name, losses, interval in sources:
             rows.append(
                 {
                     "bars": each.horizon_bars,
@@ -136,9 +138,15 @@ def risk_table(risk: PortfolioRisk) -> pd.DataFrame:
                     "expected": round(losses.mean),
                     "VaR 95": round(losses.var_95),
                     "VaR 99": round(losses.var_99),
+                    "VaR 99 interval": interval,
                     "ES 95": round(losses.es_95),
                     "ES 97.5": round(losses.es_975),
-                    "ES 97.5, % of gross": losses.share_of(risk.gross_value).es_975 * 100,
+                    "ES 97.5, % of gross": 100 * losses.es_975 / risk.gross_value,
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _var_99_interval(simulated: SimulatedRisk) -> str:
+    low, high = simulated.var_99_interval
+    return f"{low:,.0f} or more" if isinf(high) else f"{low:,.0f} to {high:,.0f}"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from megatick_decisions.briefing import Brief
-from megatick_decisions.dependence import listed
+from megatick_decisions.errors import listed
 from megatick_decisions.known import Known
 from megatick_decisions.page.impacts import impact_sections
 from megatick_decisions.page.moods import mood_section
@@ -31,7 +31,7 @@ def sections(made: Brief, known: Known) -> list[Section]:
     """
     parts = [
         Section("In short", text="\n\n".join(in_short(made, known))),
-        price_section(made.outlook, known.closes),
+        price_section(made.outlook, known.closes, known.values),
         mood_section(made.mood, known.closes, known.headlines),
     ]
     if made.impact is not None:
@@ -84,6 +84,12 @@ def _notices(made: Brief, known: Known) -> str:
     said = ""
     if known.without_close:
         said += f"  Left out, without a close by then: {listed(known.without_close)}."
+    if known.unpriced:
+        texts = counted(sum(known.unpriced.values()), "text")
+        said += (
+            f"  Left out, {texts} about symbols without a close by then: "
+            f"{listed(list(known.unpriced))}."
+        )
     moments = pd.DatetimeIndex(known.closes.index)
     later = len(moments) - moments.searchsorted(made.outlook.last_at, side="right")
     ended = [
