@@ -143,6 +143,8 @@ def test_what_runs_is_a_server_that_the_network_can_reach() -> None:
     assert (options["address"], options["metrics_address"]) == ("0.0.0.0", "0.0.0.0")
     # Docker's ten seconds from asking to killing.
     assert options["stop_timeout"] < 10
+    # Unless it is named, Docker takes every signal for a stop, and restarts it no more.
+    assert only("STOPSIGNAL") == "SIGTERM"
     exposed = {int(port) for port in only("EXPOSE").split()}
     assert exposed == {options["grpc_port"], options["metrics_port"]}
     assert options["http_port"] is None
