@@ -6,7 +6,9 @@ import json
 import math
 import socket
 import time
+from collections import Counter
 from dataclasses import asdict
+from itertools import cycle, islice
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
@@ -45,22 +47,25 @@ def test_every_call_leaves_when_it_is_due_and_is_answered() -> None:
     assert len(records) == len(poisson(200, 1, seed=5))
     assert result.outcome("answered") == len(records)
     assert (records.lag_s >= 0).all()
-    assert np.median(records.lag_s) < 0.02
+    assert np.median(records.lag_s) < 0.1  # of a second in which they are due
     assert (records.from_due_s >= records.from_send_s).all()
     assert result.answers.compared == result.answers.checked == len(records)
     assert result.answers.max_score_error == 0
     sent = [texts_of(each)[0] for each in endpoint.requests]
     assert sent[:3] == ["+", "++", "flat"], "the references come first, one by one"
-    assert sorted(sent[3:9]) == sorted(["+", "++", "flat"] * 2)
+    in_turn = islice(cycle(["+", "++", "flat"]), len(records))
+    assert Counter(sent[3:]) == Counter(in_turn)
 
 
 def test_a_stall_is_seen_by_everybody_who_would_have_called() -> None:
     """The server stands still for 1 s at 100 calls/s: the call that is due k/100 s into
     it waits 1 - k/100 s.  A closed loop would have sent one call, and seen one wait."""
 
+    options = ReplayOptions(references=3, slo_s=0.3)
+
     def play() -> ReplayResult:
         with serve(Endpoint(stall_at=3 + 50, stall_s=1)) as endpoint:
-            return replay(constant(100, 2), CALLS, endpoint.address, options=QUICK)
+            return replay(constant(100, 2), CALLS, endpoint.address, options=options)
 
     result = undisturbed(play)
 
@@ -69,10 +74,10 @@ def test_a_stall_is_seen_by_everybody_who_would_have_called() -> None:
     assert result.most_in_flight >= 50  # 100, less what a busy machine is late
     for late in (0, 25, 50, 75):
         assert waits_s[50 + late] == pytest.approx(1 - late / 100, abs=0.15)
-    assert (waits_s > 0.1).sum() == pytest.approx(90, abs=12)
+    assert (waits_s > 0.3).sum() == pytest.approx(70, abs=15)
     assert result.from_due.p50_ms < 600
     assert result.from_due.p99_ms > 900
-    assert result.good_share == pytest.approx(1 - 90 / 200, abs=0.07)
+    assert result.good_share == pytest.approx(1 - 70 / 200, abs=0.08)
 
 
 def test_a_late_sender_is_in_the_intended_start_alone(
