@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from megatick_cli.calling import curl_command, digest, panel
+from megatick_cli.service_manager import tell, tell_reloading
 
 if TYPE_CHECKING:
     from megatick_server.launcher import TritonServer
@@ -25,7 +26,7 @@ def run_until_signalled(
     """Run a server, print how to call it, and stop it on SIGINT, SIGTERM or SIGHUP.
 
     A second signal while it stops ends the requests in flight, too.  On SIGUSR1 it loads
-    its repository again.
+    its repository again.  A service manager is told of all this.
 
     Args:
         server: started here, unless it was already.
@@ -49,9 +50,12 @@ def run_until_signalled(
                 # Below the panel, on one line: a frame would break what is copied.
                 console.print(curl, markup=False, highlight=False, soft_wrap=True)
             while True:
+                tell("READY=1", f"STATUS=Serving model {digest(server.repository)}")
                 reloads.wait(server)
+                tell_reloading()
                 _reload(server, console, log)
         except KeyboardInterrupt:
+            tell("STOPPING=1")
             with console.status("Stopping…"):
                 server.stop()
             console.print("Stopped.")

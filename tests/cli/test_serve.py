@@ -44,14 +44,14 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
 
-def start(repository: Path, *options: str) -> subprocess.Popen[str]:
+def start(repository: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
     code = "from megatick_cli import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", code, "serve", str(repository), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "COLUMNS": "120"},
+        env={**os.environ, "COLUMNS": "120", **variables},
     )
 
 
@@ -193,6 +193,29 @@ def test_sigusr1_loads_the_repository_again_or_says_why_not(
     assert still == "What was served before is served on.\n"
     serving.process.send_signal(signal.SIGTERM)
     assert serving.process.wait(60) == 0
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_service_manager_is_told_what_it_does(
+    repository: Path, tmp_path: Path, abstract: bool
+) -> None:
+    address = f"{'@megatick-' if abstract else ''}{tmp_path}/notify"[:100]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address.replace("@", "\0"))
+        manager.settimeout(60)
+        process = start(repository, *FREE_PORTS, NOTIFY_SOCKET=address)
+        ready = manager.recv(4096).decode()
+        process.send_signal(signal.SIGUSR1)
+        reloading, again = (manager.recv(4096).decode() for _ in range(2))
+        process.send_signal(signal.SIGTERM)
+        stopping = manager.recv(4096).decode()
+        process.communicate(timeout=30)
+
+    assert ready == again == "READY=1\nSTATUS=Serving model none"
+    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", reloading)
+    assert stopping == "STOPPING=1"
+    assert process.returncode == 0
 
 
 @pytest.mark.triton

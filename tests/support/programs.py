@@ -8,10 +8,11 @@ from typing import Final
 
 import pytest
 
-_FETCHED_BY: Final = {
-    "helm": "make helm",
-    "prometheus": "make prometheus",
-    "promtool": "make prometheus",
+_FROM: Final = {
+    "helm": "`make helm`",
+    "prometheus": "`make prometheus`",
+    "promtool": "`make prometheus`",
+    "systemd-analyze": "the package systemd",
 }
 
 
@@ -19,5 +20,5 @@ def find_tool(name: str) -> str:
     """Where one of them is; the test is skipped where it is not."""
     found = shutil.which(name) or shutil.which(name, path=f"{sys.prefix}/bin")
     if found is None:
-        pytest.skip(f"no {name} on this machine: `{_FETCHED_BY[name]}` fetches it")
+        pytest.skip(f"no {name} on this machine: {_FROM[name]} brings it")
     return found

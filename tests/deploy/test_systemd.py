@@ -1,0 +1,63 @@
+"""The unit of systemd: held to its own check, and to the command that it starts."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+import typer.main
+from programs import find_tool
+
+from megatick_cli import app
+from megatick_server.launcher import ServeOptions
+
+UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "megatick.service"
+
+
+@pytest.fixture
+def service() -> dict[str, str]:
+    parser = RawConfigParser()
+    parser.optionxform = str  # type: ignore[assignment]  names keep their capitals
+    parser.read_string(UNIT.read_text())
+    return dict(parser["Service"])
+
+
+def test_systemd_agrees(tmp_path: Path, service: dict[str, str]) -> None:
+    analyze = find_tool("systemd-analyze")
+    (unit := tmp_path / UNIT.name).write_text(
+        UNIT.read_text().replace("/opt/megatick/bin/megatick", sys.executable)
+    )
+
+    said = subprocess.run(
+        [analyze, "verify", unit], capture_output=True, text=True, check=False
+    )
+
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_it_starts_a_command_that_there_is(service: dict[str, str]) -> None:
+    program, name, *arguments = shlex.split(service["ExecStart"])
+    assert program.endswith("/bin/megatick")
+    command = typer.main.get_command(app.app).commands[name]  # type: ignore[attr-defined]
+
+    context = command.make_context(name, arguments, resilient_parsing=False)
+
+    assert context.params["repository"] == Path("/srv/megatick/current")
+
+
+def test_it_waits_longer_than_the_server_may_take(service: dict[str, str]) -> None:
+    defaults = ServeOptions()
+    assert float(service["TimeoutStartSec"]) > defaults.ready_timeout_s
+    # The keeper ends what does not, and the command waits for that.
+    assert float(service["TimeoutStopSec"]) > defaults.stop_timeout_s + 5
+
+
+def test_only_the_command_is_signalled(service: dict[str, str]) -> None:
+    """Triton's steps die of SIGTERM, with what they were asked."""
+    assert service["KillMode"] == "mixed"
+    assert service["ExecReload"] == "kill -USR1 $MAINPID"
+    assert service["Type"] == "notify"
