@@ -175,7 +175,7 @@ class ModelFailure:
 
 
 class ModelLoadError(LaunchError):
-    """At least one model did not load, so the server refused to start."""
+    """At least one model did not load: a server does not start, or serves what it had."""
 
     def __init__(self, repository: Path, failures: Sequence[ModelFailure]) -> None:
         listed = "\n".join(f"  {each.model}: {each.reason}" for each in failures)
@@ -198,8 +198,19 @@ class ServerDiedError(LaunchError):
         self.log = tuple(log)
 
 
+class StepDiedError(LaunchError):
+    """A Python step's process ended and cannot be replaced; the server was stopped."""
+
+    def __init__(self, model: str, problem: str) -> None:
+        super().__init__(
+            f"the process of {model} died, {problem}.  The server was stopped: no call of "
+            "that model would succeed.  The kernel's log tells whether memory ran out."
+        )
+        self.model = model
+
+
 class ReadyTimeoutError(LaunchError):
-    """The server was not ready in time; it has been stopped."""
+    """Models did not load in time; a server that was starting has been stopped."""
 
     def __init__(self, *, timeout_s: float, loading: Sequence[str]) -> None:
         still = f"still loading: {', '.join(loading)}" if loading else "no model loading"

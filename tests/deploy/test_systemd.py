@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,10 @@ UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "megatick.service"
 
 @pytest.fixture
 def service() -> dict[str, str]:
-    parser = RawConfigParser()
-    parser.optionxform = str  # type: ignore[assignment]  names keep their capitals
-    parser.read_string(UNIT.read_text())
-    return dict(parser["Service"])
+    _, _, section = UNIT.read_text().partition("[Service]\n")
+    lines = section.partition("\n[")[0].splitlines()
+    settings = [line.partition("=") for line in lines if line and line[0] != "#"]
+    return {name: value for name, _, value in settings}
 
 
 def test_systemd_agrees(tmp_path: Path, service: dict[str, str]) -> None:

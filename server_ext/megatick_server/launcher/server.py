@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import signal
@@ -11,8 +12,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
@@ -21,10 +23,10 @@ from megatick_server.errors import (
     AddressError,
     InstallationError,
     LaunchError,
-    ModelFailure,
     ModelLoadError,
     ReadyTimeoutError,
     ServerDiedError,
+    StepDiedError,
 )
 from megatick_server.launcher import diagnosis, keeper
 from megatick_server.launcher.command import triton_command
@@ -36,12 +38,19 @@ from megatick_server.launcher.installation import (
     prepare,
 )
 from megatick_server.launcher.options import ServeOptions
-from megatick_server.launcher.private import MODELS, make_private, show_models
+from megatick_server.launcher.private import MODELS, make_private
 from megatick_server.launcher.probe import is_ready
 from megatick_server.launcher.repository import Repository, check_repository
-from megatick_server.launcher.snapshot import Snapshot
+from megatick_server.launcher.shown import Shown
+from megatick_server.launcher.steps import Steps
+
+_LOG = logging.getLogger(__name__)
 
 _LOG_LINES: Final = 2000
+_LOOK_S: Final = 1.0
+"""Between two looks at a server that runs: what died is told by the second."""
+_SAME_AGAIN_S: Final = 60.0
+"""A step that dies again within so long has a reason that loading does not mend."""
 _POLL_S: Final = 0.05
 _KILLED_S: Final = 5.0
 """What a keeper may take beyond the server's own stop timeout."""
@@ -75,7 +84,7 @@ class TritonServer:
         Raises:
             RepositoryError: the repository is absent or not whole.
         """
-        self.repository = check_repository(repository)
+        self._repository = check_repository(repository)
         self.options = options or ServeOptions()
         self._on_log = on_log
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
@@ -86,9 +95,14 @@ class TritonServer:
         self._pid: int | None = None
         self._shm_prefix = ""
         self._directory = Path()
-        self._snapshots: list[Snapshot] = []  # the last one is what Triton is shown
-        self._heard: list[str] = []  # of the log, while it is shown another one
-        self._listening = False
+        self._shown: Shown | None = None
+        self._steps = Steps(0)
+        self._replaced_s: dict[str, float] = {}
+
+    @property
+    def repository(self) -> Repository:
+        """What is served."""
+        return self._repository if self._shown is None else self._shown.repository
 
     @property
     def pid(self) -> int:
@@ -136,10 +150,9 @@ class TritonServer:
         self._shm_prefix = f"megatick-{secrets.token_hex(6)}-"
         self._directory = make_private()
         try:
-            if self.options.callers_load:
-                show_models(self._directory, self.repository.path)
-            else:
-                show_models(self._directory, self._take(self.repository).folder)
+            self._shown = Shown(
+                self.repository, self._directory, held=not self.options.callers_load
+            )
             prepared = prepare(installation, self._directory)
             command = triton_command(
                 installation,
@@ -177,6 +190,7 @@ class TritonServer:
                 remedy="Reinstall nvidia-pytriton 0.7.0.",
             )
         self._pid = int(first)
+        self._steps = Steps(self._pid)
         self._reader = threading.Thread(
             target=self._read_log, args=(output,), name="triton-log", daemon=True
         )
@@ -207,7 +221,7 @@ class TritonServer:
                     timeout_s=self.options.ready_timeout_s, loading=loading
                 )
             time.sleep(_POLL_S)
-        self._hide_segments()
+        self._look()
 
     def reload(self, repository: Path | None = None) -> None:
         """Serve a repository as it is now, without a pause.
@@ -225,7 +239,7 @@ class TritonServer:
             ModelLoadError: a model did not load; what was served before is served on.
             ReadyTimeoutError: ``options.ready_timeout_s`` passed; the same.
         """
-        if not self.running:
+        if self._shown is None or not self.running:
             raise LaunchError("the server does not run: call start() first")
         if self.options.callers_load:
             raise LaunchError(
@@ -234,64 +248,14 @@ class TritonServer:
             )
         found = check_repository(repository or self.repository.path)
         check_engines(found, find_installation())
-        before, after = self._snapshots[-1], self._take(found)
-        try:
-            self._show(after, instead_of=before)
-        except LaunchError:
-            # Triton would try again and again what failed, and keeps what did not.
-            with contextlib.suppress(LaunchError, OSError):
-                before.renew()
-                self._show(before, instead_of=after)
-            self.repository = before.repository
-            self._forget_all_but(before)
-            raise
-        self._forget_all_but(after)
+        self._shown.change(found, self._look, timeout_s=self.options.ready_timeout_s)
 
-    def _take(self, repository: Repository) -> Snapshot:
-        snapshot = Snapshot(repository, self._directory / secrets.token_hex(4))
-        self._snapshots.append(snapshot)
-        return snapshot
-
-    def _show(self, snapshot: Snapshot, *, instead_of: Snapshot) -> None:
-        """Wait until Triton has loaded a snapshot's models, and unloaded the others.
-
-        Raises:
-            ModelLoadError: one did not load, and the rest did or did not.
-            ReadyTimeoutError: ``options.ready_timeout_s`` passed.
-            ServerDiedError: it did.
-        """
-        self.repository = snapshot.repository
-        wanted = {*snapshot.repository.models}
-        unwanted = {*instead_of.repository.models} - wanted
-        self._heard, self._listening = [], True
-        show_models(self._directory, snapshot.folder)
-        deadline = time.monotonic() + self.options.ready_timeout_s
-        try:
-            while True:
-                heard = tuple(self._heard)
-                gone = diagnosis.unloaded(heard)
-                if diagnosis.loaded(heard) >= wanted and gone >= unwanted:
-                    return
-                loading = diagnosis.still_loading(heard)
-                failures = self._failures(heard)
-                if failures and {each.model for each in failures}.issuperset(loading):
-                    raise ModelLoadError(self.repository.path, failures)
-                if not self.running:
-                    raise self._why_it_ended("as it loaded a repository")
-                if time.monotonic() > deadline:
-                    raise ReadyTimeoutError(
-                        timeout_s=self.options.ready_timeout_s, loading=loading
-                    )
-                self._hide_segments()
-                time.sleep(_POLL_S)
-        finally:
-            self._listening = False
-
-    def _forget_all_but(self, shown: Snapshot) -> None:
-        for each in self._snapshots:
-            if each is not shown:
-                each.close()
-        self._snapshots = [shown]
+    def _look(self) -> None:
+        """While models are loaded."""
+        self._hide_segments()
+        self._steps.meet()
+        if not self.running:
+            raise self._why_it_ended("as it loaded models")
 
     def _hide_segments(self) -> None:
         """Requests' texts pass through them, and Triton lets everybody read them."""
@@ -305,16 +269,36 @@ class TritonServer:
         return self._keeper is not None and self._keeper.poll() is None
 
     def wait(self) -> None:
-        """Block while the server runs.
+        """Block while the server runs; a step whose process dies is loaded again.
 
         Raises:
             ServerDiedError: it ended without ``stop``; nothing of it is left.
+            StepDiedError: a step died and cannot be replaced; the server was stopped.
         """
         if self._keeper is None:
             raise LaunchError("the server was not started: call start() first")
-        self._keeper.wait()
+        while self.running:
+            for model in sorted(self._steps.died()):
+                self._replace(model)
+            time.sleep(_LOOK_S)
         self.stop()
         raise self._why_it_ended("on its own")
+
+    def _replace(self, model: str) -> None:
+        now_s = time.monotonic()
+        last_s, self._replaced_s[model] = self._replaced_s.get(model, -inf), now_s
+        try:
+            if self._shown is None or self.options.callers_load:
+                raise StepDiedError(model, "and its callers alone load models")
+            if now_s - last_s < _SAME_AGAIN_S:
+                raise StepDiedError(model, f"{now_s - last_s:.0f} s after it was replaced")
+            _LOG.error("the process of %s died; it is loaded again", model)
+            self._shown.again(model, self._look, timeout_s=self.options.ready_timeout_s)
+        except LaunchError as error:
+            self.stop()
+            if isinstance(error, ModelLoadError | ReadyTimeoutError):
+                raise StepDiedError(model, f"and was not replaced: {error}") from error
+            raise
 
     def stop(self) -> None:
         """Stop the server and remove all it left; harmless if it does not run.
@@ -362,8 +346,8 @@ class TritonServer:
         self.stop()
 
     def _sweep(self) -> None:
-        while self._snapshots:
-            self._snapshots.pop().close()
+        if self._shown is not None:
+            self._shown.close()
         keeper.sweep(self._shm_prefix, self._directory)
 
     def _cpus(self) -> str:
@@ -375,8 +359,8 @@ class TritonServer:
             for raw in output:
                 line = raw.decode(errors="replace").rstrip("\n")
                 self._log.append(line)
-                if self._listening:
-                    self._heard.append(line)
+                if self._shown is not None:
+                    self._shown.hear(line)
                 if diagnosis.listens(line):
                     self._listens.set()
                 if self._on_log is not None:
@@ -386,17 +370,13 @@ class TritonServer:
                         self._on_log(self._as_named(line))
 
     def _as_named(self, text: str) -> str:
-        """Put the repository where Triton names our link to it."""
-        return text.replace(str(self._directory / MODELS), str(self.repository.path))
-
-    def _failures(self, log: Sequence[str]) -> list[ModelFailure]:
-        # Read as Triton wrote it: the repository's path may hold a quote or a backslash.
-        failures = diagnosis.model_failures(log)
-        return [replace(each, reason=self._as_named(each.reason)) for each in failures]
+        return text if self._shown is None else self._shown.as_named(text)
 
     def _why_not_ready(self) -> LaunchError:
-        if failures := self._failures(tuple(self._log)):
-            return ModelLoadError(self.repository.path, failures)
+        # Read as Triton wrote it: the repository's path may hold a quote or a backslash.
+        if failures := diagnosis.model_failures(tuple(self._log)):
+            named = [replace(each, reason=self._as_named(each.reason)) for each in failures]
+            return ModelLoadError(self.repository.path, named)
         return self._why_it_ended("before it was ready")
 
     def _why_it_ended(self, when: str) -> LaunchError:

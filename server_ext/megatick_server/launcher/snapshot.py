@@ -59,13 +59,16 @@ class Snapshot:
             # Whoever runs as this user may follow it, as long as this process lives.
             link.symlink_to(f"/proc/{os.getpid()}/fd/{self._files[-1]}")
 
-    def renew(self) -> None:
-        """Let it be younger than any, so that Triton loads all of it again.
+    def renew(self, model: str = "") -> None:
+        """Let it be younger than any, so that Triton loads it again.
+
+        Args:
+            model: this one alone.
 
         Its versions' folders count too: where the model's alone is younger, Triton says
         that it loaded it and goes on with what it has (tried).
         """
-        for folder, _, _ in os.walk(self.folder):
+        for folder, _, _ in os.walk(self.folder / model):
             os.utime(folder)
 
     def close(self) -> None:

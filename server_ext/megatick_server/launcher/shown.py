@@ -1,0 +1,146 @@
+"""What Triton is shown of a repository, and what it makes of another one."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from megatick_server.errors import LaunchError, ModelLoadError, ReadyTimeoutError
+from megatick_server.launcher import diagnosis
+from megatick_server.launcher.private import MODELS, show_models
+from megatick_server.launcher.repository import Repository
+from megatick_server.launcher.snapshot import Snapshot
+
+_POLL_S: Final = 0.05
+
+
+class Shown:
+    """The models that one server's link leads to.
+
+    Attributes:
+        repository: whose they are; while another one is loaded, that one.
+    """
+
+    def __init__(self, repository: Repository, directory: Path, *, held: bool) -> None:
+        """Let the link lead there.
+
+        Args:
+            repository: what is to be served.
+            directory: the server's private one.
+            held: show a snapshot, which ``change`` and ``again`` need; else the folders
+                themselves, for callers who load what changes in them.
+
+        Raises:
+            RepositoryError: something in it cannot be read.
+            InstallationError: the private directory takes no link.
+        """
+        self.repository = repository
+        self._directory = directory
+        self._snapshots: list[Snapshot] = []  # the last one is what is served
+        self._heard: list[str] | None = None
+        shown = self._take(repository).folder if held else repository.path
+        show_models(directory, shown)
+
+    def as_named(self, text: str) -> str:
+        """Put the repository where Triton names the link to it."""
+        return text.replace(str(self._directory / MODELS), str(self.repository.path))
+
+    def hear(self, line: str) -> None:
+        """Take a line of Triton's log; from any thread."""
+        if self._heard is not None:
+            self._heard.append(line)
+
+    def change(
+        self, repository: Repository, look: Callable[[], None], *, timeout_s: float
+    ) -> None:
+        """Show another repository, and wait until Triton has loaded it.
+
+        Args:
+            repository: to be served.
+            look: called in between; what it raises ends the wait.
+            timeout_s: how long loading may take, in seconds.
+
+        Raises:
+            RepositoryError: something in it cannot be read; nothing was tried.
+            InstallationError: the private directory takes no link.
+            ModelLoadError: a model did not load.
+            ReadyTimeoutError: the time passed.  Of these, what was served before is
+                shown again, and served on.
+        """
+        before, after = self._snapshots[-1], self._take(repository)
+        wanted, unwanted = {*repository.models}, {*before.repository.models}
+        try:
+            self._show(after, wanted, unwanted - wanted, look, timeout_s)
+        except LaunchError:
+            # Triton would try again and again what failed, and keeps what did not.
+            with contextlib.suppress(LaunchError, OSError):
+                before.renew()
+                self._show(before, unwanted, wanted - unwanted, look, timeout_s)
+            self.repository = before.repository
+            self._forget_all_but(before)
+            raise
+        self._forget_all_but(after)
+
+    def again(self, model: str, look: Callable[[], None], *, timeout_s: float) -> None:
+        """Have Triton load one model again, as it is shown.
+
+        Raises:
+            ModelLoadError: it did not load.
+            ReadyTimeoutError: the time passed.
+        """
+        shown = self._snapshots[-1]
+        shown.renew(model)
+        self._show(shown, {model}, (), look, timeout_s)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        while self._snapshots:
+            self._snapshots.pop().close()
+
+    def _take(self, repository: Repository) -> Snapshot:
+        snapshot = Snapshot(repository, self._directory / secrets.token_hex(4))
+        self._snapshots.append(snapshot)
+        return snapshot
+
+    def _forget_all_but(self, shown: Snapshot) -> None:
+        for each in self._snapshots:
+            if each is not shown:
+                each.close()
+        self._snapshots = [shown]
+
+    def _show(
+        self,
+        snapshot: Snapshot,
+        wanted: Collection[str],
+        unwanted: Collection[str],
+        look: Callable[[], None],
+        timeout_s: float,
+    ) -> None:
+        """Show a snapshot until some models were loaded, and others unloaded."""
+        self.repository = snapshot.repository
+        heard: list[str] = []
+        self._heard = heard
+        show_models(self._directory, snapshot.folder)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while True:
+                said = tuple(heard)
+                gone = diagnosis.unloaded(said)
+                if diagnosis.loaded(said).issuperset(wanted) and gone.issuperset(unwanted):
+                    return
+                loading = diagnosis.still_loading(said)
+                failures = diagnosis.model_failures(said)
+                if failures and {each.model for each in failures}.issuperset(loading):
+                    named = [replace(f, reason=self.as_named(f.reason)) for f in failures]
+                    raise ModelLoadError(self.repository.path, named)
+                look()
+                if time.monotonic() > deadline:
+                    raise ReadyTimeoutError(timeout_s=timeout_s, loading=loading)
+                time.sleep(_POLL_S)
+        finally:
+            self._heard = None

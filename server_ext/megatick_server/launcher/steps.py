@@ -1,0 +1,69 @@
+"""The processes in which a server's Python steps run, and which of them have died.
+
+Triton 2.51 notices only as a call fails, every call then fails, and health says ready all
+the while (triton-inference-server/server issue 8604; tried).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_MODEL: Final = re.compile(rb"/models/(?P<model>[^/\0]+)/\d+/[^/\0]+\0")
+"""In a step's arguments: the file that it runs."""
+
+
+class Steps:
+    """The steps of one server, as long as somebody looks."""
+
+    def __init__(self, pid: int) -> None:
+        """Begin with none.
+
+        Args:
+            pid: of ``tritonserver``, whose children the steps are.
+        """
+        self._pid = pid
+        self._models: dict[int, str] = {}
+        self._suspected: set[int] = set()
+        self._told: set[int] = set()
+
+    def meet(self) -> None:
+        """Learn which process is whose, while they are alive: a dead one tells no more."""
+        self._look()
+
+    def died(self) -> set[str]:
+        """Name the models whose step ended, and was still not seen to at the last look.
+
+        A step that Triton ends itself is gone at once, since Triton waits for it.  Each is
+        named once, and only if it was met alive.
+        """
+        ended = self._look()
+        sure = (ended & self._suspected) - self._told
+        self._suspected = ended
+        self._told |= sure
+        return {self._models[child] for child in sure if child in self._models}
+
+    def _look(self) -> set[int]:
+        ended = set()
+        for child in _children(self._pid):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if _ended(child):
+                    ended.add(child)
+                elif found := _MODEL.search(Path(f"/proc/{child}/cmdline").read_bytes()):
+                    self._models[child] = found["model"].decode()
+        return ended
+
+
+def _children(pid: int) -> Iterator[int]:
+    """Of all its threads."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield from map(int, task.read_text().split())
+
+
+def _ended(pid: int) -> bool:
+    # The state follows the name, which stands in brackets and may hold some itself.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

@@ -1,0 +1,135 @@
+"""A step whose process dies is loaded again by whoever waits for the server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from megatick_server.errors import LaunchError, StepDiedError
+from megatick_server.launcher import Api, ServeOptions, TritonServer
+from megatick_server.launcher.steps import Steps
+
+pytestmark = pytest.mark.triton
+
+# Triton 2.51 waits for a step that died for as long as it may.
+ON_FREE_PORTS = ServeOptions(grpc_port=0, metrics_port=None, stop_timeout_s=2)
+WAIT_S = 60.0
+
+
+def steps_of(server: TritonServer) -> list[int]:
+    """Processes of the identity's that are alive."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = file.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if f"{server._directory}/models/identity/".encode() in line:
+            found.append(int(file.parent.name))
+    return found
+
+
+def answers(server: TritonServer) -> bool:
+    request = triton.InferInput("IN", [1, 1], "FP32")
+    request.set_data_from_numpy(np.ones((1, 1), np.float32))
+    with triton.InferenceServerClient(server.endpoints.grpc) as client:
+        try:
+            reply = client.infer("identity", [request], client_timeout=10)
+        except triton.InferenceServerException:
+            return False
+        return bool(reply.as_numpy("OUT")[0, 0] == 1.0)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+@contextmanager
+def waited_for(server: TritonServer) -> Iterator[list[Exception]]:
+    """What ``wait`` raised, once it ended."""
+    raised: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            server.wait()
+        except LaunchError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield raised
+    finally:
+        server.stop()
+        thread.join()
+
+
+def test_it_is_replaced_once_and_then_no_more(identity_repository: Path) -> None:
+    with (
+        TritonServer(identity_repository, ON_FREE_PORTS) as server,
+        waited_for(server) as raised,
+    ):
+        (first,) = steps_of(server)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: not answers(server))
+        until(lambda: answers(server))
+        (second,) = steps_of(server)
+        assert second != first
+
+        os.kill(second, signal.SIGKILL)
+        until(lambda: not server.running)
+        until(lambda: bool(raised))
+
+    (error,) = raised
+    assert isinstance(error, StepDiedError)
+    assert error.model == "identity"
+    assert "s after it was replaced" in str(error)
+    assert not server._directory.exists()
+
+
+def test_where_callers_load_models_the_server_ends(identity_repository: Path) -> None:
+    options = replace(ON_FREE_PORTS, opened=frozenset({Api.MODEL_REPOSITORY}))
+    with (
+        TritonServer(identity_repository, options) as server,
+        waited_for(server) as raised,
+    ):
+        (step,) = steps_of(server)
+        os.kill(step, signal.SIGKILL)
+        until(lambda: bool(raised))
+
+    assert "callers alone load models" in str(raised[0])
+
+
+def test_a_step_that_triton_ends_is_not_dead(identity_repository: Path) -> None:
+    with TritonServer(identity_repository, ON_FREE_PORTS) as server:
+        steps = Steps(server.pid)
+        assert steps.died() == set()
+        server.reload()
+        assert steps.died() == set()
+        assert steps.died() == set()
+
+
+def test_a_dead_step_is_told_once_and_at_the_second_look(
+    identity_repository: Path,
+) -> None:
+    with TritonServer(identity_repository, ON_FREE_PORTS) as server:
+        steps = Steps(server.pid)
+        steps.meet()
+        (step,) = steps_of(server)
+        os.kill(step, signal.SIGKILL)
+        until(lambda: not steps_of(server))
+
+        assert [steps.died(), steps.died(), steps.died()] == [set(), {"identity"}, set()]
