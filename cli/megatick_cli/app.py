@@ -6,7 +6,6 @@ inside that function, so ``megatick --help`` loads neither torch nor the server.
 
 from __future__ import annotations
 
-import signal
 import sys
 from importlib import metadata
 from typing import Annotated, NoReturn
@@ -88,11 +87,7 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """Run the command; exit 1 with one message on an error that we foresaw.
-
-    SIGTERM ends it as an exception would, so that nothing half-written is left.
-    """
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run the command; exit 1 with one message on an error that we foresaw."""
     try:
         app()
     except MegatickError as error:
@@ -104,10 +99,6 @@ def main() -> None:
         )
     except OSError as error:
         _fail(f"{error.filename or 'this machine'}: {error.strerror or error}")
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 def _fail(message: str) -> NoReturn:

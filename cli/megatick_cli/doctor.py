@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 State = Literal["ok", "missing", "note"]
@@ -83,7 +84,9 @@ def doctor(
         for heading in ("check", "", "found", "what to do"):
             table.add_column(heading, overflow="fold")
         for check in checks:
-            table.add_row(check.name, _MARKS[check.state], check.found, check.remedy or "")
+            # Escaped, since rich would take the extra of `megatick[server]` for a style.
+            told = escape(check.found), escape(check.remedy)
+            table.add_row(check.name, _MARKS[check.state], *told)
         Console().print(table)
     raise typer.Exit(0 if ready else 1)
 

@@ -9,6 +9,7 @@ Triton's own kind would want a message for every value
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from typing import Any, Final
@@ -49,6 +50,11 @@ class Publisher:
         """Tell what is left, and end."""
         self._closing.set()
         self._thread.join()
+        # They outlive Python.  Taken down with it, they end the process by signal 11, since
+        # Triton's end is gone by then; taken down here, they would take the series from
+        # under the step that was loaded in this one's place (both tried, Triton 2.51).
+        for each in (*self._metrics.values(), *self._families.values()):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
 
     def _work(self) -> None:
         closing = False

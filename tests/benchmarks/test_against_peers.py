@@ -16,6 +16,7 @@ from peers import contenders
 from peers.client import PLAIN
 from peers.contenders import Peer
 from peers.prepare import Proof
+from until import until
 
 from megatick_contract import LABELS
 
@@ -69,10 +70,7 @@ def test_nothing_of_a_peer_is_left(stand_in: Peer) -> None:
         pids = [int(each) for each in told.read_text().split()]
         assert all(map(psutil.pid_exists, pids))
 
-    gone_by = time.monotonic() + 5  # init reaps the child
-    while any(map(_lives, pids)) and time.monotonic() < gone_by:
-        time.sleep(0.05)
-    assert not any(map(_lives, pids))
+    until(lambda: not any(map(_lives, pids)))  # init reaps the child
 
 
 def _lives(pid: int) -> bool:
@@ -98,7 +96,7 @@ def test_megatick_and_a_peer_are_measured_alike(
         concurrencies="1,2",
         rounds=1,
         warm=0.2,
-        window=0.6,
+        window=3,  # a machine may stand still for two of them
         offered=1.0,
         builds=tmp_path,
         out=tmp_path,
@@ -110,8 +108,8 @@ def test_megatick_and_a_peer_are_measured_alike(
         assert each["failures"] == {}
         assert 0 < each["p50_ms"] <= each["p99_ms"]
         assert set(each["per_s_by_concurrency"]) == {"1", "2"}
-    # One label of three is "positive".
-    assert theirs["label_agreement"] == pytest.approx(1 / 3, abs=0.1)
+    # One label of three is "positive": of five calls one, of six two.
+    assert theirs["label_agreement"] == pytest.approx(1 / 3, abs=0.15)
     assert figures["throughput_over"] == {
         "stand_in": pytest.approx(ours["per_s"] / theirs["per_s"])
     }

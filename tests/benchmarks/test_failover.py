@@ -54,8 +54,9 @@ def test_latency_counts_from_when_a_call_was_due(offer_to: Offer) -> None:
 
     offer_to(call, [time.perf_counter()] * 3, called)
 
-    # One behind the other: the last waits for the first two.
-    assert [each.took_s // PAUSE_S for each in called] == [1, 2, 3]
+    # One behind the other: the last waits for the first two; a busy machine adds to it.
+    assert len(called) == 3
+    assert all(each.took_s >= n * PAUSE_S for n, each in enumerate(called, 1))
     assert {each.address for each in called} == {"a:1"}
 
 

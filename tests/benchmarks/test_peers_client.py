@@ -74,13 +74,13 @@ def test_a_closed_loop_keeps_just_so_many_in_flight() -> None:
 
     async def run() -> Calls:
         async with server(answer) as url:
-            return await Client(url, PLAIN, ["a"], [2]).closed(3, warm_s=0.3, window_s=1.0)
+            return await Client(url, PLAIN, ["a"], [2]).closed(3, warm_s=0.3, window_s=4.0)
 
     calls = asyncio.run(run())
 
     assert most == 3
     # At most 3 calls a tenth of a second, and what ends in the warm-up is not counted.
-    assert 3 <= calls.answered <= 33
+    assert 3 <= calls.answered <= 123
     assert calls.per_s <= 31
     assert calls.client_cpu_s > 0
 

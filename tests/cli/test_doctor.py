@@ -40,7 +40,7 @@ def test_the_table_says_what_to_do(no_server: None) -> None:
 
     assert result.exit_code == 1
     assert "no server here" in result.stdout
-    assert "Install it." in result.stdout
+    assert "`pip install megatick[server]`" in result.stdout
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment in which the server does not start."""
 
     def fail() -> None:
-        raise InstallationError("no server here", remedy="Install it.")
+        raise InstallationError("no server here", remedy="`pip install megatick[server]`")
 
     monkeypatch.setattr(installation, "try_installation", fail)
 

@@ -192,7 +192,7 @@ def test_sigusr1_loads_the_repository_again_or_says_why_not(
     assert problem.startswith(f"error: {repository}: is not a model repository")
     assert still == "What was served before is served on.\n"
     serving.process.send_signal(signal.SIGTERM)
-    assert serving.process.wait(15) == 0
+    assert serving.process.wait(60) == 0
 
 
 @pytest.mark.triton

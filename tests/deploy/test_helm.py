@@ -131,6 +131,15 @@ def test_a_pod_has_whole_cpus_of_its_own(tmp_path: Path) -> None:
     assert asked["requests"] == asked["limits"] == {"cpu": 6, "memory": "8Gi"}
 
 
+def test_a_pod_is_the_user_of_the_image_and_runs_its_program(tmp_path: Path) -> None:
+    image = (CHART.parents[1] / "container" / "Containerfile").read_text()
+    pod = pod_of(render(PLAIN, tmp_path))
+
+    ids = pod.spec["securityContext"]
+    assert f"\nUSER {ids['runAsUser']}:{ids['runAsGroup']}\n" in image
+    assert f'\nENTRYPOINT ["{pod.container["command"][0]}", ' in image
+
+
 def test_ports_are_those_that_serve_opens(tmp_path: Path) -> None:
     manifests = render(PLAIN, tmp_path)
 

@@ -51,10 +51,16 @@ def test_cancelled_requests_leave_the_queue(server: TritonServer) -> None:
             call.cancel()
 
         got = scrape_when(
-            str(server.endpoints.metrics), lambda got: turned_away(got, "cancelled") > 0
+            str(server.endpoints.metrics),
+            lambda got: (
+                {"megatick_waiting_requests", "megatick_batch_rows_sum"} <= got.names
+                and turned_away(got, "cancelled") > 0
+                and got.total("megatick_waiting_requests", model="scorer") == 0
+            ),
         )
-    assert turned_away(got, "cancelled") > CALLS / 2
-    assert got.total("megatick_waiting_requests", model="scorer") == 0
+    # Triton drops by itself what the step has not read yet: on a slow machine, the most.
+    dropped = turned_away(got, "cancelled") * len(TEXTS)
+    assert dropped > 2 * got.total("megatick_batch_rows_sum", model="scorer")
 
 
 def test_a_client_that_left_costs_no_more_than_its_deadline(server: TritonServer) -> None:
@@ -71,7 +77,7 @@ def test_a_client_that_left_costs_no_more_than_its_deadline(server: TritonServer
     got = scrape_when(
         str(server.endpoints.metrics),
         lambda got: (
-            "megatick_waiting_requests" in got.names
+            {"megatick_waiting_requests", "megatick_batch_rows_sum"} <= got.names
             and turned_away(got, "expired", "too_late", "cancelled") > 0
             and got.total("megatick_waiting_requests", model="scorer") == 0
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from itertools import count
@@ -103,6 +104,31 @@ def test_triton_is_told_the_totals_while_they_grow(
     }
     assert triton.kinds["depth_metres"] == "gauge"
     assert triton.kinds["wait_seconds_bucket"] == "counter"
+
+
+def test_what_triton_gave_outlives_the_publisher(meters: Meters) -> None:
+    """Destroyed with Python it ends the process by signal 11."""
+    destroyed: list[str] = []
+
+    def ignore(value: float) -> None:
+        pass
+
+    class Given(SimpleNamespace):
+        def __del__(self) -> None:
+            destroyed.append(self.name)
+
+    class Family(Given):
+        COUNTER, GAUGE = "counter", "gauge"
+
+        def Metric(self, labels: dict[str, str]) -> Given:  # noqa: N802  as Triton has it
+            return Given(name=f"{self.name} {labels}", increment=ignore, set=ignore)
+
+    publisher = Publisher(meters, SimpleNamespace(MetricFamily=Family), period_s=PERIOD_S)
+    publisher.close()
+    del publisher
+    gc.collect()
+
+    assert not destroyed
 
 
 def test_messages_follow_what_changed_and_not_how_often(

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from until import until
 
 from megatick_server.errors import LaunchError, ModelLoadError, RepositoryError
 from megatick_server.launcher import Api, ServeOptions, TritonServer, check_repository
@@ -105,11 +106,11 @@ def test_no_call_fails_while_another_model_is_loaded(
     callers = [threading.Thread(target=call) for _ in range(2)]
     for caller in callers:
         caller.start()
+    until(lambda: len(answers) >= 2)
     put(repository, ADDS.format(added=2))
     server.reload()
     asked = len(answers)
-    while len(answers) < asked + 10:
-        time.sleep(0.01)
+    until(lambda: len(answers) >= asked + 10)
     done.set()
     for caller in callers:
         caller.join()
