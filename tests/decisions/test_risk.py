@@ -291,7 +291,7 @@ def test_it_says_what_is_held_and_learnt() -> None:
     found = portfolio_risk(
         pd.Series({"A": 100.0, "C": 0.0, "B": -40.0}),
         closes,
-        missed([3.0, 1.0] * independent("BA"), "BA"),  # in another order
+        missed(np.array([3.0, 1.0]) * independent("BA"), "BA"),  # in another order
         quantiles=normal(0.01, 0.02, 0.03),
         baseline_quantiles=normal(0.01, 0.02, 0.03),
         horizons_bars=(1,),
