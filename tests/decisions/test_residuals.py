@@ -68,7 +68,7 @@ def test_it_never_falls_and_float32_will_do() -> None:
 @pytest.mark.parametrize(
     ("quantiles", "move", "residual"),
     [
-        pytest.param([0.0, 0.0, 0.0], 0.0, 1.0, id="certain-and-so-it-came"),
+        pytest.param([0.0] * 5, 0.0, 2.0, id="certain-and-so-it-came"),
         pytest.param([0.0, 0.0, 0.0], -0.1, -np.inf, id="certain-and-it-fell"),
         pytest.param([0.0, 0.0, 0.0], 0.1, np.inf, id="certain-and-it-rose"),
         pytest.param([0.0, 0.0, 0.2], -0.1, -np.inf, id="no-width-below"),

@@ -291,7 +291,7 @@ def test_it_says_what_is_held_and_learnt() -> None:
     found = portfolio_risk(
         pd.Series({"A": 100.0, "C": 0.0, "B": -40.0}),
         closes,
-        missed(independent("BA"), "BA"),  # in another order
+        missed(np.array([3.0, 1.0]) * independent("BA"), "BA"),  # in another order
         quantiles=normal(0.01, 0.02, 0.03),
         baseline_quantiles=normal(0.01, 0.02, 0.03),
         horizons_bars=(1,),
@@ -300,7 +300,7 @@ def test_it_says_what_is_held_and_learnt() -> None:
     assert (found.gross_value, found.net_value) == (140, 60)
     forecast = found.horizons[0].forecast
     assert list(forecast.components.index) == ["A", "B"]
-    assert forecast.stand_alone["B"] == pytest.approx(40 * 0.03 * SHORTFALL, rel=0.2)
+    assert forecast.stand_alone["B"] == pytest.approx(3 * 40 * 0.03 * SHORTFALL, rel=0.2)
 
 
 def test_a_holding_that_cannot_lose_has_no_diversification() -> None:

@@ -95,3 +95,19 @@ def test_a_state_that_the_server_summed_in_float32_is_taken() -> None:
     state = np.array([[total, 10_000 * 0.9999, 0.9999, 10_000]], np.float32)
 
     assert check_state(state, np.zeros((1, 1), np.float32)) == []
+
+
+def test_a_bad_row_among_good_ones_is_named_once_for_each_of_its_fields() -> None:
+    states = np.zeros((4, 4), np.float32)
+    states[1] = [0, -1, 0, 1]
+    states[2] = [np.nan, 1, 2, 1]
+    elapsed = np.array([[0], [-1], [0], [np.nan]], np.float32)
+
+    found = check_state(states, elapsed)
+
+    assert [(each.row, each.field, each.problem.split(",")[0]) for each in found] == [
+        (1, "SENTIMENT_STATE", "holds a negative weight or count"),
+        (1, "ELAPSED_S", "is -1 s"),
+        (2, "SENTIMENT_STATE", "holds a value that is not finite"),
+        (3, "ELAPSED_S", "is nan s"),
+    ]
