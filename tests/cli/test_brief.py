@@ -94,7 +94,7 @@ def test_the_page_has_every_part(files: Path, served: Served) -> None:
     assert isinstance(said["risk"], dict)
     low, high = said["risk"]["horizons"][0]["forecast"]["var_99_interval"]
     risks = next(row for row in page.rows if row[:2] == ["1", "the forecasts"])
-    assert f"{low:,.0f} or more" in risks
+    assert f"≥{low:,.0f}" in risks
     assert high is None  # 166 scenarios do not tell it: all lose less in 19 % of cases
     assert ["95%", "60"] in [row[:2] for row in page.rows]
     assert {"negative", "neutral", "positive"} <= {row[0] for row in page.rows}

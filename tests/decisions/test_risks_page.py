@@ -23,7 +23,7 @@ def simulated(*, var_99_interval: tuple[float, float]) -> SimulatedRisk:
 
 @pytest.mark.parametrize(
     ("interval", "said"),
-    [((1234.4, 2000.0), "1,234 to 2,000"), ((1234.4, math.inf), "1,234 or more")],
+    [((1234.4, 2000.0), "1,234–2,000"), ((1234.4, math.inf), "≥1,234")],
 )
 def test_the_interval_stands_beside_its_value_at_risk(
     interval: tuple[float, float], said: str
@@ -38,6 +38,5 @@ def test_the_interval_stands_beside_its_value_at_risk(
 
     table = risk_table(PortfolioRisk(20_000.0, 0.0, (each,), at))
 
-    assert table["VaR 99 interval"].tolist() == [said, "1 to 2"]
+    assert table["interval"].tolist() == [said, "1–2"]
     assert table["VaR 99"].tolist() == [1500, 1500]
-    assert table["ES 97.5, % of gross"].tolist() == pytest.approx([7.0, 7.0])

@@ -138,10 +138,9 @@ def risk_table(risk: PortfolioRisk) -> pd.DataFrame:
                     "expected": round(losses.mean),
                     "VaR 95": round(losses.var_95),
                     "VaR 99": round(losses.var_99),
-                    "VaR 99 interval": interval,
+                    "interval": interval,
                     "ES 95": round(losses.es_95),
                     "ES 97.5": round(losses.es_975),
-                    "ES 97.5, % of gross": 100 * losses.es_975 / risk.gross_value,
                 }
             )
     return pd.DataFrame(rows)
@@ -149,4 +148,4 @@ def risk_table(risk: PortfolioRisk) -> pd.DataFrame:
 
 def _var_99_interval(simulated: SimulatedRisk) -> str:
     low, high = simulated.var_99_interval
-    return f"{low:,.0f} or more" if isinf(high) else f"{low:,.0f} to {high:,.0f}"
+    return f"≥{low:,.0f}" if isinf(high) else f"{low:,.0f}\N{EN DASH}{high:,.0f}"
