@@ -25,6 +25,7 @@ from megatick_server.errors import (
     RepositoryError,
 )
 from megatick_server.launcher import Api, Endpoints, ServeOptions, check_repository
+from megatick_server.launcher import endpoints as endpoints_module
 from megatick_server.launcher.command import triton_command
 from megatick_server.launcher.diagnosis import (
     bind_failure,
@@ -187,6 +188,27 @@ def test_picked_ports_differ() -> None:
 
     assert len({picked.grpc, picked.http, picked.metrics}) == 3
     assert not picked.grpc.endswith(":0")
+
+
+def test_a_picked_port_is_none_that_a_connection_may_be_given() -> None:
+    """Between the picking and Triton's start, another program may connect somewhere."""
+    numbers = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    picked = choose_endpoints(ServeOptions(grpc_port=0, metrics_port=None))
+
+    assert int(picked.grpc.rpartition(":")[2]) < int(numbers[0])
+
+
+def test_a_taken_port_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = int(choose_endpoints(ServeOptions(grpc_port=0)).grpc.rpartition(":")[2])
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        drawn = [other.getsockname()[1], free]
+        monkeypatch.setattr(endpoints_module._RANDOM, "sample", lambda *_: drawn)
+
+        picked = choose_endpoints(ServeOptions(grpc_port=0, metrics_port=None))
+
+    assert picked.grpc == f"127.0.0.1:{free}"
 
 
 def test_finds_the_models_of_a_whole_repository(identity_repository: Path) -> None:

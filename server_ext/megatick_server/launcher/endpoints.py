@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
 from typing import Final
 
 from megatick_server.errors import AddressError
@@ -25,6 +27,9 @@ _WHY: Final = {
         "Choose another port.",
     ),
 }
+_LOWEST: Final = 10_000
+_TRIES: Final = 20
+_RANDOM: Final = SystemRandom()  # two processes never draw alike, whatever they seed
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ def choose_endpoints(options: ServeOptions) -> Endpoints:
     """Turn options into ports that were free a moment ago.
 
     All are held together while choosing, so two services never get the same port.
-    They are let go before the server binds them: it reports what happens in between.
+    They are let go before the server binds them: it reports what happens in between, which
+    is why a free one is not drawn from those that any connection may be given.
 
     Raises:
         AddressError: a port is taken, or the address is not this machine's.
@@ -57,6 +63,21 @@ def choose_endpoints(options: ServeOptions) -> Endpoints:
 
 
 def _hold(held: ExitStack, service: str, address: str, port: int) -> str:
+    """Listen on a port; a free one is picked where connections that go out take none."""
+    if port == 0:
+        for candidate in _RANDOM.sample(range(_LOWEST, _first_of_callers()), _TRIES):
+            with suppress(AddressError):
+                return _listen(held, service, address, candidate)
+    return _listen(held, service, address, port)
+
+
+def _first_of_callers() -> int:
+    """The lowest port that the kernel gives to a connection that goes out."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return max(first, _LOWEST + _TRIES)
+
+
+def _listen(held: ExitStack, service: str, address: str, port: int) -> str:
     listener = held.enter_context(socket.socket())
     # A port whose last server has just closed its connections is free to listen on.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
