@@ -42,8 +42,9 @@ class Snapshot:
                 self._take(repository.path / model, folder / model)
         except OSError as error:
             self.close()
+            # The second name is the link's, where it is that which cannot be made.
             raise RepositoryError(
-                Path(error.filename or repository.path),
+                Path(error.filename2 or error.filename or repository.path),
                 f"cannot be read, or linked to: {error.strerror}",
                 remedy="Let this user read it, and make room for temporary files.",
             ) from error
@@ -55,7 +56,7 @@ class Snapshot:
             if each.is_dir():
                 self._take(each, link)
                 continue
-            self._files.append(os.open(each, os.O_PATH | os.O_CLOEXEC))
+            self._files.append(os.open(each, os.O_RDONLY))
             # Whoever runs as this user may follow it, as long as this process lives.
             link.symlink_to(f"/proc/{os.getpid()}/fd/{self._files[-1]}")
 
