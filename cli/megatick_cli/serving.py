@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -99,7 +100,7 @@ class _Reloads:
         pass
 
     def __init__(self) -> None:
-        self._asked = self._waiting = False
+        self._asked = self._asleep = False
         self._before: Any = signal.SIG_DFL
 
     def __enter__(self) -> Self:
@@ -110,17 +111,31 @@ class _Reloads:
         signal.signal(signal.SIGUSR1, self._before)
 
     def wait(self, server: TritonServer) -> None:
-        """Wait until the signal comes, or has come; see ``TritonServer.wait``."""
+        """Wait until the signal comes, or has come; see ``TritonServer.wait``.
+
+        It ends a sleep alone: what a look at the server has begun, such as to load a step
+        again that died, is finished first.
+        """
+        while not self._asked:
+            server.check()
+            self._sleep()
+        self._asked = False
+
+    def _sleep(self) -> None:
+        from megatick_server.launcher.server import LOOK_S
+
         with contextlib.suppress(self._Asked):
-            self._waiting = True
-            if not self._asked:
-                server.wait()
-        self._asked = self._waiting = False
+            try:
+                self._asleep = True
+                if not self._asked:
+                    time.sleep(LOOK_S)
+            finally:
+                self._asleep = False
 
     def _handle(self, *_: object) -> None:
         self._asked = True
-        if self._waiting:
-            self._waiting = False
+        if self._asleep:
+            self._asleep = False
             raise self._Asked
 
 

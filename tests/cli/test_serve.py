@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from until import until
 
 from megatick_cli.app import app
-from megatick_cli.serving import run_until_signalled
+from megatick_cli.serving import _Reloads, run_until_signalled
 from megatick_server.launcher import Api, ServeOptions, TritonServer
 from megatick_server.launcher.private import MODELS, PREFIX
 
@@ -193,6 +193,39 @@ def test_sigusr1_loads_the_repository_again_or_says_why_not(
     assert still == "What was served before is served on.\n"
     serving.process.send_signal(signal.SIGTERM)
     assert serving.process.wait(60) == 0
+
+
+class Looked:
+    """A server: what happens when it is looked at, and how often that was finished."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self.happens, self.finished = happens, 0
+
+    def check(self) -> None:
+        self.happens()
+        self.finished += 1
+
+
+def test_a_reload_waits_until_a_dead_step_was_loaded_again() -> None:
+    server = Looked(lambda: signal.raise_signal(signal.SIGUSR1))
+
+    with _Reloads() as reloads:
+        reloads.wait(server)  # type: ignore[arg-type]
+
+    assert server.finished == 1
+
+
+def test_a_reload_asked_for_during_a_stop_leaves_it_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    with _Reloads() as reloads:
+        with pytest.raises(KeyboardInterrupt):
+            reloads.wait(Looked(lambda: None))  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGUSR1)
 
 
 @pytest.mark.triton

@@ -181,6 +181,20 @@ def test_what_did_load_is_taken_back_where_another_did_not(
         assert (ask(client), ask(client, "second")) == (1.0, 5.0)
 
 
+def test_a_model_that_never_loaded_is_not_waited_for(
+    server: TritonServer, client: triton.InferenceServerClient, write_model: WriteModel
+) -> None:
+    """Triton unloads nothing of it when what was served before is shown again."""
+    write_model("second", FAILS)
+    started = time.monotonic()
+
+    with pytest.raises(ModelLoadError, match="second: ValueError: not this one"):
+        server.reload()
+
+    assert time.monotonic() - started < ON_FREE_PORTS.ready_timeout_s
+    assert ask(client) == 1.0
+
+
 def test_models_come_and_go(
     server: TritonServer,
     client: triton.InferenceServerClient,
@@ -301,6 +315,16 @@ def test_a_server_that_does_not_run_loads_nothing(repository: Path) -> None:
         TritonServer(repository, ON_FREE_PORTS).reload()
 
 
+def test_a_snapshot_opens_the_files_themselves(repository: Path, tmp_path: Path) -> None:
+    """Not their places alone (O_PATH): a network file system would not know of that."""
+    snapshot = Snapshot(check_repository(repository), tmp_path / "snapshot")
+
+    assert snapshot._files
+    for each in snapshot._files:
+        assert not fcntl.fcntl(each, fcntl.F_GETFL) & os.O_PATH
+    snapshot.close()
+
+
 def test_a_snapshot_of_what_vanishes_is_refused_whole(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -315,3 +339,16 @@ def test_a_snapshot_of_what_vanishes_is_refused_whole(
 
     assert os.listdir("/proc/self/fd") == before
     assert not (tmp_path / "snapshot").exists()
+
+
+def test_a_snapshot_for_which_there_is_no_room_names_where(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: str, target: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", source, None, str(target))
+
+    monkeypatch.setattr(os, "symlink", full)
+
+    with pytest.raises(RepositoryError) as caught:
+        Snapshot(check_repository(repository), tmp_path / "snapshot")
+    assert caught.value.path == tmp_path / "snapshot" / "identity" / "1" / "model.py"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from until import until
 
 from megatick_server.errors import LaunchError, StepDiedError
 from megatick_server.launcher import Api, ServeOptions, TritonServer
@@ -23,7 +23,6 @@ pytestmark = pytest.mark.triton
 
 # Triton 2.51 waits for a step that died for as long as it may.
 ON_FREE_PORTS = ServeOptions(grpc_port=0, metrics_port=None, stop_timeout_s=2)
-WAIT_S = 60.0
 
 
 def steps_of(server: TritonServer) -> list[int]:
@@ -48,13 +47,6 @@ def answers(server: TritonServer) -> bool:
         except triton.InferenceServerException:
             return False
         return bool(reply.as_numpy("OUT")[0, 0] == 1.0)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -98,6 +90,33 @@ def test_it_is_replaced_once_and_then_no_more(identity_repository: Path) -> None
     assert error.model == "identity"
     assert "s after it was replaced" in str(error)
     assert not server._directory.exists()
+
+
+def test_a_step_that_dies_during_a_reload_is_replaced_after_it(
+    identity_repository: Path,
+) -> None:
+    """By another thread: each hears of its own loading, and neither waits for ever."""
+    with (
+        TritonServer(identity_repository, ON_FREE_PORTS) as server,
+        waited_for(server) as raised,
+    ):
+        for step in steps_of(server):
+            os.kill(step, signal.SIGKILL)
+        until(lambda: not answers(server))
+        server.reload()
+        until(lambda: answers(server))
+
+    assert not [each for each in raised if isinstance(each, StepDiedError)]
+
+
+def test_a_dead_step_of_a_model_that_is_no_longer_served_is_nothing(
+    identity_repository: Path,
+) -> None:
+    with TritonServer(identity_repository, ON_FREE_PORTS) as server:
+        server._replace("gone")
+
+        assert server.running
+        assert answers(server)
 
 
 def test_where_callers_load_models_the_server_ends(identity_repository: Path) -> None:

@@ -47,7 +47,7 @@ from megatick_server.launcher.steps import Steps
 _LOG = logging.getLogger(__name__)
 
 _LOG_LINES: Final = 2000
-_LOOK_S: Final = 1.0
+LOOK_S: Final = 1.0
 """Between two looks at a server that runs: what died is told by the second."""
 _SAME_AGAIN_S: Final = 60.0
 """A step that dies again within so long has a reason that loading does not mend."""
@@ -227,7 +227,8 @@ class TritonServer:
         """Serve a repository as it is now, without a pause.
 
         Each model is loaded beside the one that answers, which answers until then and
-        finishes what it has; for so long both are in memory.
+        finishes what it has; for so long both are in memory.  Another thread may be in
+        ``wait`` meanwhile.
 
         Args:
             repository: another one; None reads again the one that is served.
@@ -275,14 +276,24 @@ class TritonServer:
             ServerDiedError: it ended without ``stop``; nothing of it is left.
             StepDiedError: a step died and cannot be replaced; the server was stopped.
         """
+        while True:
+            self.check()
+            time.sleep(LOOK_S)
+
+    def check(self) -> None:
+        """Look at the server once, as ``wait`` does every second.
+
+        Raises:
+            ServerDiedError: it ended without ``stop``; nothing of it is left.
+            StepDiedError: a step died and cannot be replaced; the server was stopped.
+        """
         if self._keeper is None:
             raise LaunchError("the server was not started: call start() first")
-        while self.running:
-            for model in sorted(self._steps.died()):
-                self._replace(model)
-            time.sleep(_LOOK_S)
-        self.stop()
-        raise self._why_it_ended("on its own")
+        if not self.running:
+            self.stop()
+            raise self._why_it_ended("on its own")
+        for model in sorted(self._steps.died()):
+            self._replace(model)
 
     def _replace(self, model: str) -> None:
         now_s = time.monotonic()

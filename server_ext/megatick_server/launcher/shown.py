@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -21,6 +22,9 @@ _POLL_S: Final = 0.05
 
 class Shown:
     """The models that one server's link leads to.
+
+    One change at a time, whichever thread asks: what became of it is read from a log in
+    which two could not be told apart.
 
     Attributes:
         repository: whose they are; while another one is loaded, that one.
@@ -43,6 +47,7 @@ class Shown:
         self._directory = directory
         self._snapshots: list[Snapshot] = []  # the last one is what is served
         self._heard: list[str] | None = None
+        self._changing = threading.Lock()
         shown = self._take(repository).folder if held else repository.path
         show_models(directory, shown)
 
@@ -72,30 +77,34 @@ class Shown:
             ReadyTimeoutError: the time passed.  Of these, what was served before is
                 shown again, and served on.
         """
-        before, after = self._snapshots[-1], self._take(repository)
-        wanted, unwanted = {*repository.models}, {*before.repository.models}
-        try:
-            self._show(after, wanted, unwanted - wanted, look, timeout_s)
-        except LaunchError:
-            # Triton would try again and again what failed, and keeps what did not.
-            with contextlib.suppress(LaunchError, OSError):
-                before.renew()
-                self._show(before, unwanted, wanted - unwanted, look, timeout_s)
-            self.repository = before.repository
-            self._forget_all_but(before)
-            raise
-        self._forget_all_but(after)
+        with self._changing:
+            before, after = self._snapshots[-1], self._take(repository)
+            wanted, unwanted = {*repository.models}, {*before.repository.models}
+            try:
+                self._show(after, wanted, unwanted - wanted, look, timeout_s)
+            except LaunchError:
+                # Triton would try again and again what failed, and keeps what did not.
+                with contextlib.suppress(LaunchError, OSError):
+                    before.renew()
+                    # What failed to load is never unloaded: there is nothing to wait for.
+                    self._show(before, unwanted, (), look, timeout_s)
+                self.repository = before.repository
+                self._forget_all_but(before)
+                raise
+            self._forget_all_but(after)
 
     def again(self, model: str, look: Callable[[], None], *, timeout_s: float) -> None:
-        """Have Triton load one model again, as it is shown.
+        """Have Triton load one model again, as it is shown; nothing if it is no more.
 
         Raises:
             ModelLoadError: it did not load.
             ReadyTimeoutError: the time passed.
         """
-        shown = self._snapshots[-1]
-        shown.renew(model)
-        self._show(shown, {model}, (), look, timeout_s)
+        with self._changing:
+            shown = self._snapshots[-1]
+            if model in shown.repository.models:
+                shown.renew(model)
+                self._show(shown, {model}, (), look, timeout_s)
 
     def close(self) -> None:
         """Let go of all files."""

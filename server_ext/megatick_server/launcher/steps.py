@@ -7,6 +7,7 @@ the while (triton-inference-server/server issue 8604; tried).
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,9 +60,11 @@ class Steps:
 
 def _children(pid: int) -> Iterator[int]:
     """Of all its threads."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            yield from map(int, task.read_text().split())
+    tasks = Path(f"/proc/{pid}/task")
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in os.listdir(tasks):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                yield from map(int, (tasks / task / "children").read_text().split())
 
 
 def _ended(pid: int) -> bool:
