@@ -139,7 +139,8 @@ def portfolio_risk(
     Args:
         values: money held of each symbol, below 0 if short.
         closes: as ``read_closes`` gives them, up to the bar of the forecasts.
-        past: forecasts of one bar of these symbols, up to that bar, ``measurable``.
+        past: forecasts of one bar of these symbols, up to that bar; those
+            that are not ``measurable`` are no scenarios.
         quantiles: shape (symbols, H, Q), of the log return, in the order of ``values``.
         baseline_quantiles: the random walk's, likewise.
         horizons_bars: H horizons.
@@ -151,6 +152,7 @@ def portfolio_risk(
             no closes.
         ForecastError: quantiles of another shape, not finite, or crossing; past forecasts
             that lack a symbol.
+        TooFewCloses: as ``measurable``.
     """
     symbols = list(values.index)
     money = check_values(values)
@@ -161,12 +163,13 @@ def portfolio_risk(
     names, money = list(values.index[held]), money[held]
     common = common_closes(closes, names)
     missed = past_of(past, names, levels=levels)
+    measurable = missed.measurable()
     index = pd.Index(names, name="symbol")
 
     def simulated(
         residuals: Float64Array, of: Float64Array | Float32Array, horizon: int
     ) -> SimulatedRisk:
-        returns = returns_at(residuals[-scenarios:], of[held, horizon])
+        returns = returns_at(residuals[measurable][-scenarios:], of[held, horizon])
         return _risk(pd.DataFrame(money * np.expm1(returns), columns=index))
 
     by_forecast, by_baseline = missed.residuals(), missed.residuals(baseline=True)
@@ -182,7 +185,7 @@ def portfolio_risk(
             )
             for horizon, bars in enumerate(horizons_bars)
         ),
-        scenarios_at=past.at[-scenarios:],
+        scenarios_at=missed.at[measurable][-scenarios:],
     )
 
 
