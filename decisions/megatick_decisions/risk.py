@@ -47,9 +47,10 @@ class SimulatedRisk:
     """The profit and loss that one set of forecasts implies at one horizon.
 
     Attributes:
-        measures: of the portfolio, money.
-        var_95_interval: 95 % interval of its ``var_95``, for all that so few scenarios
-            tell, were they independent, money; an end that they do not tell is infinite.
+        measures: of the portfolio, money.  To the mean the drift of the bars that the
+            scenarios come from adds, in proportion to the forecast's width.
+        var_95_interval: 95 % confidence interval of its ``var_95``, were the scenarios
+            independent, money; an end for which they are too few is infinite.
         var_99_interval: likewise of ``var_99``.
         components: what each holding adds to ``es_975``: its mean loss in the worst 2.5 %
             of the portfolio's outcomes, money, by symbol.  They add up to it; one below 0
@@ -139,8 +140,8 @@ def portfolio_risk(
     Args:
         values: money held of each symbol, below 0 if short.
         closes: as ``read_closes`` gives them, up to the bar of the forecasts.
-        past: forecasts of one bar of these symbols, up to that bar; those
-            that are not ``measurable`` are no scenarios.
+        past: forecasts of one bar of these symbols, up to that bar; those that are not
+            ``measurable`` are no scenarios.
         quantiles: shape (symbols, H, Q), of the log return, in the order of ``values``.
         baseline_quantiles: the random walk's, likewise.
         horizons_bars: H horizons.
