@@ -51,8 +51,8 @@ def _parameters() -> str:
     lanes = ", ".join(f"`{each}`" for each in PRIORITIES)
     labels = ", ".join(LABELS)
     most = PRICE_FORECAST.rows_per_request
-    return f"""A request holds 1 to {ROWS_PER_REQUEST} rows on every server, up to {most}
-on a CPU's, and of `{PRICE_FORECAST.name}` on every one. The class axis is {labels}.
+    return f"""A request holds 1 to {ROWS_PER_REQUEST} rows on every server, up to 256 on a
+CPU's; of `{PRICE_FORECAST.name}` up to {most} on every one. The class axis is {labels}.
 An output with an asterisk costs something or rarely matters. Request parameters:
 
 | parameter | type | meaning |

@@ -70,7 +70,7 @@ class Request:
         Args:
             rows: at most; None is what every server's model takes.
         """
-        rows = rows or self.model.rows_per_request
+        rows = self.model.rows_per_request if rows is None else rows
         if 0 < self.rows <= rows:
             yield 0, self
             return

@@ -156,8 +156,6 @@ def forecast_past(
 ) -> PastForecasts:
     """Forecast one bar as it could have been asked for at closes gone by.
 
-    Bars that are not ``measurable`` are left out.
-
     Args:
         client: of the server.
         closes: as ``read_closes`` gives them, of the symbols to forecast.
@@ -167,7 +165,6 @@ def forecast_past(
 
     Raises:
         ForecastError: the forecaster has no horizon of one bar.
-        TooFewCloses: as ``measurable``.
         ClientError: the server could not be asked.
     """
     before = closes.loc[: at[0]]
@@ -197,7 +194,7 @@ def forecast_past(
         quantiles=by_bar(parts),
         baseline_quantiles=by_bar(baseline_parts),
         returns=by_bar(windows.returns[:, HORIZONS_BARS.index(_BAR)]),
-    ).measurable()
+    )
 
 
 def _forecasts(

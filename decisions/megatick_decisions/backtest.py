@@ -50,11 +50,12 @@ def backtest_risk(
 
     The same money of each symbol is held at each bar, as if it were brought back to it at
     every close.  A bar's scenarios are the misses of the bars before it, which had ended by
-    then, and a symbol's profit is to its own next close.  A holding of 0 is left out.
+    then, and a symbol's profit is to its own next close.  A bar that is not ``measurable``
+    is no scenario, and is judged like any other.  A holding of 0 is left out.
 
     Args:
         values: money held of each symbol, below 0 if short.
-        past: forecasts of one bar of these symbols, and what followed, ``measurable``.
+        past: forecasts of one bar of these symbols, and what followed.
         bars: how many to judge, of the latest; where fewer have ``FEWEST_SCENARIOS`` before
             them, those.
         levels: Q levels, rising.
@@ -63,13 +64,15 @@ def backtest_risk(
     Raises:
         HoldingsError: as ``portfolio_risk``.
         ForecastError: as ``portfolio_risk``.
-        TooFewCloses: fewer than 20 bars to judge.
+        TooFewCloses: fewer than 20 bars to judge, or as ``measurable``.
     """
     money = check_values(values)
     held = money != 0
     known = past_of(past, list(values.index[held]), levels=levels)
     money, residuals = money[held], known.residuals()
-    first = max(len(known.at) - bars, FEWEST_SCENARIOS)
+    measurable = known.measurable()
+    able = int(np.flatnonzero(measurable)[FEWEST_SCENARIOS - 1]) + 1
+    first = max(len(known.at) - bars, able)
     judged = range(first, len(known.at))
     if len(judged) < _FEWEST_BARS:
         raise TooFewCloses(
@@ -79,7 +82,7 @@ def backtest_risk(
         )
     forecast = np.empty((len(judged), len(_LEVELS)))
     for row, bar in enumerate(judged):
-        before = residuals[max(bar - scenarios, 0) : bar]
+        before = residuals[:bar][measurable[:bar]][-scenarios:]
         profits = np.expm1(returns_at(before, known.quantiles[bar])) @ money
         forecast[row] = [value_at_risk(profits, level=each) for each in _LEVELS.values()]
     found = pd.DataFrame(forecast, known.at[first:], list(_LEVELS))

@@ -12,7 +12,7 @@ from scipy.stats import binom
 Float64Array = npt.NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
-"""Of the intervals of a value at risk."""
+"""Of the confidence intervals of a value at risk."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class LossMeasures:
     loss of 100, and one below 0 a profit.
 
     Attributes:
-        mean: expected profit (above 0) or loss (below 0).
+        mean: of the outcomes, profit (above 0) or loss (below 0).
         var_95: value at risk, the loss that 5 % of the outcomes exceed.
         var_99: the loss that 1 % exceed.
         es_95: expected shortfall, the mean of the worst 5 %.
@@ -115,7 +115,7 @@ def tail_weights(profits: Float64Array, *, level: float) -> Float64Array:
 
 
 def value_at_risk_interval(profits: Float64Array, *, level: float) -> tuple[float, float]:
-    """Give the 95 % interval of a value at risk, for all that so few outcomes tell.
+    """Give the 95 % confidence interval of a value at risk that so few outcomes tell.
 
     Its ends are order statistics: how many of n outcomes lose less than the true value at
     risk is binomial, of n and the level.

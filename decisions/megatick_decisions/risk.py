@@ -47,9 +47,10 @@ class SimulatedRisk:
     """The profit and loss that one set of forecasts implies at one horizon.
 
     Attributes:
-        measures: of the portfolio, money.
-        var_95_interval: 95 % interval of its ``var_95``, for all that so few scenarios
-            tell, were they independent, money; an end that they do not tell is infinite.
+        measures: of the portfolio, money.  To the mean the drift of the bars that the
+            scenarios come from adds, in proportion to the forecast's width.
+        var_95_interval: 95 % confidence interval of its ``var_95``, were the scenarios
+            independent, money; an end for which they are too few is infinite.
         var_99_interval: likewise of ``var_99``.
         components: what each holding adds to ``es_975``: its mean loss in the worst 2.5 %
             of the portfolio's outcomes, money, by symbol.  They add up to it; one below 0
@@ -139,7 +140,8 @@ def portfolio_risk(
     Args:
         values: money held of each symbol, below 0 if short.
         closes: as ``read_closes`` gives them, up to the bar of the forecasts.
-        past: forecasts of one bar of these symbols, up to that bar, ``measurable``.
+        past: forecasts of one bar of these symbols, up to that bar; those that are not
+            ``measurable`` are no scenarios.
         quantiles: shape (symbols, H, Q), of the log return, in the order of ``values``.
         baseline_quantiles: the random walk's, likewise.
         horizons_bars: H horizons.
@@ -151,6 +153,7 @@ def portfolio_risk(
             no closes.
         ForecastError: quantiles of another shape, not finite, or crossing; past forecasts
             that lack a symbol.
+        TooFewCloses: as ``measurable``.
     """
     symbols = list(values.index)
     money = check_values(values)
@@ -161,12 +164,13 @@ def portfolio_risk(
     names, money = list(values.index[held]), money[held]
     common = common_closes(closes, names)
     missed = past_of(past, names, levels=levels)
+    measurable = missed.measurable()
     index = pd.Index(names, name="symbol")
 
     def simulated(
         residuals: Float64Array, of: Float64Array | Float32Array, horizon: int
     ) -> SimulatedRisk:
-        returns = returns_at(residuals[-scenarios:], of[held, horizon])
+        returns = returns_at(residuals[measurable][-scenarios:], of[held, horizon])
         return _risk(pd.DataFrame(money * np.expm1(returns), columns=index))
 
     by_forecast, by_baseline = missed.residuals(), missed.residuals(baseline=True)
@@ -182,7 +186,7 @@ def portfolio_risk(
             )
             for horizon, bars in enumerate(horizons_bars)
         ),
-        scenarios_at=past.at[-scenarios:],
+        scenarios_at=missed.at[measurable][-scenarios:],
     )
 
 

@@ -14,6 +14,7 @@ from megatick_contract import WINDOW_BARS
 from megatick_decisions.errors import HoldingsError, TooFewCloses, listed
 from megatick_decisions.residuals import standardised
 
+BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
 
 SCENARIOS: Final = 500
@@ -64,7 +65,7 @@ class PastForecasts:
         and how far beyond their quantiles.
 
         Returns:
-            float64, shape (bars, n); within ±100 once ``measurable``.
+            float64, shape (bars, n); within ±100 where ``measurable``.
 
         Source:
             Filtered historical simulation: Barone-Adesi, Giannopoulos and Vosper, "VaR
@@ -74,12 +75,16 @@ class PastForecasts:
         quantiles = self.baseline_quantiles if baseline else self.quantiles
         return standardised(self.returns, quantiles)
 
-    def measurable(self) -> PastForecasts:
-        """Leave out bars at which a close moved that a forecast took for all but certain.
+    def measurable(self) -> BoolArray:
+        """Tell which bars can be scenarios: at the others a close moved that stood still.
 
-        A close that had not changed for as long as a forecast looks back leaves one without
-        width, or next to none, and a move right after no measure to be told in: so is a
-        residual beyond ±100.
+        A close that had not changed for as long as a forecast looks back leaves a forecast
+        without width, or next to none, and so no measure of the move after it: a residual
+        beyond ±100 is taken for such a move.  The loss was real, so a backtest judges those
+        bars too.
+
+        Returns:
+            bool, shape (bars,).
 
         Raises:
             TooFewCloses: fewer than ``FEWEST_SCENARIOS`` bars are left.
@@ -95,13 +100,8 @@ class PastForecasts:
                 f"{bars.sum()} (most are lost to {worst})",
                 "Give a longer history, or leave that symbol out.",
             )
-        return PastForecasts(
-            symbols=self.symbols,
-            at=self.at[bars],
-            quantiles=self.quantiles[bars],
-            baseline_quantiles=self.baseline_quantiles[bars],
-            returns=self.returns[bars],
-        )
+        measured: BoolArray = bars
+        return measured
 
 
 def forecast_bars(

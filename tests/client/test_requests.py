@@ -34,6 +34,8 @@ def test_a_request_is_cut_as_its_model_takes_rows() -> None:
     assert rows(SENTIMENT, 70) == [32, 32, 6]  # what a GPU's engine takes
     assert rows(PRICE_FORECAST, 300) == [256, 44]  # no engine runs it
     assert rows(PRICE_FORECAST, 256) == [256]
+    with pytest.raises(ValueError, match="must not be zero"):
+        next(REQUEST.chunks(0))
 
 
 @pytest.mark.parametrize("priority", ["express", None, 1, ["live"]])

@@ -132,7 +132,7 @@ def test_what_comes_later_changes_nothing_and_what_came_just_before_counts() -> 
 
 def test_misses_grow_too_old() -> None:
     returns = normal_returns("A", bars=700)
-    returns[100] = -0.5
+    returns[100] = -0.2
 
     bars = backtest({"A": 100.0}, past(returns, "A")).bars
     without = np.delete(returns, 100, axis=0)
@@ -143,6 +143,23 @@ def test_misses_grow_too_old() -> None:
         bars["var_99"].iloc[at + 1 :],
         backtest({"A": 100.0}, past(without, "A")).bars["var_99"].iloc[at:],
     )
+
+
+def test_a_move_without_a_measure_is_judged_and_is_no_scenario() -> None:
+    returns = normal_returns("A", bars=250)
+    deviation = np.full((250, 1), 0.01)
+    deviation[200] = 0.0  # it had stood still,
+    returns[200] = -0.4  # and falls
+    without = past(np.delete(returns, 200, axis=0), "A")
+
+    found = backtest({"A": 100.0}, past(returns, "A", deviation=deviation))
+
+    fall = found.bars.iloc[100]
+    assert fall["profit"] == pytest.approx(100 * np.expm1(-0.4))
+    assert (fall["var_95"], fall["var_99"]) == (0.0, 0.0)
+    others = backtest({"A": 100.0}, without)
+    np.testing.assert_array_equal(found.bars.drop(index=found.bars.index[100]), others.bars)
+    assert found.var_99.observed == others.var_99.observed + 1
 
 
 def test_a_holding_of_0_asks_for_nothing() -> None:

@@ -103,10 +103,10 @@ def test_a_scenario_is_what_befell_all_at_once_at_todays_width_and_place() -> No
     # Of ±0.01 and 0.01 ± 0.02, A and B came 1 and -1, then -3 and 2 of these widths away.
     past = PastForecasts(
         symbols=("A", "B"),
-        at=pd.date_range("2020-01-01", periods=2, tz="UTC"),
-        quantiles=np.array([[[-0.01, 0.01], [-0.01, 0.03]]] * 2),
-        baseline_quantiles=np.array([[[-1.0, 1.0]] * 2] * 2),
-        returns=np.array([[0.01, -0.01], [-0.03, 0.05]]),
+        at=pd.date_range("2020-01-01", periods=100, tz="UTC"),
+        quantiles=np.array([[[-0.01, 0.01], [-0.01, 0.03]]] * 100),
+        baseline_quantiles=np.array([[[-1.0, 1.0]] * 2] * 100),
+        returns=np.array([[0.01, -0.01], [-0.03, 0.05]] * 50),
     )
     now = np.array([[[-0.03, 0.05]], [[-0.05, 0.05]]])  # 0.01 ± 0.04, ±0.05
 
@@ -148,6 +148,26 @@ def test_the_latest_are_taken() -> None:
     only = found.horizons[0]
     assert only.forecast.measures.es_975 == pytest.approx(-math.expm1(-0.01))
     assert only.baseline.measures.es_975 == pytest.approx(-math.expm1(-0.005))
+
+
+def test_a_move_without_a_measure_is_no_scenario() -> None:
+    past = missed(np.tile([[-1.0], [1.0]], (51, 1)), "A")
+    past.quantiles[99] = 0.0  # it had stood still, and rises
+
+    found = portfolio_risk(
+        pd.Series({"A": 1.0}),
+        random_closes("A"),
+        past,
+        quantiles=normal(0.01),
+        baseline_quantiles=normal(0.01),
+        horizons_bars=(1,),
+        scenarios=100,
+    )
+
+    assert found.scenarios_at.equals(past.at.delete(99)[-100:])
+    assert found.horizons[0].forecast.measures.mean == pytest.approx(
+        (math.expm1(-0.01) + math.expm1(0.01)) / 2
+    )
 
 
 def test_a_short_holding_loses_in_the_upper_tail() -> None:

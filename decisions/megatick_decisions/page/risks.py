@@ -47,10 +47,12 @@ def risk_sections(
             f"The outcomes are {len(at)} scenarios, one a close of all holdings from "
             f"{at[0]:%Y-%m-%d} to {at[-1]:%Y-%m-%d}: where the next return of each fell "
             "among the quantiles of its forecast of then, all of them together, taken to "
-            "the quantiles of now (filtered historical simulation).  What one bar missed "
-            "by stands for longer horizons too.  The 95 % interval of VaR 99 says how far "
-            "so few scenarios leave it open.  History is what these holdings would have "
-            "earned over past windows, which overlap.",
+            "the quantiles of now (filtered historical simulation).  The misses of one bar "
+            "stand for those of longer horizons too.\n\n"
+            "Expected: the mean of the outcomes, to which the drift of those bars adds; it "
+            "forecasts no direction.  Interval: the 95 % confidence interval of VaR 99, "
+            "since so few scenarios leave it open.  History: what these holdings would "
+            "have earned over past windows, which overlap.",
             table=risk_table(risk),
         ),
     ]
