@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
+
+_LOG = logging.getLogger(__name__)
 
 
 def tell(*states: str) -> None:
@@ -12,19 +15,22 @@ def tell(*states: str) -> None:
 
     Source: sd_notify(3).
 
+    One that asked and does not listen is no reason to end a server: it is logged.
+
     Args:
         states: such as ``READY=1``.
-
-    Raises:
-        OSError: it asked, and does not listen.
     """
     if not (address := os.environ.get("NOTIFY_SOCKET")):
         return
     if address.startswith("@"):
         address = "\0" + address[1:]  # Linux's abstract names
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
-        manager.connect(address)
-        manager.sendall("\n".join(states).encode())
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+    with socket.socket(socket.AF_UNIX, kind) as manager:
+        try:
+            manager.connect(address)
+            manager.sendall("\n".join(states).encode())
+        except OSError as error:
+            _LOG.warning("the service manager at %r hears nothing: %s", address, error)
 
 
 def tell_reloading() -> None:

@@ -252,6 +252,20 @@ def test_a_service_manager_is_told_what_it_does(
 
 
 @pytest.mark.triton
+def test_a_service_manager_that_hears_nothing_ends_no_server(
+    repository: Path, tmp_path: Path
+) -> None:
+    process = start(repository, *FREE_PORTS, NOTIFY_SOCKET=str(tmp_path / "absent"))
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+    assert "absent' hears nothing: [Errno 2]" in said
+    assert process.returncode == 0
+
+
+@pytest.mark.triton
 def test_says_where_it_listens(serving: Serving) -> None:
     assert "identity" in serving.shown
     assert re.search(r"gRPC +127\.0\.0\.1:\d+", serving.shown)

@@ -55,7 +55,8 @@ def main() -> int:
     shm_prefix, directory, stop_timeout_s, cpus, *command = sys.argv[1:]
     # What clears old files away (systemd-tmpfiles) leaves a locked folder alone, and the
     # server looks into this one for as long as it runs.
-    fcntl.flock(os.open(directory, os.O_RDONLY), fcntl.LOCK_SH)
+    with contextlib.suppress(OSError):  # some network file systems have no locks
+        fcntl.flock(os.open(directory, os.O_RDONLY), fcntl.LOCK_SH)
     launcher = os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
     # Orphans of the server become our children, so that we can end and reap them.
