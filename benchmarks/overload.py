@@ -151,6 +151,14 @@ def refusals_ms(result: ReplayResult) -> list[float]:
     return [float(1e3 * np.percentile(took, each)) for each in (50, 99)]
 
 
+def held_by(process: psutil.Process) -> int:
+    """Bytes that a process alone holds; 0 if it has just ended."""
+    try:
+        return int(process.memory_full_info().uss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
 @contextmanager
 def memory_of(pid: int) -> Iterator[list[int]]:
     """Sample what a server and its steps hold, in bytes."""
@@ -161,7 +169,7 @@ def memory_of(pid: int) -> Iterator[list[int]]:
         server = psutil.Process(pid)
         while True:
             family = [server, *server.children(recursive=True)]
-            samples.append(sum(each.memory_full_info().uss for each in family))
+            samples.append(sum(map(held_by, family)))
             if over.wait(_SAMPLE_S):
                 return
 
