@@ -85,19 +85,15 @@ def test_stopped_by_a_signal_then_resumed(
 ) -> None:
     output = tmp_path / "scores.parquet"
     endpoint.halt_at = 700
-    command = [
-        str(Path(sys.executable).with_name("megatick")),
-        "batch",
-        str(source),
-        str(output),
-    ]
-    options = ["--column", "headline", "--address", endpoint.address, "--in-flight", "2"]
-    process = subprocess.Popen(
-        command + options,
-        stderr=subprocess.DEVNULL,
-        # Where these tests run in a shell's background, SIGINT is ignored, by children too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    # Where these tests run in a shell's background, SIGINT is ignored, by children too.  A
+    # preexec_fn for that may hang, forked beside the threads of gRPC.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from megatick_cli import main; main()"
     )
+    command = [sys.executable, "-c", code, "batch", str(source), str(output)]
+    options = ["--column", "headline", "--address", endpoint.address, "--in-flight", "2"]
+    process = subprocess.Popen(command + options, stderr=subprocess.DEVNULL)
     until(lambda: endpoint.halted)
     os.kill(process.pid, number)
     assert process.wait(60) != 0
