@@ -67,8 +67,7 @@ def main(
     subject = Subject.of(repository)
     told = read_texts(texts, 1000)
     rows = subject.rows(told)
-    subject.run(rows[:64])
-    raw_per_s = 256 / subject.run(rows[:256])
+    raw_per_s = subject.warm_rate(rows)
     about, tolerance = subject.about(), subject.score_tolerance
     del subject
     calls = sentiment_calls(Texts(tuple(told)))

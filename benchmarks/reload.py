@@ -57,8 +57,7 @@ def main(
     subject = Subject.of(repository)
     told = read_texts(texts, 1000)
     rows = subject.rows(told)
-    subject.run(rows[:64])
-    rate = share * 256 / subject.run(rows[:256])
+    rate = share * subject.warm_rate(rows)
     about = subject.about()
     del subject
     called: list[Called] = []

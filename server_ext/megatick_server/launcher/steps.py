@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-_MODEL: Final = re.compile(rb"/models/(?P<model>[^/\0]+)/\d+/[^/\0]+\0")
+from megatick_server.launcher.private import MODELS
+
+_MODEL: Final = re.compile(rb"/%s/(?P<model>[^/\0]+)/\d+/[^/\0]+\0" % MODELS.encode())
 """In a step's arguments: the file that it runs."""
 
 
