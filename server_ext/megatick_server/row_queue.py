@@ -16,13 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from megatick_contract.admission import PRIORITIES, Priority
-from megatick_contract.packing import plan_batches
+from megatick_contract.packing import choose_batch
 from megatick_server.errors import RequestDropped
 
 Float32Array = npt.NDArray[np.float32]
 
 MAX_JOBS: Final = 4096
 """Requests that may wait, of both lanes together."""
+
+CHOICE: Final = 2
+"""A run's rows are chosen from so many times its tokens, where they wait."""
 
 HEADROOM: Final = 1.4
 """What is expected to take a second is given so many: the engine's speed is an average, and
@@ -146,8 +149,8 @@ class RowQueue:
     """A bounded queue with two lanes.
 
     The oldest row of the live lane always runs next, with those behind it that fit: runs
-    are cut by tokens, and so that attention's padding stays within ``plan_batches``'
-    bound.  Backfill runs when no live row waits.
+    are filled to the token budget, and cut so that attention's padding stays within
+    ``plan_batches``' bound.  Backfill runs when no live row waits.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -246,15 +249,15 @@ class RowQueue:
         tokens_per_s: float,
         turn: Turn,
     ) -> list[Job]:
-        """Take out a lane's oldest jobs, enough to fill a run that ends in time."""
+        """Take out a lane's oldest jobs, enough to choose a run from that ends in time."""
         lane = self._lanes[priority]
         front: list[Job] = []
         tokens, until_s = 0, np.inf
-        while lane and tokens < budget:
+        while lane and tokens < CHOICE * budget:
             job = lane[0]
             reason = _not_worth_it(job, now_s)
             its_tokens = min(job.waiting_tokens, budget)
-            ends_s = now_s + HEADROOM * (tokens + its_tokens) / tokens_per_s
+            ends_s = now_s + HEADROOM * min(tokens + its_tokens, budget) / tokens_per_s
             if reason is None and ends_s > min(until_s, job.expires_s):
                 if front:
                     break
@@ -274,12 +277,10 @@ class RowQueue:
         """Start the rows that run with the oldest one; put the others back."""
         priority = front[0].priority
         places = [(job, row) for job in front for row in job.waiting]
-        plan = plan_batches(
-            [len(job.rows[row]) for job, row in places], max_batch_tokens=budget
-        )
-        with_the_oldest = next(batch for batch in plan if 0 in batch)
+        lengths = [len(job.rows[row]) for job, row in places]
+        enough = 1 + np.searchsorted(np.cumsum(lengths), CHOICE * budget)
         run: dict[Job, list[int]] = {}
-        for index in sorted(with_the_oldest.tolist()):
+        for index in choose_batch(lengths[:enough], max_batch_tokens=budget):
             job, row = places[index]
             job.start(row, now_s)
             self._tokens[priority] -= len(job.rows[row])

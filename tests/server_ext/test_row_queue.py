@@ -41,8 +41,51 @@ def all_turns(queue: RowQueue) -> list[list[list[int]]]:
 def test_rows_of_many_requests_run_together_within_the_token_budget() -> None:
     queue = queue_of(job(5), job(6, 6), job(4))
 
-    # 4 + 5 + 6 = 15, and 6 more would be 21 of 20.  The second request is half done then.
-    assert all_turns(queue) == [[[5], [6], [4]], [[6]]]
+    # 5 + 6 + 6 = 17, and 4 more would be 21 of 20.
+    assert all_turns(queue) == [[[5], [6, 6]], [[4]]]
+
+
+def test_a_run_is_filled_with_what_came_later() -> None:
+    """An engine that sees one length again and again need not prepare itself anew."""
+    queue = queue_of(job(7), job(6, 6), job(2), job(7))
+
+    # 7 + 6 + 6 is 19 of 20: the 2 does not fit, the last 7 does in place of a 6.
+    assert all_turns(queue) == [[[7], [6], [7]], [[6], [2]]]
+
+
+def test_a_row_that_does_not_fill_the_run_is_in_the_next_one() -> None:
+    queue = queue_of(job(7), job(6), *(job(13) for _ in range(4)))
+
+    turns = all_turns(queue)
+
+    assert turns[:2] == [[[7], [13]], [[6], [13]]]
+
+
+def test_long_rows_run_together_past_short_ones_between_them() -> None:
+    """The 18 and the eleven would fill the run, with 12 x 18 slots in attention."""
+    queue = queue_of(job(18), job(*[2] * 11), job(18), limits=Limits(40, 8))
+
+    assert all_turns(queue) == [[[18], [2, 2], [18]], [[2] * 9]]
+
+
+def test_a_large_request_is_looked_at_only_as_far_as_a_run_may_reach() -> None:
+    queue = queue_of(job(*[7] * 6, 6, *[7] * 1000))
+
+    # Twice 20 tokens are the first six; the 6 with which 7 + 7 would be 20 is beyond.
+    assert lengths(queue.next_turn(0.0)) == [[7, 7]]
+    assert lengths(queue.next_turn(0.0)) == [[7, 7, 6]]
+
+
+def test_a_run_is_filled_within_the_first_deadline_in_it() -> None:
+    """A full run of 20 tokens takes 2 s x 1.4, whatever it is chosen from."""
+
+    def run_beside_four(last_expires_s: float) -> list[list[int]]:
+        jobs = [job(6, expires_s=2.9) for _ in range(4)]
+        queue = queue_of(*jobs, job(2, expires_s=last_expires_s))
+        return lengths(queue.next_turn(0.0, tokens_per_s=10.0))
+
+    assert run_beside_four(2.9) == [[6], [6], [6], [2]]
+    assert run_beside_four(2.7) == [[6], [6], [6]]
 
 
 def test_a_long_row_does_not_keep_the_short_ones_before_it_waiting() -> None:
@@ -173,17 +216,20 @@ def test_a_full_queue_takes_no_more() -> None:
         queue.check("live", timeout_s=60.0, tokens_per_s=1e6)
 
 
-def test_no_row_is_lost_or_run_twice() -> None:
+def test_no_row_is_lost_or_run_twice_or_beyond_the_bounds() -> None:
     random = np.random.default_rng(7)
     sizes = [random.integers(1, 15, random.integers(1, 9)).tolist() for _ in range(60)]
     jobs = [
         job(*each, priority=("live", "backfill")[n % 2]) for n, each in enumerate(sizes)
     ]
-    queue = queue_of(*jobs)
+    queue = queue_of(*jobs, limits=Limits(max_batch_tokens=60, max_backfill_tokens=20))
     ran: list[tuple[int, int]] = []
     while len(queue):
-        for each, rows in queue.next_turn(0.0).run:
-            ran += [(jobs.index(each), row) for row in rows]
+        run = queue.next_turn(0.0).run
+        ran += [(jobs.index(each), row) for each, rows in run for row in rows]
+        taken = [len(each.rows[row]) for each, rows in run for row in rows]
+        assert sum(taken) <= (60 if run[0][0].priority == "live" else 20)
+        assert len(taken) * max(taken) <= 2 * sum(taken)
 
     assert sorted(ran) == [
         (n, row) for n, each in enumerate(sizes) for row in range(len(each))
