@@ -4,7 +4,9 @@
 
 Texts of one length, concurrency 1.  The bare engine, the served model and an ensemble of
 one step that does nothing (the floor of what Triton costs) take turns, so that a noisy
-machine is noisy for all three.
+machine is noisy for all of them.  The floor is also called right after each run of the bare
+engine, whose weights have driven everything else out of the CPU's caches by then, as
+they have before a served call's answer.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -26,6 +28,9 @@ from rich.table import Table
 from subject import Subject, median, read_texts
 
 from megatick_server.launcher import ServeOptions, TritonServer
+
+Run = Callable[[int], object]
+"""Does one call, by its number."""
 
 _BLOCK: Final = 20
 _OUTPUTS: Final = ("PROBABILITIES", "SCORE", "TOKENS", "TRUNCATED")
@@ -53,7 +58,7 @@ ensemble_scheduling { step [ {
 def main(
     repository: Annotated[Path, typer.Argument(help="What `megatick export` wrote.")],
     tokens: Annotated[int, typer.Option(help="Of each text.")] = 25,
-    calls: Annotated[int, typer.Option(help="Of each of the three.")] = 400,
+    calls: Annotated[int, typer.Option(help="Of each.")] = 400,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     name: Annotated[str, typer.Option(help="Of the result.")] = "tail",
 ) -> None:
@@ -68,16 +73,21 @@ def main(
             TritonServer(served, options) as server,
             triton.InferenceServerClient(server.endpoints.grpc) as client,
         ):
-            runs: dict[str, Callable[[int], object]] = {
-                "engine": lambda call: subject.engine.run(
-                    [rows[call % len(rows)]], {"logits"}
-                ),
-                "served": lambda call: ask(
-                    client, "sentiment", texts[call % len(texts)], _OUTPUTS
-                ),
-                "floor": lambda call: ask(
-                    client, "floor", texts[call % len(texts)], ("OUT",)
-                ),
+
+            def engine(call: int) -> object:
+                return subject.engine.run([rows[call % len(rows)]], {"logits"})
+
+            def floor(call: int) -> object:
+                return ask(client, "floor", texts[call % len(texts)], ("OUT",))
+
+            def whole(call: int) -> object:
+                return ask(client, "sentiment", texts[call % len(texts)], _OUTPUTS)
+
+            runs: dict[str, Sequence[Run]] = {
+                "engine": [engine],
+                "served": [whole],
+                "floor": [floor],
+                "floor, caches cold": [engine, floor],
             }
             took_s = take_turns(runs, calls)
     p50 = {each: 1e3 * median(taken) for each, taken in took_s.items()}
@@ -145,21 +155,32 @@ def ask(
     return client.infer(model, [given], outputs=wanted)
 
 
-def take_turns(
-    runs: dict[str, Callable[[int], object]], calls: int
-) -> dict[str, list[float]]:
-    """Time calls of each in blocks that take turns; a first block is not counted."""
+def take_turns(runs: Mapping[str, Sequence[Run]], calls: int) -> dict[str, list[float]]:
+    """Time calls of each in blocks that take turns; a first block is not counted.
+
+    Args:
+        runs: what each does, in order; its last part alone is timed.
+        calls: of each.
+    """
     took_s: dict[str, list[float]] = {each: [] for each in runs}
-    for run in runs.values():
+    for parts in runs.values():
         for call in range(_BLOCK):
-            run(call)
+            timed(parts, call)
     for block in track(range(calls // _BLOCK), transient=True):
-        for each, run in runs.items():
+        for each, parts in runs.items():
             for call in range(block * _BLOCK, (block + 1) * _BLOCK):
-                started_s = time.perf_counter()
-                run(call)
-                took_s[each].append(time.perf_counter() - started_s)
+                took_s[each].append(timed(parts, call))
     return took_s
+
+
+def timed(parts: Sequence[Run], call: int) -> float:
+    """Do all of it; returns the seconds of its last part."""
+    *first, last = parts
+    for part in first:
+        part(call)
+    started_s = time.perf_counter()
+    last(call)
+    return time.perf_counter() - started_s
 
 
 if __name__ == "__main__":
