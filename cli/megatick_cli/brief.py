@@ -137,7 +137,7 @@ class Files:
     """What a brief is made of.
 
     Attributes:
-        prices: as ``read_closes`` reads them.
+        prices: as ``read_prices`` reads them.
         news: as ``read_headlines`` reads them, or None.
         holdings: as ``read_holdings`` reads them, or None.
     """
@@ -156,13 +156,16 @@ class Files:
         """Read them, as of a moment; bars that are dates close at that time."""
         from megatick_decisions.known import know
         from megatick_training.headlines import Headlines, read_headlines
-        from megatick_training.prices import read_closes
+        from megatick_training.prices import read_prices
 
         headlines = Headlines.none() if self.news is None else read_headlines(self.news)
+        prices = read_prices(self.prices, symbols=symbols)
+        traded = prices.bars.get("close")
         return know(
-            closed_at(read_closes(self.prices, symbols=symbols), closes_at),
+            closed_at(prices.closes, closes_at),
             headlines.about(symbols) if symbols else headlines,
             holdings=self.holdings,
+            traded=None if traded is None else closed_at(traded, closes_at),
             as_of=as_of,
         )
 

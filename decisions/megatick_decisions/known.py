@@ -53,6 +53,7 @@ def know(
     headlines: Headlines,
     *,
     holdings: Path | None = None,
+    traded: pd.DataFrame | None = None,
     as_of: datetime | None = None,
 ) -> Known:
     """Leave out what came later.
@@ -62,6 +63,9 @@ def know(
         headlines: of any time, scored or not.
         holdings: a file that ``read_holdings`` reads; None holds ``HELD_BY_DEFAULT`` of
             each symbol.
+        traded: closes as they were traded, in the shape of ``closes``, where those are
+            adjusted: a quantity is worth what it traded at, which before a later split or
+            dividend the adjusted close is not.  None where ``closes`` are as traded.
         as_of: in UTC, with or without a zone that says so; None is right after the last
             close and the last text.
 
@@ -83,7 +87,8 @@ def know(
             f"the first at {closes.index[0].isoformat()}",
             "Give a later --as-of.",
         )
-    last_price = seen.ffill().iloc[-1]
+    paid = seen if traded is None else traded.loc[traded.index <= moment, seen.columns]
+    last_price = paid.ffill().iloc[-1].dropna()
     told = headlines.before(moment)
     about = told.rows["symbol"]
     return Known(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,23 @@ def test_nothing_after_the_moment_is_read(files: Path, served: Served) -> None:
     after, _, _ = brief(files, served, *asked, f"--prices={files / 'later' / 'prices.csv'}")
 
     assert before == after
+
+
+def test_a_quantity_is_worth_what_it_traded_at_whatever_was_adjusted_since(
+    tmp_path: Path,
+) -> None:
+    lines = ["symbol,date,close,adj_close"]  # split 4 to 1 before the last bar
+    lines += ["A,2020-01-01,40,10", "A,2020-01-02,44,11", "A,2020-01-03,12,12"]
+    (tmp_path / "prices.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "held.csv").write_text("symbol,quantity\nA,5\n")
+    files = Files(tmp_path / "prices.csv", holdings=tmp_path / "held.csv")
+
+    before = files.read(closes_at=timedelta(hours=21), as_of=datetime(2020, 1, 2, 22))
+    after = files.read(closes_at=timedelta(hours=21))
+
+    assert before.values.to_dict() == {"A": 5 * 44.0}
+    assert before.closes["A"].tolist() == [10.0, 11.0]
+    assert after.values.to_dict() == {"A": 5 * 12.0}
 
 
 def test_of_the_news_too_only_the_symbols_asked_for_are_read(files: Path) -> None:
