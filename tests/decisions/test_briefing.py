@@ -173,7 +173,7 @@ def test_the_page_says_what_ended_what_is_left_out_and_what_is_assumed(
         "Left out, without two closes by then, which a forecast needs: NONE."
         in said["In short"]
     )
-    assert f"bars up to {closes.index[-7]:%Y-%m-%d}, " in said["In short"]
+    assert f"begun at the close of {closes.index[-7]:%Y-%m-%d}, " in said["In short"]
     assert "Give --close-time." in said["In short"]
     assert (
         "Left out, 1 text about symbols without two closes by then: C." in said["In short"]

@@ -78,9 +78,10 @@ def in_short(made: Brief, known: Known) -> list[str]:
     if made.backtest is not None:
         less, more = made.backtest.var_95, made.backtest.var_99
         said.append(
-            f"Of {less.bars} bars up to {made.backtest.bars.index[-1]:%Y-%m-%d}, "
-            f"{less.observed} lost more than the value at risk at 95 %, where "
-            f"{less.expected:.1f} are expected (p = {less.coverage.p_value:.3f}), and "
+            f"Of {less.bars} bars, the last begun at the close of "
+            f"{made.backtest.bars.index[-1]:%Y-%m-%d}, {less.observed} lost more than the "
+            f"value at risk at 95 %, where {less.expected:.1f} are expected "
+            f"(p = {less.coverage.p_value:.3f}), and "
             f"{more.observed} more than that at 99 %, where {more.expected:.1f} are "
             f"(p = {more.coverage.p_value:.3f})."
         )
