@@ -32,6 +32,7 @@ from megatick_server.launcher import (
     check_repository,
     shown,
 )
+from megatick_server.launcher.private import show_models
 from megatick_server.launcher.shown import Shown
 from megatick_server.launcher.snapshot import Snapshot
 
@@ -353,13 +354,12 @@ def test_where_the_link_cannot_be_led_back_it_serves_on(
     """Triton would unload at once what is gone behind the link."""
     put(repository, FAILS)
     links = []
-    show = shown.show_models
 
     def show_once(directory: Path, models: Path) -> None:
         links.append(models)
         if len(links) > 1:
             raise InstallationError("full", remedy="")
-        show(directory, models)
+        show_models(directory, models)
 
     assert ask(client) == 1.0  # which opens a connection
     before = files_open()
