@@ -204,7 +204,7 @@ def padded_batches(
 
 
 def packed_logits(subject: Subject, rows: Sequence[Row]) -> Float32Array:
-    """Run rows as the server would cut them."""
+    """Run rows packed, sorted and cut by tokens."""
     plan = plan_batches(
         [len(row) for row in rows], max_batch_tokens=subject.settings.max_batch_tokens
     )

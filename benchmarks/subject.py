@@ -85,7 +85,7 @@ class Subject:
         return time.perf_counter() - started_s
 
     def run(self, rows: Sequence[Row], *, max_batch_tokens: int | None = None) -> float:
-        """Run rows as the server would cut them, with no server; returns the seconds."""
+        """Run rows with no server, sorted and cut by tokens; returns the seconds."""
         budget = max_batch_tokens or self.settings.max_batch_tokens
         started_s = time.perf_counter()
         for batch in plan_batches([len(row) for row in rows], max_batch_tokens=budget):

@@ -101,7 +101,7 @@ def export(
     ] = False,
     forecaster: Annotated[
         Path | None,
-        typer.Option(help="Forecaster file.", show_default="calibrated random walk"),
+        typer.Option(help="Forecaster file.", show_default="the shipped one"),
     ] = None,
     max_tokens: Annotated[
         int,

@@ -34,7 +34,8 @@ T = TypeVar("T")
 class AsyncClient(BaseClient):
     """Connections to Megatick servers, for tasks of an event loop.
 
-    Safe to share between tasks.  A task that is cancelled cancels its call on the server.
+    Safe to share between tasks, and between event loops, each of which has connections of
+    its own.  A task that is cancelled cancels its call on the server.
 
         async with AsyncClient("127.0.0.1:8001", timeout_s=0.5) as client:
             news, fall = await asyncio.gather(
@@ -57,10 +58,15 @@ class AsyncClient(BaseClient):
     async def close(self) -> None:
         """Drop the connections; calls in flight and later ones raise ``ClientClosed``."""
         self._closed = True
+        here = asyncio.get_running_loop()
         for probe in tuple(self._probes):
-            probe.cancel()
-        for channel in self._channels.drain():
-            await channel.close()
+            if probe.get_loop() is here:
+                probe.cancel()
+        for loop, channel in self._channels.drain():
+            if loop is here:
+                await channel.close()
+            elif loop.is_running():  # else nobody awaits its calls
+                loop.call_soon_threadsafe(loop.create_task, channel.close())
 
     async def __aenter__(self) -> Self:
         return self

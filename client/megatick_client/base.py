@@ -69,6 +69,9 @@ class BaseClient(ABC):
             BadRequest: an argument is no such thing.
         """
         self._timeout_s = Deadline.after(timeout_s).timeout_s
+        _check("retries", retries, Retries)
+        _check("hedging", hedging, Hedging, or_none=True)
+        _check("tls", tls, Tls, or_none=True)
         try:
             listed = (addresses,) if isinstance(addresses, str) else tuple(addresses)
         except TypeError as error:
@@ -149,6 +152,12 @@ class BaseClient(ABC):
             "'with' block.",
             address=addresses,
         )
+
+
+def _check(name: str, found: object, kind: type, *, or_none: bool = False) -> None:
+    if not (isinstance(found, kind) or (or_none and found is None)):
+        expected = f"{kind.__name__} or None" if or_none else kind.__name__
+        raise BadRequest(f"{name}: expected {expected}, found {type(found).__name__}")
 
 
 def metadata_of(headers: Headers | None) -> Callable[[], tuple[tuple[str, str], ...]]:

@@ -1,7 +1,7 @@
 """gRPC channels: made at the first use, kept, and made anew when they must be.
 
-An asyncio channel belongs to one event loop; another loop, or a changed certificate, leaves
-the old ones alone and makes others.
+An asyncio channel belongs to one event loop, so each loop has its own.  A changed
+certificate leaves the old ones alone and makes others.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import grpc  # type: ignore[import-untyped]
@@ -55,6 +56,21 @@ Opened = Any
 """A ``grpc.Channel`` or a ``grpc.aio.Channel``; grpcio has no types."""
 
 
+@dataclass(eq=False)
+class _Open:
+    """What is open in one place.
+
+    Attributes:
+        stamp: of the certificates that it was opened with.
+        channels: by address.
+        methods: gRPC's callables, by address and path.
+    """
+
+    stamp: tuple[int, ...]
+    channels: dict[str, Opened] = field(default_factory=dict)
+    methods: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+
+
 class Channels:
     """The channels of one client, by address.  Safe to share between threads.
 
@@ -78,9 +94,7 @@ class Channels:
         self._secure = secure
         self._place = place
         self._lock = threading.Lock()
-        self._made_for: object = None
-        self._channels: dict[str, Opened] = {}
-        self._methods: Mapping[tuple[str, str], Any] = {}
+        self._open: dict[object, _Open] = {}
         self._stamp: tuple[int, ...] = ()
         self._refused: tuple[int, ...] = ()
         self._stamped_s = 0.0
@@ -107,23 +121,25 @@ class Channels:
 
     def method(self, address: str, path: str) -> Any:
         """Return gRPC's callable of a method that takes bytes and returns bytes."""
-        where = (self._place(), self._current_stamp())
-        if where != self._made_for:
-            self._begin_anew(where)
-        found = self._methods.get((address, path))
-        return found if found is not None else self._make(address, path)
+        here = self._here()
+        found = here.methods.get((address, path))
+        return found if found is not None else self._make(here, address, path)
 
     def stream(self, address: str, path: str) -> Any:
         """Return gRPC's callable of a method that takes and returns streams of bytes."""
-        self.method(address, path)
-        return self._channels[address].stream_stream(path)
-
-    def drain(self) -> list[Opened]:
-        """Forget the channels, and return them to whoever closes them."""
+        here = self._here()
         with self._lock:
-            channels = list(self._channels.values())
-            self._channels, self._methods = {}, {}
-            return channels
+            return self._channel(here, address).stream_stream(path)
+
+    def drain(self) -> list[tuple[Any, Opened]]:
+        """Forget the channels; return each, after its place, to whoever closes them."""
+        with self._lock:
+            everywhere, self._open = self._open, {}
+        return [
+            (place, channel)
+            for place, here in everywhere.items()
+            for channel in here.channels.values()
+        ]
 
     def _current_stamp(self) -> tuple[int, ...]:
         if self._tls is not None:
@@ -144,24 +160,37 @@ class Channels:
             self._refused = stamp
             _LOG.warning("%s.  Its former content is used until that is mended.", error)
 
-    def _begin_anew(self, where: object) -> None:
-        """Calls in flight keep the channels that they are on."""
-        with self._lock:
-            if where != self._made_for:
-                self._channels, self._methods = {}, {}
-                self._made_for = where
+    def _here(self) -> _Open:
+        """What is open in this place.  Calls in flight keep the channels that they have."""
+        place, stamp = self._place(), self._current_stamp()
+        here = self._open.get(place)
+        return (
+            here if here is not None and here.stamp == stamp else self._move(place, stamp)
+        )
 
-    def _make(self, address: str, path: str) -> Any:
+    def _move(self, place: object, stamp: tuple[int, ...]) -> _Open:
         with self._lock:
-            channel = self._channels.get(address)
-            if channel is None:
-                channel = self._channels[address] = self._open(address)
-            method = channel.unary_unary(path)
+            here = self._open.get(place)
+            if here is None or here.stamp != stamp:
+                here = _Open(stamp)
+                kept = {at: each for at, each in self._open.items() if not _is_over(at)}
+                self._open = {**kept, place: here}
+            return here
+
+    def _make(self, here: _Open, address: str, path: str) -> Any:
+        with self._lock:
+            method = self._channel(here, address).unary_unary(path)
             # Replaced whole, so that it is read without the lock.
-            self._methods = {**self._methods, (address, path): method}
+            here.methods = {**here.methods, (address, path): method}
             return method
 
-    def _open(self, address: str) -> Opened:
+    def _channel(self, here: _Open, address: str) -> Opened:
+        channel = here.channels.get(address)
+        if channel is None:
+            channel = here.channels[address] = self._opened(address)
+        return channel
+
+    def _opened(self, address: str) -> Opened:
         # Without a pool of its own, channels with like arguments share a connection.
         options: list[tuple[str, int | str]] = [
             *CHANNEL,
@@ -172,3 +201,7 @@ class Channels:
         if self._tls.server_name is not None:
             options.append(("grpc.ssl_target_name_override", self._tls.server_name))
         return self._secure(address, self._credentials, options=options)
+
+
+def _is_over(place: object) -> bool:
+    return isinstance(place, asyncio.AbstractEventLoop) and place.is_closed()

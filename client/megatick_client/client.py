@@ -56,7 +56,7 @@ class Client(BaseClient):
     def close(self) -> None:
         """Drop the connections; calls in flight and later ones raise ``ClientClosed``."""
         self._closed = True
-        for channel in self._channels.drain():
+        for _, channel in self._channels.drain():
             channel.close()
 
     def __enter__(self) -> Self:
@@ -72,10 +72,12 @@ class Client(BaseClient):
         outcome: Outcome | None = None
         try:
             while True:
-                outcome = self._carry_out(exchange.send(outcome))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+                try:
+                    step = exchange.send(outcome)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                outcome = self._carry_out(step)
         finally:
             exchange.close()
 

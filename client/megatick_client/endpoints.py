@@ -91,8 +91,9 @@ class Endpoints:
         for position, address in enumerate(self.addresses):
             if not _is_address(address):
                 raise BadRequest(
-                    f"address: expected HOST:PORT, found {address!r}.  Triton's gRPC port "
-                    "is 8001 where nobody chose another."
+                    f"address: expected HOST:PORT, found {address!r:.60}.  Triton's gRPC "
+                    "port is 8001 where nobody chose another; an IPv6 address stands in "
+                    "brackets: [::1]:8001."
                 )
             if address in self.addresses[:position]:
                 raise BadRequest(f"addresses: {address} is there twice")
@@ -200,4 +201,9 @@ def _is_address(address: object) -> bool:
     if not (isinstance(address, str) and address.isprintable()):
         return False
     host, _, port = address.rpartition(":")
-    return bool(host) and "/" not in host and port.isdecimal()
+    # gRPC would take a port's low 16 bits, and what has more colons for an address of IPv6
+    # with the port of HTTPS.
+    if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 1 << 16):
+        return False
+    bracketed = host.startswith("[") and host.endswith("]")
+    return bool(host) and "/" not in host and (bracketed or ":" not in host)

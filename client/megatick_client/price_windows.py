@@ -127,7 +127,7 @@ def _histories(prices: Any) -> tuple[list[Any], tuple[str | None, ...], bool]:
             f"mapping of symbol to closes or a DataFrame, found {type(prices).__name__}"
         ) from error
     if all(_axes(element) == 0 for element in first):
-        if _axes(prices) == 2:  # no rows
+        if not first and _axes(prices) == 2:  # no rows
             return [], (), False
         return [prices], (None,), True
     return list(prices), (None,) * len(prices), False
@@ -161,10 +161,20 @@ def _closes(history: Any) -> npt.NDArray[np.float64]:
     if closes.dtype.kind == "O":  # None becomes NaN, a missing bar
         if any(isinstance(close, str) for close in closes):
             raise TypeError("text among them; convert it first")
-        return closes.astype(np.float64)
+        try:
+            return closes.astype(np.float64)
+        except TypeError:
+            return _without_na(closes).astype(np.float64)
     if closes.dtype.kind not in "iuf":
         raise TypeError(f"dtype {closes.dtype}; convert it first")
     return closes.astype(np.float64)
+
+
+def _without_na(closes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Turn pandas's NA, which is no number, into NaN."""
+    import pandas as pd
+
+    return np.where(pd.isna(closes), np.nan, closes)
 
 
 def _last(windows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

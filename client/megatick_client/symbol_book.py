@@ -356,7 +356,7 @@ class SymbolBook(Generic[ClientT]):
         return book
 
     def _known(self, symbol: str) -> _Symbol:
-        kept = self._symbols.get(symbol)
+        kept = self._symbols.get(symbol) if isinstance(symbol, str) else None
         if kept is None:
             raise BadRequest(
                 f"{symbol!r}: expected a symbol with a price, found none in the book.  "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,14 +82,16 @@ def listed(texts: object) -> list[Any]:
     """Take the values of several texts, whatever they are.
 
     Raises:
-        BadRequest: there are none to take.
+        BadRequest: there are none to take, or it would yield its names and no texts.
     """
     bare = isinstance(texts, bytes | bytearray) or getattr(texts, "ndim", 1) == 0
-    if isinstance(texts, Iterable) and not bare:  # an array without axes only looks it
+    named = isinstance(texts, Mapping) or hasattr(texts, "columns")
+    if isinstance(texts, Iterable) and not (bare or named):
         return list(unwrapped(texts))
+    advice = "Pass its values, or one column." if named else "Decode bytes first."
     raise BadRequest(
         "texts: expected a str or a sequence of str, found "
-        f"{type(texts).__name__}.  Decode bytes first."
+        f"{type(texts).__name__}.  {advice}"
     )
 
 

@@ -44,7 +44,7 @@ class ExportOptions:
         target: what runs it: OpenVINO on CPUs, TensorRT on NVIDIA GPUs (both behind
             Triton), or ``onnx`` for a bare graph.
         tokenizer: a tokenizer's file or folder; None takes the one beside the checkpoint.
-        forecaster: a forecaster's file; None takes the random walk.
+        forecaster: a forecaster's file; None takes the shipped one.
         labels: what the class rows mean, in the checkpoint's own order; for ``cpu`` and
             ``tensorrt`` the contract's three, for ``onnx`` any names.
         prompt: text with ``{text}``, to take classes from the model's own next word; None

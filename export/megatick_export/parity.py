@@ -235,7 +235,7 @@ def openvino_engine(
 
 
 def run_in_batches(engine: Engine, rows: Rows, *, max_batch_tokens: int) -> Outputs:
-    """Run any number of rows as the server would cut them."""
+    """Run any number of rows, in batches within the token budget."""
     plan = plan_batches([len(row) for row in rows], max_batch_tokens=max_batch_tokens)
     together = Outputs.joined([engine([rows[row] for row in batch]) for batch in plan])
     return together.take(np.argsort(np.concatenate(plan)))

@@ -148,9 +148,8 @@ class Turn:
 class RowQueue:
     """A bounded queue with two lanes.
 
-    The oldest row of the live lane always runs next, with those behind it that fit: runs
-    are filled to the token budget, and cut so that attention's padding stays within
-    ``plan_batches``' bound.  Backfill runs when no live row waits.
+    The oldest row of the live lane always runs next, with those behind it that
+    ``choose_batch`` takes to fill the token budget.  Backfill runs when no live row waits.
     """
 
     def __init__(self, limits: Limits) -> None:

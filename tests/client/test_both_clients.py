@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from endpoint import Endpoint, serve
+from tcp_proxy import proxy
 from tritonclient.grpc import service_pb2
 from until import until
 
@@ -103,6 +104,20 @@ def test_headers_are_asked_for_before_every_sending(
     assert [each["authorization"] for each in endpoint.headers] == ["one", "two"]
 
 
+def test_headers_that_run_out_end_no_call_well(
+    make_client: MakeClient, endpoint: Endpoint
+) -> None:
+    """``StopIteration`` is how the rules of a call return their result."""
+    tokens = iter(["one"])
+
+    with make_client(
+        endpoint.address, headers=lambda: {"authorization": next(tokens)}
+    ) as client:
+        assert client.score("+").score == 0.25
+        with pytest.raises((StopIteration, RuntimeError)):
+            client.score("+")
+
+
 def test_a_forked_child_makes_its_own_connection(endpoint: Endpoint) -> None:
     with Client(endpoint.address) as client:
         ours = client.score("+").reply.request_id
@@ -131,6 +146,38 @@ def test_one_async_client_in_one_loop_after_another(endpoint: Endpoint) -> None:
         return (await client.score("+")).score
 
     assert [asyncio.run(score()) for _ in range(3)] == [0.25] * 3
+
+
+def test_loops_that_run_at_once_keep_their_connections(endpoint: Endpoint) -> None:
+    """Two threads' loops call in turn, and each connects once; closing ends both."""
+    turn = threading.Barrier(2, timeout=30)
+
+    async def score(first: bool) -> None:
+        for its_own in (True, False) * 5:
+            if its_own is first:
+                assert (await client.score("+")).score == 0.25
+            turn.wait()
+
+    with proxy(endpoint.address) as counting, ThreadPoolExecutor(2) as threads:
+        client = AsyncClient(counting.address, timeout_s=30)
+        for each in [threads.submit(asyncio.run, score(n == 0)) for n in range(2)]:
+            each.result()
+        assert counting.connections == 2
+
+    asyncio.run(client.close())
+
+
+def test_closing_ends_the_calls_of_another_loop() -> None:
+    async def score() -> None:
+        with pytest.raises(ClientClosed):
+            await client.score("a")
+
+    with serve(Halting()) as endpoint, endpoint.halted(), ThreadPoolExecutor(1) as thread:
+        client = AsyncClient(endpoint.address, timeout_s=60)
+        calling = thread.submit(asyncio.run, score())
+        endpoint.held.wait()
+        asyncio.run(client.close())
+        calling.result(30)
 
 
 def test_many_tasks_share_a_client(endpoint: Endpoint) -> None:

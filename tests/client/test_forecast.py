@@ -5,6 +5,7 @@ that close to the window's end / 64, elapsed seconds / 1000, texts of the state 
 from __future__ import annotations
 
 from math import exp
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,26 @@ def test_window(client: Client, closes: range, bars: int, first: int) -> None:
     assert forecast.p_up[0] == bars / 64
     assert forecast.baseline_quantiles[0, 0] == first
     assert forecast.last_price == closes[-1]
+
+
+@pytest.mark.parametrize(
+    "closes",
+    [
+        pytest.param([9.0, pd.NA], id="list"),
+        pytest.param(pd.Series([9.0, pd.NA], dtype="Float64"), id="series"),
+        pytest.param(
+            pd.DataFrame({"ACME": pd.Series([9.0, pd.NA], dtype="Float64"), "B": [1, 2]}),
+            id="frame",
+        ),
+    ],
+)
+def test_what_pandas_misses_is_a_missing_bar(client: Client, closes: Any) -> None:
+    """The stand-in's baseline is the first close, its P_UP tells how long ago that was."""
+    forecasts = client.forecast(closes)
+    forecast = forecasts if isinstance(forecasts, Forecast) else forecasts[0]
+
+    assert forecast.last_price == forecast.baseline_quantiles[0, 0] == 9.0
+    assert forecast.p_up[0] == 2 / 64
 
 
 def test_last_price_is_the_last_that_is_known(client: Client) -> None:

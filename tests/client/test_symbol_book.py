@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -285,9 +286,11 @@ def test_a_bad_price_is_refused(unsent: Client, close: Any, at: Any, message: st
     assert book.closes("ACME") == (1.0,)
 
 
-def test_a_symbol_without_a_price(unsent: Client) -> None:
-    with pytest.raises(BadRequest, match="'ACME': expected a symbol with a price"):
-        SymbolBook(unsent).headline("ACME", "up", at=OPEN)
+@pytest.mark.parametrize("symbol", ["ACME", ["ACME"], None], ids=repr)
+def test_a_symbol_without_a_price(unsent: Client, symbol: Any) -> None:
+    found = re.escape(f"{symbol!r}: expected a symbol with a price")
+    with pytest.raises(BadRequest, match=found):
+        SymbolBook(unsent).headline(symbol, "up", at=OPEN)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from megatick_client import BadRequest, Client, SentimentState, ServerUnavailable
@@ -47,6 +48,7 @@ def test_texts(texts: list[str], rows: tuple[int, ...], problem: str) -> None:
         ),
         pytest.param(np.ones((2, 3, 4)), (0, 1), "2 axes", id="3-d"),
         pytest.param([[[1], [1, 2]], [1.0]], (0,), "inhomogeneous shape", id="ragged"),
+        pytest.param([1.0, [2.0]], (0,), "inhomogeneous shape", id="a-row-among-closes"),
         pytest.param([10**400], (0,), "too large", id="beyond-a-float"),
     ],
 )
@@ -74,6 +76,24 @@ def test_prices_that_are_no_history(prices: list[float]) -> None:
 def test_texts_that_are_no_texts(texts: str) -> None:
     with Client(NOBODY) as client, pytest.raises(BadRequest, match="texts: expected a str"):
         client.score(texts)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param({"ACME": "Profit doubles"}, id="mapping"),
+        pytest.param(pd.DataFrame({"headline": ["Profit doubles"]}), id="frame"),
+        pytest.param(pa.table({"headline": ["Profit doubles"]}), id="arrow"),
+    ],
+)
+def test_names_are_no_texts(texts: Any) -> None:
+    """To iterate over these yields the names, which are str."""
+    advice = r"texts: expected .*  Pass its values, or one column\."
+    with Client(NOBODY) as client:
+        with pytest.raises(BadRequest, match=advice):
+            client.score(texts)
+        with pytest.raises(BadRequest, match=advice):
+            client.market_view(texts, [[1.0]], errors="return")
 
 
 @pytest.mark.parametrize("truncation", [None, ["x"], b"head", "middle", 1], ids=repr)
@@ -143,17 +163,42 @@ def test_any_real_number_is_a_deadline(timeout_s: Any) -> None:
         ":8001",
         "http://127.0.0.1:8001",
         "host:port",
+        "host:\u0663",
+        "127.0.0.1:65536",
+        "[::1]:" + 5000 * "9",
+        "::1:8001",
+        "[::1:8001",
         "\ud800:8001",
         "a\0b:8001",
         None,
         8001,
         b"127.0.0.1:8001",
     ],
-    ids=ascii,
+    ids=lambda address: ascii(address)[:30],
 )
 def test_addresses(address: Any) -> None:
+    """gRPC would call the port 0 of the one, and the port 443 of another, in silence."""
     with pytest.raises(BadRequest, match="address: expected HOST:PORT"):
         Client(address)
+
+
+@pytest.mark.parametrize("address", ["[::1]:65535", "[fe80::1%eth0]:8001", "a.b:1"])
+def test_good_addresses(address: str) -> None:
+    assert Client(address).addresses == (address,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"retries": 3}, "retries: expected Retries, found int"),
+        ({"retries": None}, "retries: expected Retries, found NoneType"),
+        ({"hedging": 95.0}, "hedging: expected Hedging or None, found float"),
+        ({"tls": "ca.pem"}, "tls: expected Tls or None, found str"),
+    ],
+)
+def test_settings_of_another_kind(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadRequest, match=message):
+        Client(NOBODY, **settings)
 
 
 NEWEST_FIRST = pd.Series(

@@ -110,7 +110,7 @@ class Sender:
     async def __aexit__(self, *error: object) -> None:
         """Close the channels."""
         for each in self._connections:
-            for channel in each.drain():
+            for _, channel in each.drain():
                 await channel.close()
 
     async def call(self, message: bytes) -> bytes:
