@@ -25,9 +25,10 @@ serve: $(BIN)/.ready  ## Serve REPOSITORY (default: the demo's, exported if abse
 	$(BIN)/megatick serve $(REPOSITORY)
 
 # A file's tests stay together, since they share its exports and servers; in order, which
-# begins with the longest ones, so that both processes end at about the same time.
+# begins with the longest ones, so that all processes end at about the same time.  Three for
+# two CPUs: a third of their time they wait for servers to start and to stop.
 test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
-	$(BIN)/pytest -m "not gpu" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not gpu" --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where there is none
 	$(BIN)/pytest -m gpu
