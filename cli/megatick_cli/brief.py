@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from megatick_decisions.briefing import Brief
     from megatick_decisions.impact import EventStudy
     from megatick_decisions.known import Known
+    from megatick_decisions.one_model import OneModel
     from megatick_decisions.risk import PortfolioRisk, SimulatedRisk
 
 BACKTEST_BARS: Final = 250
@@ -39,7 +40,7 @@ def brief(
     prices: Annotated[
         Path,
         typer.Option(
-            help="Closes: CSV, JSON lines (.gz or not) or Parquet; long (symbol, date, "
+            help="Closes: CSV, JSON lines (also .gz, .zst) or Parquet; long (symbol, date, "
             "close, perhaps adj_close) or wide (date, a column a symbol)."
         ),
     ],
@@ -189,17 +190,23 @@ def write_brief(
 
     Returns:
         The brief, and what it was made of, scored.
+
+    Raises:
+        AnotherModel: the server was given another model meanwhile; no page is written.
     """
     from megatick_decisions.briefing import make_brief
+    from megatick_decisions.one_model import OneModel
     from megatick_decisions.page.sections import sections
     from megatick_training.reports import write_report
 
-    known = _scored(client, known, console)
+    model = OneModel()
+    known = _scored(client, known, model, console)
     with console.status("asking …") as status:
         made = make_brief(
             client,
             known,
             backtest_bars=backtest_bars,
+            model=model,
             progress=lambda doing: status.update(f"{doing} …"),
         )
     write_report(
@@ -212,7 +219,7 @@ def write_brief(
     return made, known
 
 
-def _scored(client: Client, known: Known, console: Console) -> Known:
+def _scored(client: Client, known: Known, model: OneModel, console: Console) -> Known:
     """Have the server score the texts that have no score yet."""
     from megatick_decisions.asking import score_texts
 
@@ -222,7 +229,10 @@ def _scored(client: Client, known: Known, console: Console) -> Known:
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"scoring {len(texts):,} texts", total=len(texts))
         scores = score_texts(
-            client, texts, progress=lambda done: progress.advance(task, done)
+            client,
+            texts,
+            model=model,
+            progress=lambda done: progress.advance(task, done),
         )
     if len(scores) < len(texts):
         console.print(
@@ -265,8 +275,10 @@ def _json(made: Brief, known: Known) -> str:
     outlook, now = made.outlook, made.mood.market.iloc[-1]
     document = {
         "as_of_utc": known.as_of.isoformat(),
-        "symbols_without_close": known.without_close,
-        "texts_without_close": known.unpriced,
+        "model_digest": made.model_digest,
+        "symbols_without_closes": known.without_closes,
+        "symbols_without_width": outlook.without_width,
+        "texts_without_closes": known.unpriced,
         "horizons_bars": outlook.horizons_bars,
         "edge": outlook.edge.tolist(),
         "edge_p_value": outlook.edge_p_value.tolist(),

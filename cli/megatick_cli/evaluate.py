@@ -31,7 +31,7 @@ def evaluate(
     prices: Annotated[
         Path,
         typer.Option(
-            help="Closes: CSV, JSON lines (.gz or not) or Parquet; long (symbol, date, "
+            help="Closes: CSV, JSON lines (also .gz, .zst) or Parquet; long (symbol, date, "
             "close, perhaps adj_close) or wide (date, a column a symbol)."
         ),
     ],

@@ -57,7 +57,7 @@ def fit_forecaster(
     prices: Annotated[
         Path | None,
         typer.Option(
-            help="Closes: CSV, JSON lines (.gz or not) or Parquet; long (symbol, date, "
+            help="Closes: CSV, JSON lines (also .gz, .zst) or Parquet; long (symbol, date, "
             "close, perhaps adj_close) or wide (date, a column a symbol).  Or --source.",
             rich_help_panel=_WHAT,
         ),

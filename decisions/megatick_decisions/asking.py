@@ -12,8 +12,9 @@ import pandas as pd
 
 from megatick_client import Client, Forecasts
 from megatick_client.sentiment_states import states_of
-from megatick_contract import HORIZONS_BARS, WINDOW_BARS
+from megatick_contract import HORIZONS_BARS, WINDOW_BARS, Rejection
 from megatick_decisions.errors import ForecastError
+from megatick_decisions.one_model import OneModel
 from megatick_decisions.scenarios import PastForecasts
 from megatick_training.forecasting.news import News, states_at
 from megatick_training.forecasting.windows import make_windows
@@ -60,40 +61,59 @@ class Outlook:
     edge_p_value: Float64Array
     half_life_s: float
 
+    @property
+    def without_width(self) -> tuple[str, ...]:
+        """Symbols whose forecasts have no width at any horizon, as closes stood still.
+
+        It is volatility that gives a forecast width, and of 64 equal closes that is 0.
+        """
+        known = (self.quantiles[..., 0] == self.quantiles[..., -1]).all(axis=1)
+        return tuple(np.array(self.symbols)[known].tolist())
+
 
 def score_texts(
-    client: Client, texts: Sequence[str], *, progress: Callable[[int], None]
+    client: Client,
+    texts: Sequence[str],
+    *,
+    model: OneModel,
+    progress: Callable[[int], None],
 ) -> dict[str, float]:
     """Score texts, as backfill: live calls of others go first.
 
     Args:
         client: of the server.
         texts: each once.
+        model: that every answer must come from.
         progress: called with the number of texts done, after each call.
 
     Returns:
         The score of each, in [-1, 1]; a text that the server refuses is left out.
 
     Raises:
+        AnotherModel: an answer is another model's.
         ClientError: the server could not be asked.
     """
     scores: dict[str, float] = {}
     for start in range(0, len(texts), _TEXTS_A_CALL):
         asked = list(texts[start : start + _TEXTS_A_CALL])
-        found = client.score(asked, errors="return", priority="backfill").scores
-        told = zip(asked, found.tolist(), strict=True)
+        found = client.score(asked, errors="return", priority="backfill", timings=True)
+        model.check(row.reply for row in found if not isinstance(row, Rejection))
+        told = zip(asked, found.scores.tolist(), strict=True)
         scores |= {text: score for text, score in told if np.isfinite(score)}
         progress(len(asked))
     return scores
 
 
-def half_life_of(client: Client) -> float:
+def half_life_of(client: Client, *, model: OneModel) -> float:
     """Ask in how many seconds news loses half its weight, by a forecast of nothing much.
 
     Raises:
+        AnotherModel: the answer is another model's.
         ClientError: the server could not be asked.
     """
-    return float(client.forecast([1.0, 1.0]).half_life_s)
+    told = client.forecast([1.0, 1.0], timings=True)
+    model.check([told.reply])
+    return float(told.half_life_s)
 
 
 def forecast_latest(
@@ -103,17 +123,20 @@ def forecast_latest(
     *,
     as_of: pd.Timestamp,
     half_life_s: float,
+    model: OneModel,
 ) -> Outlook:
     """Forecast each symbol from its latest closes, and the news published before a moment.
 
     Args:
         client: of the server.
-        closes: as ``read_closes`` gives them; every symbol has at least one.
+        closes: as ``read_closes`` gives them; every symbol has at least two.
         news: scored texts.
         as_of: in UTC, no earlier than the last close.
         half_life_s: as ``half_life_of`` gives it.
+        model: that every answer must come from.
 
     Raises:
+        AnotherModel: an answer is another model's.
         ClientError: the server could not be asked.
     """
     histories = [closes[symbol].dropna() for symbol in closes.columns]
@@ -127,6 +150,7 @@ def forecast_latest(
         [history.to_numpy()[-WINDOW_BARS:] for history in histories],
         np.concatenate([state for state, _ in states]),
         np.concatenate([elapsed_s for _, elapsed_s in states]),
+        model,
     )
     first = answers[0]
     return Outlook(
@@ -153,6 +177,7 @@ def forecast_past(
     *,
     at: pd.DatetimeIndex,
     half_life_s: float,
+    model: OneModel,
 ) -> PastForecasts:
     """Forecast one bar as it could have been asked for at closes gone by.
 
@@ -162,9 +187,11 @@ def forecast_past(
         news: scored texts.
         at: UTC, rising, as ``forecast_bars`` gives them for all of these symbols.
         half_life_s: as ``half_life_of`` gives it.
+        model: that every answer must come from.
 
     Raises:
         ForecastError: the forecaster has no horizon of one bar.
+        AnotherModel: an answer is another model's.
         ClientError: the server could not be asked.
     """
     before = closes.loc[: at[0]]
@@ -175,7 +202,11 @@ def forecast_past(
     for start in range(0, len(windows), _WINDOWS_A_CALL):
         rows = slice(start, start + _WINDOWS_A_CALL)
         answers = _forecasts(
-            client, list(windows.closes[rows]), windows.state[rows], windows.elapsed_s[rows]
+            client,
+            list(windows.closes[rows]),
+            windows.state[rows],
+            windows.elapsed_s[rows],
+            model,
         )
         horizons = answers[0].horizons_bars
         if _BAR not in horizons:
@@ -202,9 +233,13 @@ def _forecasts(
     histories: Sequence[npt.NDArray[Any]],
     states: Float32Array,
     elapsed_s: Float32Array,
+    model: OneModel,
 ) -> Forecasts:
-    return client.forecast(
+    found = client.forecast(
         histories,
         sentiment_state=states_of(states),
         elapsed_s=elapsed_s[:, 0].tolist(),
+        timings=True,
     )
+    model.check(each.reply for each in found)
+    return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from megatick_contract import LEVELS
@@ -16,6 +17,8 @@ from megatick_decisions.losses import value_at_risk
 from megatick_decisions.residuals import returns_at
 from megatick_decisions.risk import check_values, past_of
 from megatick_decisions.scenarios import FEWEST_SCENARIOS, SCENARIOS, PastForecasts
+
+Float64Array = npt.NDArray[np.float64]
 
 _FEWEST_BARS: Final = 20
 """Of fewer, a loss that comes once in twenty would say nothing."""
@@ -69,24 +72,21 @@ def backtest_risk(
     money = check_values(values)
     held = money != 0
     known = past_of(past, list(values.index[held]), levels=levels)
-    money, residuals = money[held], known.residuals()
-    measurable = known.measurable()
-    able = int(np.flatnonzero(measurable)[FEWEST_SCENARIOS - 1]) + 1
+    able = int(np.flatnonzero(known.measurable())[FEWEST_SCENARIOS - 1]) + 1
     first = max(len(known.at) - bars, able)
-    judged = range(first, len(known.at))
-    if len(judged) < _FEWEST_BARS:
+    judged = len(known.at) - first
+    if judged < _FEWEST_BARS:
         raise TooFewCloses(
             "bars gone by to test the risk on",
             f"at least {_FEWEST_BARS} with {FEWEST_SCENARIOS} forecasts before",
-            str(len(judged)),
+            str(judged),
         )
-    forecast = np.empty((len(judged), len(_LEVELS)))
-    for row, bar in enumerate(judged):
-        before = residuals[:bar][measurable[:bar]][-scenarios:]
-        profits = np.expm1(returns_at(before, known.quantiles[bar])) @ money
-        forecast[row] = [value_at_risk(profits, level=each) for each in _LEVELS.values()]
+    forecast = [
+        [value_at_risk(profits, level=each) for each in _LEVELS.values()]
+        for profits in outcomes_at(values, known, first=first, scenarios=scenarios)
+    ]
     found = pd.DataFrame(forecast, known.at[first:], list(_LEVELS))
-    found.insert(0, "profit", np.expm1(known.returns[first:]) @ money)
+    found.insert(0, "profit", np.expm1(known.returns[first:]) @ money[held])
     return RiskBacktest(
         bars=found,
         **{
@@ -96,3 +96,34 @@ def backtest_risk(
             for name, level in _LEVELS.items()
         },
     )
+
+
+def outcomes_at(
+    values: pd.Series[float],
+    past: PastForecasts,
+    *,
+    first: int,
+    scenarios: int = SCENARIOS,
+) -> Iterator[Float64Array]:
+    """Simulate what holdings may earn at each of the last bars, from what was known then.
+
+    Args:
+        values: as ``backtest_risk``.
+        past: forecasts of one bar of these symbols and perhaps others, that are no worse
+            than ``past_of`` lets pass.
+        first: place among them of the first bar, after a ``measurable`` one at least.
+        scenarios: as ``portfolio_risk``.
+
+    Yields:
+        float64, shape (outcomes,), profit (above 0) or loss (below 0), money.
+
+    Raises:
+        TooFewCloses: as ``measurable``.
+    """
+    held = values[values != 0]
+    known = past.of(list(held.index))
+    money, residuals = held.to_numpy(np.float64), known.residuals()
+    measurable = known.measurable()
+    for bar in range(first, len(known.at)):
+        before = residuals[:bar][measurable[:bar]][-scenarios:]
+        yield np.expm1(returns_at(before, known.quantiles[bar])) @ money

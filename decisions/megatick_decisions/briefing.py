@@ -20,6 +20,7 @@ from megatick_decisions.errors import DecisionError
 from megatick_decisions.impact import EventStudy, event_study
 from megatick_decisions.known import Known
 from megatick_decisions.mood import Mood, mood_at
+from megatick_decisions.one_model import OneModel
 from megatick_decisions.risk import PortfolioRisk, portfolio_risk
 from megatick_decisions.scenarios import SCENARIOS, PastForecasts, forecast_bars
 from megatick_training.forecasting.news import News, news_of
@@ -35,6 +36,7 @@ class Brief:
     """What it means.
 
     Attributes:
+        model_digest: SHA-256 of what served every answer, in hex.
         outlook: each symbol's forecasts.
         mood: at the last ``MOOD_BARS`` closes, and as of now.
         impact: how prices moved after the texts; None where there is no text.
@@ -44,6 +46,7 @@ class Brief:
         why_no_backtest: why not, else empty.
     """
 
+    model_digest: str
     outlook: Outlook
     mood: Mood
     impact: EventStudy | None
@@ -54,7 +57,12 @@ class Brief:
 
 
 def make_brief(
-    client: Client, known: Known, *, backtest_bars: int, progress: Callable[[str], None]
+    client: Client,
+    known: Known,
+    *,
+    backtest_bars: int,
+    model: OneModel,
+    progress: Callable[[str], None],
 ) -> Brief:
     """Ask the server, and work out the rest.
 
@@ -62,16 +70,23 @@ def make_brief(
         client: of a server with ``price_forecast``.
         known: as of now.
         backtest_bars: bars gone by whose risk is forecast too; 0 for none.
+        model: that every answer must come from: the one that scored the texts, if any.
         progress: called with a few words as each part begins.
 
     Raises:
+        AnotherModel: an answer is another model's.
         ClientError: the server could not be asked.
     """
     progress("forecasting")
-    half_life_s = half_life_of(client)
+    half_life_s = half_life_of(client, model=model)
     news = news_of(known.headlines)
     outlook = forecast_latest(
-        client, known.closes, news, as_of=known.as_of, half_life_s=half_life_s
+        client,
+        known.closes,
+        news,
+        as_of=known.as_of,
+        half_life_s=half_life_s,
+        model=model,
     )
     before = known.closes.index[known.closes.index < known.as_of][-MOOD_BARS:]
     moments = pd.DatetimeIndex(before.append(pd.DatetimeIndex([known.as_of])))
@@ -79,7 +94,9 @@ def make_brief(
     impact = event_study(known.closes, news) if news.texts else None
     progress("forecasting bars gone by")
     past, why_no_risk = _or_why(
-        lambda: _past(client, known, news, outlook, backtest_bars=backtest_bars)
+        lambda: _past(
+            client, known, news, outlook, backtest_bars=backtest_bars, model=model
+        )
     )
     risk, backtest, why_no_backtest = None, None, "it was not asked for."
     if past is not None:
@@ -93,6 +110,7 @@ def make_brief(
             )
         )
     return Brief(
+        model_digest=model.digest,
         outlook=outlook,
         mood=mood_at(news, moments, half_life_s=half_life_s),
         impact=impact,
@@ -112,13 +130,20 @@ def _or_why(make: Callable[[], T]) -> tuple[T | None, str]:
 
 
 def _past(
-    client: Client, known: Known, news: News, outlook: Outlook, *, backtest_bars: int
+    client: Client,
+    known: Known,
+    news: News,
+    outlook: Outlook,
+    *,
+    backtest_bars: int,
+    model: OneModel,
 ) -> PastForecasts:
     """Forecast what is held at the bars that scenarios come from, now and in the backtest.
 
     Raises:
         TooFewCloses: there are not ``FEWEST_SCENARIOS`` of them.
         ForecastError: the forecaster has no horizon of one bar.
+        AnotherModel: an answer is another model's.
     """
     held = list(known.values.index)
     return forecast_past(
@@ -127,6 +152,7 @@ def _past(
         news,
         at=forecast_bars(known.closes, held, most=SCENARIOS + backtest_bars),
         half_life_s=outlook.half_life_s,
+        model=model,
     )
 
 

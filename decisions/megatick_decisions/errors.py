@@ -1,10 +1,12 @@
 """Errors of what is shown for decisions.
 
-DecisionError
-├── EventStudyError  closes or news that no event study can be made of
-├── ForecastError    quantiles that are no distribution, or not of the holdings
-├── HoldingsError    holdings that are no sums of money, or not of known symbols
-└── TooFewCloses     too little history for what is to be learnt from it
+MegatickError
+├── DecisionError          a part that cannot be made; the rest of a brief can
+│   ├── EventStudyError    closes or news that no event study can be made of
+│   ├── ForecastError      quantiles that are no distribution, or not of the holdings
+│   ├── HoldingsError      holdings that are no sums of money, or not of known symbols
+│   └── TooFewCloses       too little history for what is to be learnt from it
+└── AnotherModel           answers of two models, of which no brief can be made
 """
 
 from __future__ import annotations
@@ -24,6 +26,19 @@ class DecisionError(MegatickError):
         ending = f"  {hint}" if hint else ""
         super().__init__(f"{what}: expected {expected}, found {found}.{ending}")
         self.what, self.expected, self.found = what, expected, found
+
+
+class AnotherModel(MegatickError):
+    """A server answers with another model than the one that the brief began with."""
+
+    def __init__(self, address: str, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"{address} answers with the model {found:.12}, the brief began with "
+            f"{expected:.12}: its figures would be of two models, so there is none.  Ask "
+            "again; if that fails too, servers behind this address have different models: "
+            "ask one of them by an address of its own."
+        )
+        self.address, self.expected, self.found = address, expected, found
 
 
 class EventStudyError(DecisionError, ValueError):

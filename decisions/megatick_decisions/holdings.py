@@ -40,7 +40,7 @@ def read_holdings(path: Path, last_price: pd.Series) -> pd.Series:
         Value by symbol, float64, in the currency of the prices, in the file's order.
 
     Raises:
-        DataError: not such a table, a symbol twice or without a price, an amount that is
+        DataError: not such a table, a symbol twice or without closes, an amount that is
             missing or infinite, or nothing held at all.
     """
     rows = read_table(path)
@@ -59,7 +59,7 @@ def read_holdings(path: Path, last_price: pd.Series) -> pd.Series:
         (names.duplicated(), "names a symbol that stands above; add the two up"),
         (
             ~names.isin(last_price.index),
-            "names a symbol that has no price by then: read its closes, or drop it",
+            "names a symbol without two closes by then: give them, or drop it",
         ),
         (~np.isfinite(held), f"expected a number in {amount!r}"),
     ):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from megatick_decisions.errors import TooFewCloses
 from megatick_decisions.holdings import read_holdings
+from megatick_server.validation import MIN_CLOSES
 from megatick_training.headlines import Headlines
 
 HELD_BY_DEFAULT: Final = 1000.0
@@ -25,9 +26,10 @@ class Known:
 
     Attributes:
         as_of: in UTC.
-        closes: as ``read_closes`` gives them, none after the moment; each symbol has one.
-        without_close: symbols of the file that have none by then.
-        headlines: published before the moment, about a symbol that has a close.
+        closes: as ``read_closes`` gives them, none after the moment; each symbol has two.
+        without_closes: symbols of the file that do not have two by then: the server
+            forecasts from no fewer.
+        headlines: published before the moment, about a symbol that has them.
         unpriced: how many texts about each other symbol are left out.
         values: float64, what is held, by symbol, in the currency of the prices.
         assumed: whether that is ``HELD_BY_DEFAULT`` of each symbol, as nothing was said.
@@ -35,7 +37,7 @@ class Known:
 
     as_of: pd.Timestamp
     closes: pd.DataFrame
-    without_close: tuple[str, ...]
+    without_closes: tuple[str, ...]
     headlines: Headlines
     unpriced: Mapping[str, int]
     values: pd.Series
@@ -64,19 +66,20 @@ def know(
             close and the last text.
 
     Raises:
-        TooFewCloses: no symbol has a close by then.
+        TooFewCloses: no symbol has two closes by then.
         DataError: as ``read_holdings``.
     """
     symbols, closes = closes.columns, closes.dropna(how="all")
     if closes.empty:
-        raise TooFewCloses("closes", "at least one", "none")
+        raise TooFewCloses("closes", f"at least {MIN_CLOSES} of a symbol", "none")
     about_them = headlines.about(closes.columns)
     moment = _latest(closes, about_them) if as_of is None else _utc(as_of)
-    seen = closes[closes.index <= moment].dropna(axis=1, how="all")
+    seen = closes[closes.index <= moment].dropna(axis=1, thresh=MIN_CLOSES)
+    seen = seen.dropna(how="all")
     if seen.empty:
         raise TooFewCloses(
             "closes",
-            f"one by {moment.isoformat()}",
+            f"{MIN_CLOSES} of a symbol by {moment.isoformat()}",
             f"the first at {closes.index[0].isoformat()}",
             "Give a later --as-of.",
         )
@@ -86,7 +89,7 @@ def know(
     return Known(
         as_of=moment,
         closes=seen,
-        without_close=tuple(symbols.difference(seen.columns, sort=False)),
+        without_closes=tuple(symbols.difference(seen.columns, sort=False)),
         headlines=told.about(seen.columns),
         unpriced=dict(sorted(Counter(about[~about.isin(seen.columns)]).items())),
         values=pd.Series(HELD_BY_DEFAULT, seen.columns, name="value")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from megatick_cli.bar_closes import named
 from megatick_cli.brief import Files
 from megatick_client import Client
 from megatick_contract import MegatickError
+from megatick_decisions.errors import AnotherModel
 
 BARS = 230
 SYMBOLS = ["A", "B", "C"]
@@ -131,10 +134,47 @@ def test_texts_about_symbols_without_prices_count_for_nothing_and_are_told(
     assert isinstance(mood, dict)
     assert mood["symbols"] == 1
     assert list(mood["by_symbol"]) == ["A"]
-    assert said["texts_without_close"] == {"Z": 1}
+    assert said["texts_without_closes"] == {"Z": 1}
     assert said["as_of_utc"] == "2020-11-17T21:00:00+00:00"  # and no text about Z
-    told = "Left out, 1 text about symbols without a close by then: Z."
+    told = "Left out, 1 text about symbols without two closes by then: Z."
     assert told in (files / "brief.html").read_text()
+
+
+@pytest.mark.triton
+def test_a_price_that_stands_still_is_named_and_so_is_the_model(
+    files: Path, served: Served, tmp_path: Path
+) -> None:
+    prices = pd.read_csv(files / "prices.csv", index_col=0)
+    prices.assign(FLAT=7.0).to_csv(tmp_path / "prices.csv")
+
+    said, _, _ = brief(files, served, f"--prices={tmp_path / 'prices.csv'}")
+
+    assert said["symbols_without_width"] == ["FLAT"]
+    assert "a forecast reads: FLAT;" in (files / "brief.html").read_text()
+    assert said["model_digest"] == served.receipt.model_digest
+    assert served.receipt.model_digest[:12] in (files / "brief.html").read_text()
+
+
+@pytest.mark.triton
+def test_a_brief_of_two_models_is_none(
+    files: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Client.forecast
+
+    def forecast(self: Client, *args: Any, **given: Any) -> Any:
+        told = ask(self, *args, **given)
+        return replace(told, reply=replace(told.reply, model_digest="another"))
+
+    asked = [f"--prices={files / 'prices.csv'}", f"--news={files / 'news.csv'}"]
+    asked += [f"--out={tmp_path / 'o.html'}", f"--url={served.server.endpoints.grpc}"]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Client, "forecast", forecast)
+        result = CliRunner().invoke(app, ["brief", *asked])
+
+    assert result.exit_code == 1
+    assert isinstance(result.exception, AnotherModel)
+    assert not (tmp_path / "o.html").exists()
 
 
 @pytest.mark.triton

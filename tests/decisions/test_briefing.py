@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 from served import Served
 
-from megatick_client import Client, SentimentState
+from megatick_client import Client, Forecasts, SentimentState
 from megatick_contract import WINDOW_BARS
 from megatick_decisions.backtest import backtest_risk
 from megatick_decisions.briefing import Brief, make_brief
+from megatick_decisions.errors import AnotherModel
 from megatick_decisions.known import Known, know
-from megatick_decisions.page.sections import sections
+from megatick_decisions.one_model import OneModel
+from megatick_decisions.page.sections import in_short, sections
 from megatick_decisions.risk import portfolio_risk
 from megatick_decisions.scenarios import PastForecasts
 from megatick_training.headlines import Headlines
@@ -50,7 +52,17 @@ def known() -> Known:
 
 @pytest.fixture(scope="module")
 def made(client: Client, known: Known) -> Brief:
-    return make_brief(client, known, backtest_bars=PAST, progress=lambda _: None)
+    return brief(client, known, backtest_bars=PAST)
+
+
+def brief(client: Client, known: Known, *, backtest_bars: int) -> Brief:
+    return make_brief(
+        client,
+        known,
+        backtest_bars=backtest_bars,
+        model=OneModel(),
+        progress=lambda _: None,
+    )
 
 
 @pytest.mark.triton
@@ -67,7 +79,7 @@ def test_each_symbol_is_forecast_from_its_closes_and_its_own_news(
 
     with monkeypatch.context() as patched:
         patched.setattr(client, "forecast", recorded)
-        make_brief(client, known, backtest_bars=0, progress=lambda _: None)
+        brief(client, known, backtest_bars=0)
     told = forecast(
         {symbol: known.closes[symbol].to_numpy()[-WINDOW_BARS:] for symbol in "AB"}
     )
@@ -75,6 +87,7 @@ def test_each_symbol_is_forecast_from_its_closes_and_its_own_news(
     assert asked[1] == {  # after one that asks for the half-life, before bars gone by
         "sentiment_state": (SentimentState(), SentimentState(0.75, 1.0, 0.75, 1)),
         "elapsed_s": [0.0, 3 * 3600.0],
+        "timings": True,
     }
     assert outlook.symbols == ("A", "B")
     for row, each in enumerate(told):
@@ -150,16 +163,21 @@ def test_the_page_says_what_ended_what_is_left_out_and_what_is_assumed(
     )
     ended = know(closes.assign(NONE=np.nan), Headlines(texts))
 
-    found = make_brief(client, ended, backtest_bars=PAST, progress=lambda _: None)
+    found = brief(client, ended, backtest_bars=PAST)
     said = {part.title: part.text for part in sections(found, ended)}
     usual = {part.title: part.text for part in sections(made, known)}
 
     assert "Without a close for 5 bars or more: A;" in said["In short"]
     assert f"the last close is of {closes.index[-1]:%Y-%m-%d %H:%M}" in said["In short"]
-    assert "Left out, without a close by then: NONE." in said["In short"]
+    assert (
+        "Left out, without two closes by then, which a forecast needs: NONE."
+        in said["In short"]
+    )
     assert f"bars up to {closes.index[-7]:%Y-%m-%d}, " in said["In short"]
     assert "Give --close-time." in said["In short"]
-    assert "Left out, 1 text about symbols without a close by then: C." in said["In short"]
+    assert (
+        "Left out, 1 text about symbols without two closes by then: C." in said["In short"]
+    )
     assert "In none: 1 text with no close before" in said["News impact"]
     assert "No holdings were given" in said["Portfolio"]
     first, last = closes.index[[WINDOW_BARS - 1, -7]]
@@ -175,9 +193,9 @@ def test_what_cannot_be_is_told_and_the_rest_is_there(client: Client, known: Kno
     short = know(known.closes.iloc[:30], Headlines.none())
     longer = know(known.closes.iloc[: WINDOW_BARS + 110], Headlines.none())
 
-    without_risk = make_brief(client, short, backtest_bars=PAST, progress=lambda _: None)
-    untested = make_brief(client, longer, backtest_bars=PAST, progress=lambda _: None)
-    unasked = make_brief(client, longer, backtest_bars=0, progress=lambda _: None)
+    without_risk = brief(client, short, backtest_bars=PAST)
+    untested = brief(client, longer, backtest_bars=PAST)
+    unasked = brief(client, longer, backtest_bars=0)
 
     assert without_risk.risk is None
     assert "expected at least 164, found 30" in without_risk.why_no_risk
@@ -190,3 +208,61 @@ def test_what_cannot_be_is_told_and_the_rest_is_there(client: Client, known: Kno
     assert "found 10" in untested.why_no_backtest
     assert unasked.backtest is None
     assert "not asked for" in unasked.why_no_backtest
+
+
+@pytest.mark.triton
+def test_a_price_that_stands_still_is_named_with_what_that_does_to_its_risk(
+    client: Client, known: Known, made: Brief
+) -> None:
+    closes = known.closes.assign(FLAT=3.0, SLOW=known.closes["A"].to_numpy() * 2)
+    closes.loc[closes.index[-8:], "SLOW"] = closes["SLOW"].iloc[-8]  # 7 bars without a move
+    flat = know(closes, Headlines.none())
+
+    found = brief(client, flat, backtest_bars=0)
+    said = {part.title: part.text for part in sections(found, flat)}
+    usual = {part.title: part.text for part in sections(made, known)}
+
+    assert found.outlook.without_width == ("FLAT",)
+    assert found.risk is not None
+    assert found.risk.horizons[0].forecast.stand_alone["FLAT"] == 0
+    assert "all the closes that a forecast reads: FLAT; their" in said["In short"]
+    assert "At one price for 5 bars or more: SLOW (7); their" in said["In short"]
+    assert "No risk is counted of FLAT: all the closes" in said["Portfolio"]
+    assert "forecast reads" not in usual["In short"]
+    assert "At one price" not in usual["In short"]
+    assert "No risk is counted" not in usual["Portfolio"]
+
+
+@pytest.mark.triton
+def test_both_levels_of_the_backtest_stand_in_short(made: Brief, known: Known) -> None:
+    assert made.backtest is not None
+    profits, bars = made.backtest.bars["profit"], made.backtest.bars
+    below = [int((-profits > bars[name]).sum()) for name in ("var_95", "var_99")]
+
+    said = in_short(made, known)[-1]
+
+    assert PAST == 25  # so that 1.25 and 0.25 are expected
+    assert f"{below[0]} lost more than the value at risk at 95 %, where 1.3 are" in said
+    assert f"{below[1]} more than that at 99 %, where 0.3 are" in said
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("answer", [0, 1, 2])
+def test_answers_of_two_models_make_no_brief(
+    client: Client, known: Known, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    """The half-life, the forecasts of now, those of bars gone by: each may be another's."""
+    forecast, calls = client.forecast, iter(range(9))
+
+    def reloaded(prices: Any, **given: Any) -> Any:
+        told = forecast(prices, **given)
+        if next(calls) != answer:
+            return told
+        rows = told if isinstance(told, Forecasts) else [told]
+        last = replace(rows[-1], reply=replace(rows[-1].reply, model_digest="b" * 64))
+        return last if told is not rows else Forecasts((*rows[:-1], last))
+
+    monkeypatch.setattr(client, "forecast", reloaded)
+
+    with pytest.raises(AnotherModel, match=r"answers with .*b{12}.*Ask again"):
+        brief(client, known, backtest_bars=0)

@@ -13,8 +13,10 @@ from megatick_training.errors import DataError
 from megatick_training.headlines import Headlines
 
 CLOSES = pd.DataFrame(
-    {"A": [1.0, 2.0, np.nan], "B": [np.nan, np.nan, 9.0]},
-    index=pd.DatetimeIndex(["2020-01-01", "2020-01-02", "2020-01-03"], tz="UTC"),
+    {"A": [1.0, 2.0, np.nan, np.nan], "B": [np.nan, np.nan, 8.0, 9.0]},
+    index=pd.DatetimeIndex(
+        ["2020-01-01", "2020-01-02", "2020-01-02T12:00", "2020-01-03"], tz="UTC"
+    ),
 )
 
 
@@ -74,7 +76,7 @@ def test_a_moment_with_a_zone_is_that_moment() -> None:
 
 
 def test_a_moment_before_the_first_close_is_refused() -> None:
-    with pytest.raises(TooFewCloses, match=r"one by 2019-12-31.*Give a later --as-of"):
+    with pytest.raises(TooFewCloses, match=r"2 of a symbol by 2019-12-31.*Give a later"):
         know(CLOSES, Headlines.none(), as_of=datetime(2019, 12, 31))
 
 
@@ -84,8 +86,8 @@ def test_a_quantity_is_worth_its_last_close_and_no_later_one(tmp_path: Path) -> 
     late = know(CLOSES, Headlines.none(), holdings=path)
 
     assert late.values.to_dict() == {"A": -20.0}
-    with pytest.raises(DataError, match=r"'B'.*has no price"):
-        know(CLOSES, Headlines.none(), holdings=path, as_of=datetime(2020, 1, 1))
+    with pytest.raises(DataError, match=r"'B'.*without two closes"):
+        know(CLOSES, Headlines.none(), holdings=path, as_of=datetime(2020, 1, 2))
 
 
 def test_a_value_is_itself_and_nothing_given_holds_each_alike(tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ def test_a_value_is_itself_and_nothing_given_holds_each_alike(tmp_path: Path) ->
         (["symbol,shares", "A,1"], "lacks columns 'quantity' and 'value'"),
         (["symbol,quantity", "A,1", "A,2"], r"line 3 \('A'\): names a symbol that stands"),
         (["symbol,quantity", ",1"], "line 2 .*names no symbol"),
-        (["symbol,quantity", "C,1"], r"line 2 \('C'\): names a symbol that has no price"),
+        (["symbol,quantity", "C,1"], r"line 2 \('C'\): names a symbol without two closes"),
         (["symbol,quantity", "A,"], "expected a number in 'quantity'"),
         (["symbol,quantity", "A,0"], "holds nothing"),
         (["symbol,quantity", "A,many"], "expected numbers in 'quantity'"),
@@ -113,17 +115,19 @@ def test_bad_holdings_are_named(tmp_path: Path, lines: list[str], problem: str) 
         know(CLOSES, Headlines.none(), holdings=holdings(tmp_path, *lines))
 
 
-def test_what_has_no_close_is_named_and_an_empty_row_is_no_bar() -> None:
-    closes = CLOSES.assign(A=[1.0, 2.0, 3.0], B=np.nan)
-    closes.loc["2020-01-03"] = np.nan
+def test_what_has_too_few_closes_is_named_and_an_empty_row_is_no_bar() -> None:
+    closes = CLOSES.assign(A=[1.0, 2.0, np.nan, 3.0], B=[np.nan, np.nan, 8.0, np.nan])
+    closes.loc[pd.Timestamp("2020-01-03", tz="UTC")] = np.nan
 
-    known = know(closes, Headlines.none())
+    known = know(closes, Headlines.none(), as_of=datetime(2020, 1, 2, 12))
 
-    assert known.as_of == pd.Timestamp("2020-01-02", tz="UTC")
-    assert known.without_close == ("B",)
+    assert known.without_closes == ("B",)  # it has one: from no fewer than two is forecast
+    assert know(closes.assign(B=np.nan), Headlines.none()).as_of == pd.Timestamp(
+        "2020-01-02", tz="UTC"
+    )
     assert known.closes.to_dict("list") == {"A": [1.0, 2.0]}
-    with pytest.raises(TooFewCloses, match="expected at least one, found none"):
-        know(closes.assign(A=np.nan), Headlines.none())
+    with pytest.raises(TooFewCloses, match="expected at least 2 of a symbol, found none"):
+        know(closes.assign(A=np.nan, B=np.nan), Headlines.none())
 
 
 def test_texts_about_symbols_without_a_close_are_counted_and_left_out() -> None:

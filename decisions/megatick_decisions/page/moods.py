@@ -87,7 +87,9 @@ def _mood_figure(mood: Mood, closes: pd.DataFrame) -> Figure:
     axis.axhline(0, color="0.7", linewidth=0.8)
     axis.set_ylabel("mood")
     drawn = closes[closes.index >= market.index[0]]
-    returns = drawn.apply(np.log).diff().mean(axis=1).fillna(0.0)
+    # a close that is missing between two is the one before: no return is lost
+    known = drawn.ffill().where(drawn.bfill().notna())
+    returns = known.apply(np.log).diff().mean(axis=1).fillna(0.0)
     beside = axis.twinx()
     beside.plot(
         returns.index,

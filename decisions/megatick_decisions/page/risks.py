@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isinf
 
 import pandas as pd
@@ -15,7 +16,11 @@ from megatick_training.reports import Section
 
 
 def risk_sections(
-    risk: PortfolioRisk, values: pd.Series, *, assumed: bool
+    risk: PortfolioRisk,
+    values: pd.Series,
+    *,
+    assumed: bool,
+    without_width: Sequence[str],
 ) -> list[Section]:
     """Holdings, and risk.
 
@@ -23,11 +28,20 @@ def risk_sections(
         risk: of the holdings.
         values: what is held, by symbol.
         assumed: whether nothing was said of what is held.
+        without_width: holdings whose forecasts have none.
     """
     at = risk.scenarios_at
     given = (
         "No holdings were given: the same value of each symbol is taken.  "
         if assumed
+        else ""
+    )
+    uncounted = (
+        f"\n\nNo risk is counted of {', '.join(without_width)}: all the closes that a "
+        "forecast reads are the same, which leaves it no width.  What such a holding may "
+        "lose once its price moves again is in none of these figures but, perhaps, "
+        "history's."
+        if without_width
         else ""
     )
     return [
@@ -36,7 +50,7 @@ def risk_sections(
             text=f"{given}Gross {risk.gross_value:,.0f}, net {risk.net_value:+,.0f}, in "
             "the currency of the prices.  Adds: what a holding adds to the portfolio's "
             "expected shortfall (97.5 %); they sum to it, and one below 0 is a hedge.  "
-            "Alone: its own, were it all that is held.",
+            f"Alone: its own, were it all that is held.{uncounted}",
             table=holdings_table(risk, values),
         ),
         Section(

@@ -15,11 +15,12 @@ from megatick_decisions.page.moods import mood_section
 from megatick_decisions.page.prices import edges, price_section
 from megatick_decisions.page.risks import backtest_section, risk_sections
 from megatick_decisions.page.words import counted
+from megatick_decisions.standstill import still_bars
 from megatick_training.reports import Section
 from megatick_training.times import are_dates
 
 _STALE_BARS: Final = 5
-"""So many rows of closes after a symbol's last, and the page names it."""
+"""So many rows of closes after a symbol's last, or bars at one price, and it is named."""
 
 
 def sections(made: Brief, known: Known) -> list[Section]:
@@ -38,7 +39,12 @@ def sections(made: Brief, known: Known) -> list[Section]:
         parts += impact_sections(made.impact, known.headlines)
     if made.risk is None:
         return [*parts, Section("Risk", text=f"Not computed: {made.why_no_risk}")]
-    parts += risk_sections(made.risk, known.values, assumed=known.assumed)
+    parts += risk_sections(
+        made.risk,
+        known.values,
+        assumed=known.assumed,
+        without_width=[s for s in made.outlook.without_width if s in known.values],
+    )
     if made.backtest is None:
         return [*parts, Section("Backtest", text=f"Not made: {made.why_no_backtest}")]
     return [*parts, backtest_section(made.backtest)]
@@ -52,7 +58,7 @@ def in_short(made: Brief, known: Known) -> list[str]:
         f"{known.as_of:%Y-%m-%d %H:%M:%S} UTC; the last close is of "
         f"{made.outlook.last_at.max():%Y-%m-%d %H:%M}.{_notices(made, known)}",
         f"Edge over a random walk when the forecaster was last evaluated: "
-        f"{edges(made.outlook)}.",
+        f"{edges(made.outlook)}.  Every answer is of the model {made.model_digest:.12}.",
     ]
     now = made.mood.market.iloc[-1]
     if np.isfinite(now["mood"]):
@@ -70,24 +76,29 @@ def in_short(made: Brief, known: Known) -> list[str]:
             f"{', '.join(losses)} bars."
         )
     if made.backtest is not None:
-        judged = made.backtest.var_95
+        less, more = made.backtest.var_95, made.backtest.var_99
         said.append(
-            f"Of {judged.bars} bars up to {made.backtest.bars.index[-1]:%Y-%m-%d}, "
-            f"{judged.observed} lost more than the value at risk (95 %), where "
-            f"{judged.expected:.1f} are expected (p = {judged.coverage.p_value:.3f})."
+            f"Of {less.bars} bars up to {made.backtest.bars.index[-1]:%Y-%m-%d}, "
+            f"{less.observed} lost more than the value at risk at 95 %, where "
+            f"{less.expected:.1f} are expected (p = {less.coverage.p_value:.3f}), and "
+            f"{more.observed} more than that at 99 %, where {more.expected:.1f} are "
+            f"(p = {more.coverage.p_value:.3f})."
         )
     return said
 
 
 def _notices(made: Brief, known: Known) -> str:
-    """What may be amiss with the closes: symbols without, or that ended, dates alone."""
+    """What may be amiss with the closes: too few, ended, standing still, dates alone."""
     said = ""
-    if known.without_close:
-        said += f"  Left out, without a close by then: {listed(known.without_close)}."
+    if known.without_closes:
+        said += (
+            "  Left out, without two closes by then, which a forecast needs: "
+            f"{listed(known.without_closes)}."
+        )
     if known.unpriced:
         texts = counted(sum(known.unpriced.values()), "text")
         said += (
-            f"  Left out, {texts} about symbols without a close by then: "
+            f"  Left out, {texts} about symbols without two closes by then: "
             f"{listed(list(known.unpriced))}."
         )
     moments = pd.DatetimeIndex(known.closes.index)
@@ -101,6 +112,21 @@ def _notices(made: Brief, known: Known) -> str:
         said += (
             f"  Without a close for {_STALE_BARS} bars or more: "
             f"{listed(ended)}; their forecasts begin there."
+        )
+    flat = made.outlook.without_width
+    if flat:
+        said += (
+            "  Without a move in all the closes that a forecast reads: "
+            f"{listed(flat)}; their forecasts have no width, so the risk counts none of "
+            "theirs."
+        )
+    still = still_bars(known.closes).drop(list(flat))
+    still = still[still >= _STALE_BARS]
+    if len(still):
+        named = [f"{symbol} ({bars})" for symbol, bars in still.items()]
+        said += (
+            f"  At one price for {_STALE_BARS} bars or more: {listed(named)}; their "
+            "forecasts, and their risk, shrink with each."
         )
     if are_dates(moments):
         said += (
