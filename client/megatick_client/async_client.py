@@ -197,7 +197,7 @@ class AsyncClient(BaseClient):
             running.add(asyncio.create_task(self._send(race.second())))
             for ended in asyncio.as_completed(running):
                 outcome = await ended
-                if outcome.error is None:
+                if outcome.settles:
                     break
             return outcome
         finally:

@@ -11,14 +11,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import grpc  # type: ignore[import-untyped]
 import pytest
 from endpoint import Endpoint, serve
 from tcp_proxy import proxy
 from tritonclient.grpc import service_pb2
 from until import until
 
-from megatick_client import AsyncClient, Client, ClientClosed, Hedging, Retries
+from megatick_client import (
+    AsyncClient,
+    BadRequest,
+    Client,
+    ClientClosed,
+    Hedging,
+    Retries,
+)
 from megatick_client.hedging import FEWEST
+from megatick_contract.rejections import Rejection, describe
 
 if TYPE_CHECKING:
     from tests.client.conftest import MakeClient
@@ -245,6 +254,29 @@ def test_a_hedge_wins_over_a_server_that_stalls(make_client: MakeClient) -> None
 
     assert {reply.address for reply in replies} == {other.address}
     assert max(reply.attempts for reply in replies) == 2
+
+
+def test_a_refusal_ends_a_race(make_client: MakeClient) -> None:
+    """One server refuses once the other, which stalls, was asked as well, or before."""
+
+    class Refusing(Endpoint):
+        def check(self, texts: list[str], context: Any) -> None:
+            if texts == ["bad"]:
+                time.sleep(0.3)
+                refusal = describe([Rejection(0, "TEXT", "is bad")], rows=1)
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, refusal)
+
+    with (
+        serve(Halting()) as stalls,
+        serve(Refusing()) as refuses,
+        make_client([stalls.address, refuses.address], hedging=Hedging()) as client,
+    ):
+        for _ in range(FEWEST):
+            client.score("+")
+        with stalls.halted():
+            for _ in range(2):  # whoever is asked first
+                with pytest.raises(BadRequest, match="is bad"):
+                    client.score("bad", timeout_s=4)
 
 
 def test_a_server_that_goes_costs_no_call(make_client: MakeClient) -> None:

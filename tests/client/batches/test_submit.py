@@ -369,6 +369,28 @@ def test_frames_that_no_file_holds(
     assert not list(tmp_path.glob("*.job"))
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        ("truncation", "middle"),
+        ("in_flight", 0),
+        ("timeout_s", "5"),
+        ("timeout_s", 2e9),  # longer than a client's call may take
+        ("timeout_s", float("nan")),
+        ("patience_s", None),
+    ],
+)
+def test_settings_out_of_range(
+    client: Client, tmp_path: Path, setting: tuple[str, Any]
+) -> None:
+    source = written(tmp_path / "news.csv", numbered(range(3)))
+
+    with pytest.raises(SettingError, match=f"{setting[0]}: expected"):
+        client.batches.submit(source, output=tmp_path / "scores.parquet", **dict([setting]))
+
+    assert not list(tmp_path.glob("*.job"))
+
+
 def test_what_is_there_is_never_written_over(client: Client, tmp_path: Path) -> None:
     source = written(tmp_path / "news.csv", numbered(range(3)))
     output = tmp_path / "scores.parquet"
