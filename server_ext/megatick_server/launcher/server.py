@@ -79,7 +79,8 @@ class TritonServer:
         Args:
             repository: folder of models, written by ``megatick export``.
             options: where to listen and what to open; the defaults are closed.
-            on_log: called with each line of ``log``, on a thread of its own.
+            on_log: called with each line of ``log``, on a thread of its own, until it
+                raises anything but an ``OSError``, which is logged.
 
         Raises:
             RepositoryError: the repository is absent or not whole.
@@ -377,11 +378,19 @@ class TritonServer:
                     self._shown.hear(line)
                 if diagnosis.listens(line):
                     self._listens.set()
-                if self._on_log is not None:
-                    # Nobody to show it to is no reason to stop reading: with its pipe
-                    # full, the server would stand still.
-                    with contextlib.suppress(OSError):
-                        self._on_log(self._as_named(line))
+                self._show_line(line)
+
+    def _show_line(self, line: str) -> None:
+        """Whatever becomes of it, the log is read on: what loads is known from it alone."""
+        if self._on_log is None:
+            return
+        try:
+            self._on_log(self._as_named(line))
+        except OSError:
+            pass  # nobody to show it to
+        except Exception:  # noqa: BLE001 whatever it is, the server goes on
+            _LOG.exception("a line of the log could not be shown; no other will be")
+            self._on_log = None
 
     def _as_named(self, text: str) -> str:
         return text if self._shown is None else self._shown.as_named(text)
