@@ -1,6 +1,6 @@
 """Serving against the bare engine: texts a second through gRPC and the ensemble.
 
-    python benchmarks/throughput.py REPOSITORY [--rounds 9]
+    python benchmarks/throughput.py REPOSITORY [--rounds 16]
 
 perf_analyzer drives the server in a closed loop on the same CPUs, one text a request; the
 bare engine runs the same texts with no server, sorted and cut by tokens.  At the most calls
@@ -32,7 +32,6 @@ from megatick_client.load.sweep import Level, SweepOptions, sweep
 from megatick_server.launcher import ServeOptions, TritonServer
 from megatick_server.launcher.options import Api
 
-LEVELS: Final = (1.0, 4.0, 16.0, 64.0)
 HELD: Final = 0.05
 """By how much the engine's speed may differ before and after a turn that counts."""
 _CACHE: Final = Path("~/.cache/megatick").expanduser()
@@ -44,9 +43,10 @@ def main(
     texts: Annotated[
         Path | None, typer.Option(help="CSV with the column text.", show_default="invented")
     ] = None,
-    rounds: Annotated[
-        int, typer.Option(help="Turns of server and engine, 64 calls in flight.")
-    ] = 16,
+    levels: Annotated[
+        str, typer.Option(help="Calls in flight; at the last of them the turns are.")
+    ] = "1,4,16,64",
+    rounds: Annotated[int, typer.Option(help="Turns of server and engine.")] = 16,
     window: Annotated[float, typer.Option(help="Of perf_analyzer, in seconds.")] = 4.0,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     name: Annotated[str, typer.Option(help="Of the result.")] = "served_over_raw",
@@ -72,7 +72,7 @@ def main(
             found = sweep(tool, calls, server.endpoints.grpc, Path(at), options=one)
             return found.levels[0]
 
-        *fewer, best = LEVELS  # more in flight never cost any
+        *fewer, best = map(float, levels.split(","))  # more in flight never cost any
         measured = {level: [served(level)] for level in fewer} | {best: []}
         raw = [engine()]
         for _ in range(rounds):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Self, TypeVar, overload
 
 import grpc  # type: ignore[import-untyped]
@@ -59,9 +59,11 @@ class AsyncClient(BaseClient):
         """Drop the connections; calls in flight and later ones raise ``ClientClosed``."""
         self._closed = True
         here = asyncio.get_running_loop()
-        for probe in tuple(self._probes):
-            if probe.get_loop() is here:
-                probe.cancel()
+        for task in tuple(self._beside):
+            if task.get_loop() is here:
+                task.cancel()
+            elif task.get_loop().is_running():
+                task.get_loop().call_soon_threadsafe(task.cancel)
         for loop, channel in self._channels.drain():
             if loop is here:
                 await channel.close()
@@ -123,7 +125,13 @@ class AsyncClient(BaseClient):
             BadRequest: an argument is no such thing.
             ClientClosed: while iterated, when the client is closed.
         """
-        carrier = Carrier(self._line, self._open_stream, self._make)
+        carrier = Carrier(
+            self._line,
+            self._open_stream,
+            self._make,
+            self._begin_beside,
+            self._refuse_if_closed,
+        )
         return Stream(carrier, source, ask, ordered=ordered, max_in_flight=max_in_flight)
 
     async def _make(self, call: Call[T], send: Sender) -> T:
@@ -147,8 +155,15 @@ class AsyncClient(BaseClient):
         return method(requests, metadata=self._metadata())
 
     def _make_channels(self, tls: Tls | None) -> Channels:
-        self._probes: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
         return Channels.awaiting(tls)
+
+    def _begin_beside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Make a task that no call waits for, and that ends with the client."""
+        task = asyncio.create_task(coroutine)
+        self._beside.add(task)  # the loop itself keeps no hold of it
+        task.add_done_callback(self._beside.discard)
+        return task
 
     async def _carry_out(self, step: Step, send: Sender) -> Outcome | None:
         match step:
@@ -197,7 +212,7 @@ class AsyncClient(BaseClient):
             running.add(asyncio.create_task(self._send(race.second())))
             for ended in asyncio.as_completed(running):
                 outcome = await ended
-                if outcome.error is None:
+                if outcome.settles:
                     break
             return outcome
         finally:
@@ -215,6 +230,4 @@ class AsyncClient(BaseClient):
             finally:
                 self._line.endpoints.probed(send.endpoint, ready=ready)
 
-        task = asyncio.create_task(probe())
-        self._probes.add(task)  # the loop itself keeps no hold of it
-        task.add_done_callback(self._probes.discard)
+        self._begin_beside(probe())

@@ -129,7 +129,7 @@ class Client(BaseClient):
             except queue.Empty:
                 start(race.second())
                 outcome = self._outcome(*ended.get())
-                if outcome.error is not None:
+                if not outcome.settles:
                     outcome = self._outcome(*ended.get())
             return outcome
         finally:

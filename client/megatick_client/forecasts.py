@@ -126,31 +126,30 @@ class Forecast:
         """
         if horizon_bars not in self.horizons_bars:
             raise BadRequest(
-                f"horizon_bars: expected one of {self.horizons_bars}, found {horizon_bars}"
+                f"horizon_bars: expected one of {self.horizons_bars}, found "
+                f"{horizon_bars!r:.40}"
+            )
+        low, high = self._level((1 - coverage) / 2), self._level((1 + coverage) / 2)
+        if low is None or high is None or low >= high:
+            coverages = [round(2 * each - 1, 6) for each in self.levels if each > 0.5]
+            raise BadRequest(
+                f"coverage: expected one of {coverages}, whose two ends are among the "
+                f"forecast's levels, found {coverage:g}"
             )
         prices = self.price_quantiles(baseline=baseline)
         row = prices[self.horizons_bars.index(horizon_bars)]
         return Interval(
-            horizon_bars,
-            coverage,
-            low_price=float(row[self._level((1 - coverage) / 2)]),
-            high_price=float(row[self._level((1 + coverage) / 2)]),
+            horizon_bars, coverage, low_price=float(row[low]), high_price=float(row[high])
         )
 
     def to_frame(self) -> pd.DataFrame:
         """One row a horizon and level, with the columns of ``Forecasts.to_frame``."""
         return Forecasts((self,)).to_frame()
 
-    def _level(self, level: float) -> int:
+    def _level(self, level: float) -> int | None:
         distances = np.abs(np.array(self.levels) - level)
         nearest = int(distances.argmin())
-        if distances[nearest] > 1e-6:  # levels travel as float32
-            coverages = [round(2 * each - 1, 6) for each in self.levels if each > 0.5]
-            raise BadRequest(
-                f"coverage: expected one of {coverages}, whose two ends are among the "
-                f"forecast's levels, found {round(abs(1 - 2 * level), 6):g}"
-            )
-        return nearest
+        return nearest if distances[nearest] <= 1e-6 else None  # they travel as float32
 
 
 class Forecasts(Rows[Forecast]):

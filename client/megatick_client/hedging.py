@@ -40,14 +40,15 @@ class Hedging:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not 50 <= self.percentile < 100:
-            raise BadRequest(
-                f"hedging: percentile: expected 50 to below 100, found {self.percentile}"
-            )
-        if not 0 <= self.at_least_s < float("inf"):
-            raise BadRequest(
-                f"hedging: at_least_s: expected seconds >= 0, found {self.at_least_s}"
-            )
+        for name, expected, least, below in (
+            ("percentile", "50 to below 100", 50, 100),
+            ("at_least_s", "seconds >= 0", 0, float("inf")),
+        ):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and least <= value < below):
+                raise BadRequest(
+                    f"hedging: {name}: expected {expected}, found {value!r:.40}"
+                )
 
 
 @dataclass(eq=False)

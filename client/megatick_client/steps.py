@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from megatick_client.endpoints import Endpoint
-from megatick_client.errors import ClientError
+from megatick_client.errors import BadRequest, ClientError
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Send:
 class Race:
     """Send the first; after ``after_s`` without an answer the second as well.
 
-    Its outcome is that of the first good answer, and the other call is cancelled; without
+    Its outcome is the first that ``settles`` it, and the other call is cancelled; without
     one, that of the last to fail.
 
     Attributes:
@@ -104,6 +104,11 @@ class Outcome:
     send: Send
     answer: bytes
     error: ClientError | None
+
+    @property
+    def settles(self) -> bool:
+        """Whether it ends a race: a good answer, or a refusal, as any server would give."""
+        return self.error is None or isinstance(self.error, BadRequest)
 
 
 Step: TypeAlias = Send | Race | Probe | Sleep | Wait

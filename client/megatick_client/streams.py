@@ -16,6 +16,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     Iterable,
     Iterator,
 )
@@ -93,11 +94,15 @@ class Carrier:
         open: opens a gRPC stream to an address: given an async iterator of requests, one
             of the answers' bytes.  Raises ``ClientClosed``.
         make: makes a call, with its requests sent so.
+        begin: makes a task that is cancelled when the client is closed.
+        refuse_if_closed: raises ``ClientClosed``.
     """
 
     line: Line
     open: Callable[[str, AsyncIterator[bytes]], Any]
     make: Callable[[Call[Any], Sender], Awaitable[Any]]
+    begin: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    refuse_if_closed: Callable[[], None]
 
 
 class Stream(Generic[ItemT, ResultT]):
@@ -164,7 +169,8 @@ class Stream(Generic[ItemT, ResultT]):
     async def _run(self) -> AsyncGenerator[StreamReply[ResultT], None]:
         running: set[asyncio.Task[StreamReply[ResultT]]] = set()
         ready: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
-        pump = asyncio.create_task(self._pump(running, ready))
+        self._carrier.refuse_if_closed()
+        pump = self._carrier.begin(self._pump(running, ready))
         pump.add_done_callback(ready.put_nowait)
         try:
             while (task := await ready.get()) is not pump:
@@ -172,6 +178,8 @@ class Stream(Generic[ItemT, ResultT]):
                 running.discard(task)
                 self._room.release()
                 yield reply
+            if pump.cancelled():
+                self._carrier.refuse_if_closed()
             await pump  # raises what the source raised
         finally:
             pump.cancel()

@@ -14,6 +14,7 @@ ServerError
     ├── AddressError          an address or port cannot be listened on
     ├── ModelLoadError        a model did not load, and why
     ├── ServerDiedError       the process ended, and nothing above explains it
+    ├── StepDiedError         a step's process ended, and was not replaced
     └── ReadyTimeoutError     it was not ready in time
 """
 

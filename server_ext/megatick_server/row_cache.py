@@ -59,12 +59,14 @@ class RowCache:
             return found
 
     def put(self, row: npt.NDArray[np.int32], outputs: Mapping[str, Float32Array]) -> None:
-        """Keep a row's outputs, each without a row axis."""
+        """Keep a copy of a row's outputs, each without a row axis."""
         if not self._most:
             return
         key = row.tobytes()
+        # Theirs are views, and would keep all rows of their request.
+        own = {name: output.copy() for name, output in outputs.items()}
         with self._lock:
-            self._rows[key] = {**self._rows.get(key, {}), **outputs}
+            self._rows[key] = {**self._rows.get(key, {}), **own}
             self._rows.move_to_end(key)
             if len(self._rows) > self._most:
                 self._rows.popitem(last=False)

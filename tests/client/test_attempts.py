@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -315,8 +316,10 @@ def test_retries_out_of_range(settings: dict[str, float], message: str) -> None:
         Retries(**settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("settings", [{"percentile": 40}, {"at_least_s": -1}])
-def test_hedging_out_of_range(settings: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"percentile": 40}, {"percentile": "95"}, {"at_least_s": -1}]
+)
+def test_hedging_out_of_range(settings: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match=f"hedging: {next(iter(settings))}: expected"):
         Hedging(**settings)
 

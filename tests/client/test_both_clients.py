@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,14 +11,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import grpc  # type: ignore[import-untyped]
 import pytest
 from endpoint import Endpoint, serve
 from tcp_proxy import proxy
 from tritonclient.grpc import service_pb2
 from until import until
 
-from megatick_client import AsyncClient, Client, ClientClosed, Hedging, Retries
+from megatick_client import (
+    AsyncClient,
+    BadRequest,
+    Client,
+    ClientClosed,
+    Hedging,
+    Retries,
+)
 from megatick_client.hedging import FEWEST
+from megatick_contract.rejections import Rejection, describe
 
 if TYPE_CHECKING:
     from tests.client.conftest import MakeClient
@@ -248,6 +256,29 @@ def test_a_hedge_wins_over_a_server_that_stalls(make_client: MakeClient) -> None
     assert max(reply.attempts for reply in replies) == 2
 
 
+def test_a_refusal_ends_a_race(make_client: MakeClient) -> None:
+    """One server refuses once the other, which stalls, was asked as well, or before."""
+
+    class Refusing(Endpoint):
+        def check(self, texts: list[str], context: Any) -> None:
+            if texts == ["bad"]:
+                time.sleep(0.3)
+                refusal = describe([Rejection(0, "TEXT", "is bad")], rows=1)
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, refusal)
+
+    with (
+        serve(Halting()) as stalls,
+        serve(Refusing()) as refuses,
+        make_client([stalls.address, refuses.address], hedging=Hedging()) as client,
+    ):
+        for _ in range(FEWEST):
+            client.score("+")
+        with stalls.halted():
+            for _ in range(2):  # whoever is asked first
+                with pytest.raises(BadRequest, match="is bad"):
+                    client.score("bad", timeout_s=4)
+
+
 def test_a_server_that_goes_costs_no_call(make_client: MakeClient) -> None:
     with serve(Endpoint()) as stays:
         with serve(Endpoint()) as goes:
@@ -290,15 +321,26 @@ def test_health_of_several_names_the_one_that_is_gone(make_client: MakeClient) -
 
 
 def test_a_server_that_hangs_hides_no_other(make_client: MakeClient) -> None:
+    """It takes half of the time.  On a busy machine the other one may be late as well, but
+    not each time."""
+    over = threading.Event()
+
+    class Hung(Endpoint):
+        def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802
+            over.wait()
+
+        ServerReady = ServerLive
+
     with (
-        socket.create_server(("127.0.0.1", 0)) as hangs,
+        serve(Hung()) as hangs,
         serve(Endpoint()) as stands,
-        make_client(
-            [f"127.0.0.1:{hangs.getsockname()[1]}", stands.address], timeout_s=4
-        ) as client,
+        make_client([hangs.address, stands.address], timeout_s=4) as client,
     ):
-        assert client.is_ready()
-        assert [server.ready for server in client.health().servers] == [False, True]
+        try:
+            until(client.is_ready)
+            until(lambda: [each.live for each in client.health().servers] == [False, True])
+        finally:
+            over.set()
 
 
 def test_a_call_between_its_attempts_ends_with_its_client(make_client: MakeClient) -> None:

@@ -130,11 +130,15 @@ def test_price_quantiles_and_interval(client: Client) -> None:
     ("horizon_bars", "coverage", "message"),
     [
         pytest.param(3, 0.8, r"expected one of \(1, 5, 20\), found 3", id="horizon"),
+        pytest.param("5", 0.8, "found '5'", id="text"),
         pytest.param(5, 0.7, "expected one of .* found 0.7", id="coverage"),
+        pytest.param(5, -0.8, "found -0.8", id="its-ends-the-wrong-way-round"),
+        pytest.param(5, 0, "found 0", id="no-width"),
+        pytest.param(5, float("nan"), "found nan", id="nan"),
     ],
 )
 def test_interval_invents_nothing(
-    client: Client, horizon_bars: int, coverage: float, message: str
+    client: Client, horizon_bars: Any, coverage: float, message: str
 ) -> None:
     with pytest.raises(BadRequest, match=message):
         client.forecast([1.0]).interval(horizon_bars, coverage)

@@ -486,6 +486,34 @@ def test_close_ends_it(address: str, held: Held) -> None:
         asyncio.run(run())
 
 
+def test_close_ends_one_whose_source_is_silent(address: str) -> None:
+    ended = []
+
+    async def texts() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def read(client: AsyncClient, answered: asyncio.Event) -> None:
+        async for _ in client.stream(texts()):
+            answered.set()
+
+    async def run() -> None:
+        client, answered = AsyncClient(address), asyncio.Event()
+        reading = asyncio.create_task(read(client, answered))
+        await answered.wait()
+        await client.close()
+        with pytest.raises(ClientClosed):
+            await reading
+        with pytest.raises(ClientClosed):
+            await read(client, answered)  # one that begins after it
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert ended == [True]
+
+
 def test_what_is_no_source_or_limit(address: str) -> None:
     async def run() -> None:
         async with AsyncClient(address) as client:

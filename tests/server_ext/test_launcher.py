@@ -622,6 +622,26 @@ def test_who_connects_anew_leaves_a_server_before_it_stops(
     assert [each.result() for each in calling] == [[], [], []]
 
 
+def test_a_log_that_cannot_be_shown_is_read_on(
+    identity_repository: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That the server is ready is known from it alone."""
+    shown = []
+
+    def show(line: str) -> None:
+        shown.append(line)
+        raise ValueError("no such screen")
+
+    options = replace(ON_FREE_PORTS, ready_timeout_s=15)
+    with TritonServer(identity_repository, options, on_log=show) as server:
+        assert identity(server.endpoints.grpc, 0.5) == 0.5
+        assert len(server.log) > 1
+
+    assert len(shown) == 1
+    assert "a line of the log could not be shown" in caplog.text
+    assert "no such screen" in caplog.text
+
+
 def test_is_started_once(server: TritonServer) -> None:
     assert server.started
     with pytest.raises(LaunchError, match="started already"):

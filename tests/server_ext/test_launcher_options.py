@@ -29,7 +29,9 @@ from megatick_server.launcher import endpoints as endpoints_module
 from megatick_server.launcher.command import triton_command
 from megatick_server.launcher.diagnosis import (
     bind_failure,
+    loaded,
     model_failures,
+    of_loads_begun,
     still_loading,
     worth_showing,
 )
@@ -448,6 +450,33 @@ def test_reads_the_exception_and_its_place() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        pytest.param(
+            "ensemble both allows maximum batch size 64, but it contains model identity "
+            "which only allows maximum batch size to be 8",
+            "allows maximum batch size 64, but it contains model identity "
+            "which only allows maximum batch size to be 8",
+            id="batch",
+        ),
+        pytest.param(
+            "in ensemble both, ensemble tensor OUT: inconsistent data type: TYPE_INT32 is "
+            "inferred from model both while TYPE_FP32 is inferred from model identity",
+            "ensemble tensor OUT: inconsistent data type: TYPE_INT32 is "
+            "inferred from model both while TYPE_FP32 is inferred from model identity",
+            id="type",
+        ),
+    ],
+)
+def test_reads_what_is_wrong_with_an_ensemble(said: str, reason: str) -> None:
+    at = "E1128 12:48:44.128466 27018 model_repository_manager.cc:703] "
+
+    (found,) = model_failures([f'{at}"Invalid argument: {said}"'])
+
+    assert (found.model, found.reason) == ("both", reason)
+
+
 def test_reads_which_service_could_not_listen() -> None:
     line = (
         'E1123 15:57:24.905123 12474 main.cc:293] "failed to start Metrics service: '
@@ -468,6 +497,23 @@ def test_reads_which_models_are_still_loading() -> None:
     ]
 
     assert still_loading(log) == ("slow",)
+
+
+def test_leaves_out_what_became_of_loads_that_had_begun_before() -> None:
+    log = [
+        f"{_AT}\"failed to load 'echo' version 1: Internal: ValueError: late\"",
+        f"{_AT}\"failed to load 'echo'\"",
+        f"{_AT}\"successfully loaded 'slow'\"",
+        f"{_AT}\"Invalid argument: ensemble 'both' depends on 'echo' which has no loaded "
+        "version. Model 'echo' loading failed with error: version 1 is at UNAVAILABLE "
+        'state: Internal: ValueError: late;"',
+        f'{_AT}"loading: echo:1"',
+        f"{_AT}\"successfully loaded 'echo'\"",
+    ]
+
+    kept = list(of_loads_begun(log))
+
+    assert (loaded(kept), model_failures(kept)) == ({"echo"}, ())
 
 
 @pytest.mark.parametrize(

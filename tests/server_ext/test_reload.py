@@ -18,8 +18,22 @@ import pytest
 import tritonclient.grpc as triton
 from until import until
 
-from megatick_server.errors import LaunchError, ModelLoadError, RepositoryError
-from megatick_server.launcher import Api, ServeOptions, TritonServer, check_repository
+from megatick_server.errors import (
+    InstallationError,
+    LaunchError,
+    ModelLoadError,
+    ReadyTimeoutError,
+    RepositoryError,
+)
+from megatick_server.launcher import (
+    Api,
+    ServeOptions,
+    TritonServer,
+    check_repository,
+    shown,
+)
+from megatick_server.launcher.private import show_models
+from megatick_server.launcher.shown import Shown
 from megatick_server.launcher.snapshot import Snapshot
 
 pytestmark = pytest.mark.triton
@@ -45,6 +59,14 @@ FAILS = """
 class TritonPythonModel:
     def initialize(self, args):
         raise ValueError("not this one")
+"""
+
+SLOW = """
+import time
+
+class TritonPythonModel:
+    def initialize(self, args):
+        time.sleep(6)
 """
 
 
@@ -195,6 +217,29 @@ def test_a_model_that_never_loaded_is_not_waited_for(
     assert ask(client) == 1.0
 
 
+def test_a_load_that_took_too_long_does_not_count_for_the_next(
+    server: TritonServer,
+    client: triton.InferenceServerClient,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Triton loads it to its end all the same, and its log names no folder."""
+    monkeypatch.setattr(shown, "_UNDO_S", 0.2)
+    put(repository, SLOW)
+    server.options = replace(ON_FREE_PORTS, ready_timeout_s=2)
+    started = time.monotonic()
+    with pytest.raises(ReadyTimeoutError, match="within 2 s"):
+        server.reload()
+    assert time.monotonic() - started < 2 + 0.2 + 1.3  # the last is for a busy machine
+    assert ask(client) == 1.0
+
+    put(repository, ADDS.format(added=3))
+    server.options = ON_FREE_PORTS
+    server.reload()
+
+    assert ask(client) == 3.0
+
+
 def test_models_come_and_go(
     server: TritonServer,
     client: triton.InferenceServerClient,
@@ -300,6 +345,53 @@ def test_where_no_link_can_be_made_it_serves_on(
     assert ask(client) == 2.0
 
 
+def test_where_the_link_cannot_be_led_back_it_serves_on(
+    server: TritonServer,
+    client: triton.InferenceServerClient,
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Triton would unload at once what is gone behind the link."""
+    put(repository, FAILS)
+    links = []
+
+    def show_once(directory: Path, models: Path) -> None:
+        links.append(models)
+        if len(links) > 1:
+            raise InstallationError("full", remedy="")
+        show_models(directory, models)
+
+    assert ask(client) == 1.0  # which opens a connection
+    before = files_open()
+    with monkeypatch.context() as patched:
+        patched.setattr(shown, "show_models", show_once)
+        with pytest.raises(ModelLoadError, match="not this one"):
+            server.reload()
+    time.sleep(2.5)  # Triton looks every second
+    assert ask(client) == 1.0
+    assert server.repository == check_repository(repository)
+
+    put(repository, ADDS.format(added=2))
+    server.reload()
+    assert ask(client) == 2.0
+    assert files_open() == before
+
+
+def test_a_server_whose_link_cannot_be_made_leaves_nothing(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = files_open()
+    monkeypatch.setattr(Path, "replace", full)
+
+    with pytest.raises(InstallationError, match="takes no link: No space left"):
+        TritonServer(repository, ON_FREE_PORTS).start()
+
+    assert files_open() == before
+
+
 def test_where_callers_load_models_the_server_does_not(repository: Path) -> None:
     options = replace(ON_FREE_PORTS, opened=frozenset({Api.MODEL_REPOSITORY}))
 
@@ -313,6 +405,67 @@ def test_where_callers_load_models_the_server_does_not(repository: Path) -> None
 def test_a_server_that_does_not_run_loads_nothing(repository: Path) -> None:
     with pytest.raises(LaunchError, match="does not run"):
         TritonServer(repository, ON_FREE_PORTS).reload()
+
+
+def test_a_server_that_was_stopped_meanwhile_loads_nothing(
+    repository: Path, tmp_path: Path
+) -> None:
+    """By another thread, while this one waited for a change before its own."""
+    (tmp_path / "private").mkdir()
+    checked = check_repository(repository)
+    stopped = Shown(checked, tmp_path / "private", held=True)
+    stopped.close()
+
+    with pytest.raises(LaunchError, match="was stopped"):
+        stopped.change(checked, lambda: None, timeout_s=1)
+    with pytest.raises(LaunchError, match="was stopped"):
+        stopped.again("identity", lambda: None, timeout_s=1)
+    assert not list((tmp_path / "private").glob("*/identity"))
+
+
+def test_a_stop_waits_for_a_change_that_is_under_way(
+    repository: Path, tmp_path: Path
+) -> None:
+    """Or the change would put its folders where all was removed."""
+    (tmp_path / "private").mkdir()
+    checked = check_repository(repository)
+    changing = Shown(checked, tmp_path / "private", held=True)
+    stop = threading.Thread(target=changing.close)
+    waited: list[bool] = []
+
+    def look() -> None:
+        if not waited:
+            stop.start()
+            stop.join(0.2)
+            waited.append(stop.is_alive())
+        raise LaunchError("the server does not run")
+
+    with pytest.raises(LaunchError, match="does not run"):
+        changing.change(checked, look, timeout_s=1)
+    stop.join()
+
+    assert waited == [True]
+    assert not list((tmp_path / "private").glob("*/identity"))
+
+
+def test_nothing_is_heard_where_no_link_could_be_made(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each line of the log would be kept until the next change."""
+    (tmp_path / "private").mkdir()
+    checked = check_repository(repository)
+    quiet = Shown(checked, tmp_path / "private", held=True)
+
+    def full(*_: object) -> None:
+        raise InstallationError("full", remedy="")
+
+    monkeypatch.setattr(shown, "show_models", full)
+    with pytest.raises(InstallationError, match="full"):
+        quiet.change(checked, lambda: None, timeout_s=1)
+    quiet.hear("a line")
+
+    assert not quiet._heard
+    quiet.close()
 
 
 def test_a_snapshot_opens_the_files_themselves(repository: Path, tmp_path: Path) -> None:

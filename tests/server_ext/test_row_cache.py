@@ -58,3 +58,14 @@ def test_a_cache_of_no_rows_keeps_none() -> None:
 
     assert value_of(cache, 1) is None
     assert (cache.hits, cache.misses) == (0, 0), "nothing is looked up"
+
+
+def test_a_row_is_kept_without_those_it_was_computed_beside() -> None:
+    """A view would keep the memory of all of them."""
+    together = np.array([[1.0], [2.0]], np.float32)
+    cache = RowCache(10)
+    cache.put(row(1), {"logits": together[0]})
+
+    together[0] = 5.0
+
+    assert value_of(cache, 1) == 1.0

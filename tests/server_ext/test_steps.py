@@ -17,7 +17,7 @@ from until import until
 
 from megatick_server.errors import LaunchError, StepDiedError
 from megatick_server.launcher import Api, ServeOptions, TritonServer
-from megatick_server.launcher.steps import Steps
+from megatick_server.launcher.steps import Steps, _ended
 
 pytestmark = pytest.mark.triton
 
@@ -109,6 +109,20 @@ def test_a_step_that_dies_during_a_reload_is_replaced_after_it(
     assert not [each for each in raised if isinstance(each, StepDiedError)]
 
 
+def test_whoever_waits_is_let_go_by_a_stop(
+    identity_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TritonServer(identity_repository, ON_FREE_PORTS) as server:
+        look = server.check
+
+        def check() -> None:
+            server.stop()  # as another thread would, at that moment
+            look()
+
+        monkeypatch.setattr(server, "check", check)
+        server.wait()
+
+
 def test_a_dead_step_of_a_model_that_is_no_longer_served_is_nothing(
     identity_repository: Path,
 ) -> None:
@@ -149,6 +163,19 @@ def test_a_dead_step_is_told_once_and_at_the_second_look(
         steps.meet()
         (step,) = steps_of(server)
         os.kill(step, signal.SIGKILL)
-        until(lambda: not steps_of(server))
+        until(lambda: _ended(step))
 
         assert [steps.died(), steps.died(), steps.died()] == [set(), {"identity"}, set()]
+
+
+def test_a_number_that_the_kernel_gives_again_is_another_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[set[int]] = [{7}, {7}, {7}, set(), {7}, {7}]
+    steps = Steps(1)
+    steps._models[7] = "identity"
+    monkeypatch.setattr(steps, "_look", lambda: ended.pop(0))
+
+    told = [steps.died() for _ in range(6)]
+
+    assert told == [set(), {"identity"}, set(), set(), set(), {"identity"}]

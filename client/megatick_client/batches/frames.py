@@ -36,21 +36,22 @@ def table_of(frame: Any) -> pa.Table:
     """Turn a frame into an Arrow table.
 
     Raises:
-        SourceError: it is no frame.
+        SourceError: it is no frame, or Arrow cannot hold it.
     """
     pandas: Any = sys.modules.get("pandas")  # who passes a frame has imported it
-    if pandas is not None and isinstance(frame, pandas.DataFrame):
-        numbered = isinstance(frame.index, pandas.RangeIndex) and frame.index.name is None
-        frame = frame if numbered else frame.reset_index()
-        try:
+    try:
+        if pandas is not None and isinstance(frame, pandas.DataFrame):
+            index = frame.index
+            numbered = isinstance(index, pandas.RangeIndex) and index.name is None
+            frame = frame if numbered else frame.reset_index()
             table = pa.Table.from_pandas(frame, preserve_index=False)
-        except (pa.ArrowException, TypeError) as error:
-            raise SourceError("frame", f"Arrow cannot hold it: {error}") from error
-        return table.replace_schema_metadata(None)
-    if isinstance(frame, pa.Table):
-        return frame
-    if hasattr(frame, "__arrow_c_stream__"):
-        return pa.table(frame)
+            return table.replace_schema_metadata(None)
+        if isinstance(frame, pa.Table):
+            return frame
+        if hasattr(frame, "__arrow_c_stream__"):
+            return pa.table(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise SourceError("frame", f"Arrow cannot hold it: {error}") from error
     raise SourceError(
         "source",
         "expected a path, or a frame of pandas, polars or Arrow, found "

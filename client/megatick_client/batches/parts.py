@@ -101,18 +101,16 @@ class PartWriter:
     _since_s: float = 0.0
     _bytes: int = 0
 
-    def add(self, scored: Scored) -> bool:
-        """Take the block that follows the last one; tell whether a part was written."""
+    def add(self, scored: Scored) -> None:
+        """Take the block that follows the last one."""
         if not self._held:
             self._since_s = time.monotonic()
         self._held.append(scored)
         self._bytes += scored.block.table.nbytes
         rows = scored.block.stop - self._held[0].block.first
         old = time.monotonic() - self._since_s >= PART_S
-        if rows < PART_ROWS and self._bytes < PART_BYTES and not old:
-            return False
-        self.flush()
-        return True
+        if rows >= PART_ROWS or self._bytes >= PART_BYTES or old:
+            self.flush()
 
     def flush(self) -> None:
         """Write what is held."""

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Final, Literal, get_args
 
 from megatick_client.batches.errors import SettingError
+from megatick_client.deadlines import LONGEST_S
 from megatick_contract import TRUNCATIONS, Truncation
 from megatick_contract.admission import PRIORITIES, Priority
 
@@ -74,11 +75,11 @@ class BatchSettings:
             raise SettingError(
                 "in_flight", expected="an integer >= 1", found=self.in_flight
             )
-        if not 0 < self.timeout_s < float("inf"):
-            raise SettingError("timeout_s", expected="seconds > 0", found=self.timeout_s)
-        if not self.patience_s >= 0:
+        if not (_is_number(self.timeout_s) and 0 < self.timeout_s <= LONGEST_S):
+            expected = f"seconds > 0, at most {LONGEST_S:g}"
+            raise SettingError("timeout_s", expected=expected, found=self.timeout_s)
+        if not (_is_number(self.patience_s) and self.patience_s >= 0):
             raise SettingError("patience_s", expected="seconds >= 0", found=self.patience_s)
-
         if self.dedupe and self.engine == "ray":
             raise SettingError("dedupe", expected='engine "threads"', found=self.engine)
 
@@ -99,3 +100,7 @@ class BatchSettings:
     def results(self) -> tuple[str, ...]:
         """Names of the columns that are added."""
         return tuple(self.prefix + name for name in RESULTS)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)

@@ -59,6 +59,7 @@ def _read_parquet(
 ) -> Iterator[Block]:
     # Without the pre-buffer a row group is read page by page.
     with pq.ParquetFile(source.path, pre_buffer=False, buffer_size=1 << 20) as file:
+        _refuse_twins(source, file.schema_arrow.names)
         total, done = max(1, file.metadata.num_rows), 0
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
@@ -103,6 +104,12 @@ def _read_lines(
             yield _block(source, first, held, before_bytes + source.size)
 
 
+def _refuse_twins(source: Source, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TableError(source.path, f"has two columns of the name {twice!r}")
+
+
 _READERS: Final = {"csv": _read_lines, "jsonl": _read_lines, "parquet": _read_parquet}
 
 
@@ -118,9 +125,7 @@ def _csv_records(source: Source, text: Iterable[str]) -> Iterator[Record]:
         raise TableError(
             source.path, "expected UTF-8, found other bytes in its first line"
         ) from error
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise TableError(source.path, f"has two columns of the name {twice!r}")
+    _refuse_twins(source, names)
     while True:
         line = reader.line_num + 1
         try:

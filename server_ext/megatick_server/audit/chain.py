@@ -109,11 +109,19 @@ class Chain:
         path = self._folder / f"{self.name}.{self._segment + 1:06d}{SUFFIX}"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         file = os.open(path, flags, 0o600)
-        directory = os.open(self._folder, os.O_RDONLY)
-        os.fsync(directory)  # or the name may be lost with the power
-        os.close(directory)
+        try:
+            directory = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(directory)  # or the name may be lost with the power
+            finally:
+                os.close(directory)
+            if self._file >= 0:
+                os.fsync(self._file)
+        except OSError:
+            os.close(file)
+            path.unlink()  # its name is tried again
+            raise
         if self._file >= 0:
-            os.fsync(self._file)
             os.close(self._file)
         self._file, self._size = file, 0
         self._segment += 1

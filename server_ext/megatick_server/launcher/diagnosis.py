@@ -8,26 +8,30 @@ make it print each.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from megatick_server.errors import ModelFailure
 
 _NO_STUB: Final = "Failed to preinitialize Python stub"
 
+_FAILED: Final = r"""\] "failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.*)"$"""
+# The step's failure again, at the very end: a verbose log may have lost the step's own.
+_ENSEMBLE_FAILED: Final = (
+    r"""\] "Invalid argument: ensemble '[^']+' depends on '(?P<model>[^']+)' """
+    r"""which has no loaded version\. Model '[^']+' loading failed with error: """
+    r"""(?:version \d+ is at \w+ state: )?(?P<reason>.*?);?"$"""
+)
 _MODEL_PATTERNS: Final = tuple(
     map(
         re.compile,
         (
-            r"""\] "failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.*)"$""",
+            _FAILED,
             r"""\] "failed to load model '(?P<model>[^']+)': (?P<reason>.*)"$""",
             r"""\] "Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.*)"$""",
-            r"""\] "Invalid argument: ensemble (?P<model>\S+) (?P<reason>contains .*)"$""",
-            # The step's failure again, at the very end: a verbose log may have lost the
-            # step's own line.
-            r"""\] "Invalid argument: ensemble '[^']+' depends on '(?P<model>[^']+)' """
-            r"""which has no loaded version\. Model '[^']+' loading failed with error: """
-            r"""(?:version \d+ is at \w+ state: )?(?P<reason>.*?);?"$""",
+            r"""\] "Invalid argument: (?:in )?ensemble (?P<model>[^\s',]+),? """
+            r"""(?P<reason>.*)"$""",
+            _ENSEMBLE_FAILED,
             _NO_STUB + r""": """
             r"""(?P<reason>.*'[^']*/(?P<model>[^'/]+)/\d+/[^'/]+')$""",
         ),
@@ -39,6 +43,8 @@ _BIND: Final = re.compile(
 _SERVICES: Final = {"GRPC": "gRPC", "HTTP": "HTTP", "Metrics": "metrics"}
 _LOADING: Final = re.compile(r"""\] "loading: (?P<model>.+):\d+"$""")
 _LOADED: Final = re.compile(r"""\] "successfully loaded '(?P<model>.+)'"$""")
+_OUTCOMES: Final = (_LOADED, re.compile(_FAILED), re.compile(_ENSEMBLE_FAILED))
+"""Of a load, which "loading:" began."""
 _UNLOADED: Final = re.compile(
     r"""\] "successfully unloaded '(?P<model>.+)' version \d+"$"""
 )
@@ -90,6 +96,20 @@ def still_loading(log: Iterable[str]) -> tuple[str, ...]:
         elif match := _LOADED.search(line):
             loading.pop(match["model"], None)
     return tuple(loading)
+
+
+def of_loads_begun(log: Iterable[str]) -> Iterator[str]:
+    """Leave out what became of loads that had begun before.
+
+    Triton ends no load that we gave up, and names the model at its end, not its folder.
+    """
+    begun: set[str] = set()
+    for line in log:
+        if match := _LOADING.search(line):
+            begun.add(match["model"])
+        ends = (match["model"] for each in _OUTCOMES if (match := each.search(line)))
+        if begun.issuperset(ends):
+            yield line
 
 
 def loaded(log: Iterable[str]) -> set[str]:

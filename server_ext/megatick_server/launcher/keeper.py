@@ -43,6 +43,13 @@ def segments(shm_prefix: str) -> Iterator[Path]:
     return SHARED_MEMORY.glob(f"{shm_prefix}*")
 
 
+def hide(shm_prefix: str) -> None:
+    """Keep others from reading them: texts pass through, and Triton lets everybody."""
+    for segment in segments(shm_prefix):
+        with contextlib.suppress(FileNotFoundError):
+            segment.chmod(0o600)
+
+
 def sweep(shm_prefix: str, directory: Path) -> None:
     """Remove a server's shared memory and its private directory, if any is left."""
     for segment in segments(shm_prefix):

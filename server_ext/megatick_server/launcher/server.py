@@ -79,7 +79,8 @@ class TritonServer:
         Args:
             repository: folder of models, written by ``megatick export``.
             options: where to listen and what to open; the defaults are closed.
-            on_log: called with each line of ``log``, on a thread of its own.
+            on_log: called with each line of ``log``, on a thread of its own, until it
+                raises anything but an ``OSError``, which is logged.
 
         Raises:
             RepositoryError: the repository is absent or not whole.
@@ -98,6 +99,7 @@ class TritonServer:
         self._shown: Shown | None = None
         self._steps = Steps(0)
         self._replaced_s: dict[str, float] = {}
+        self._stopped = False
 
     @property
     def repository(self) -> Repository:
@@ -184,7 +186,7 @@ class TritonServer:
         if not first.strip().isdecimal():
             with output:
                 said = first + output.read().decode(errors="replace")
-            self.stop()
+            self._end()
             raise InstallationError(
                 f"{installation.binary} cannot be executed: {said.strip()}",
                 remedy="Reinstall nvidia-pytriton 0.7.0.",
@@ -212,11 +214,11 @@ class TritonServer:
         tls = self.options.tls is not None
         while not (self._listens.is_set() and is_ready(self.endpoints, tls=tls)):
             if not self.running or diagnosis.hangs(self.log):
-                self.stop()
+                self._end()
                 raise self._why_not_ready()
             if time.monotonic() > deadline:
                 loading = diagnosis.still_loading(self.log)
-                self.stop()
+                self._end()
                 raise ReadyTimeoutError(
                     timeout_s=self.options.ready_timeout_s, loading=loading
                 )
@@ -253,16 +255,10 @@ class TritonServer:
 
     def _look(self) -> None:
         """While models are loaded."""
-        self._hide_segments()
+        keeper.hide(self._shm_prefix)
         self._steps.meet()
         if not self.running:
             raise self._why_it_ended("as it loaded models")
-
-    def _hide_segments(self) -> None:
-        """Requests' texts pass through them, and Triton lets everybody read them."""
-        for segment in keeper.segments(self._shm_prefix):
-            with contextlib.suppress(FileNotFoundError):
-                segment.chmod(0o600)
 
     @property
     def running(self) -> bool:
@@ -270,14 +266,18 @@ class TritonServer:
         return self._keeper is not None and self._keeper.poll() is None
 
     def wait(self) -> None:
-        """Block while the server runs; a step whose process dies is loaded again.
+        """Block until ``stop``; a step whose process dies is loaded again.
 
         Raises:
             ServerDiedError: it ended without ``stop``; nothing of it is left.
             StepDiedError: a step died and cannot be replaced; the server was stopped.
         """
-        while True:
-            self.check()
+        while not self._stopped:
+            try:
+                self.check()
+            except LaunchError:
+                if not self._stopped:  # by another thread, meanwhile
+                    raise
             time.sleep(LOOK_S)
 
     def check(self) -> None:
@@ -290,7 +290,7 @@ class TritonServer:
         if self._keeper is None:
             raise LaunchError("the server was not started: call start() first")
         if not self.running:
-            self.stop()
+            self._end()
             raise self._why_it_ended("on its own")
         for model in sorted(self._steps.died()):
             self._replace(model)
@@ -306,7 +306,7 @@ class TritonServer:
             _LOG.error("the process of %s died; it is loaded again", model)
             self._shown.again(model, self._look, timeout_s=self.options.ready_timeout_s)
         except LaunchError as error:
-            self.stop()
+            self._end()
             if isinstance(error, ModelLoadError | ReadyTimeoutError):
                 raise StepDiedError(model, f"and was not replaced: {error}") from error
             raise
@@ -316,6 +316,10 @@ class TritonServer:
 
         Requests in flight have ``options.stop_timeout_s`` to finish.
         """
+        self._stopped = self.started
+        self._end()
+
+    def _end(self) -> None:
         process = self._keeper
         if process is None:
             return
@@ -374,11 +378,19 @@ class TritonServer:
                     self._shown.hear(line)
                 if diagnosis.listens(line):
                     self._listens.set()
-                if self._on_log is not None:
-                    # Nobody to show it to is no reason to stop reading: with its pipe
-                    # full, the server would stand still.
-                    with contextlib.suppress(OSError):
-                        self._on_log(self._as_named(line))
+                self._show_line(line)
+
+    def _show_line(self, line: str) -> None:
+        """Whatever becomes of it, the log is read on: what loads is known from it alone."""
+        if self._on_log is None:
+            return
+        try:
+            self._on_log(self._as_named(line))
+        except OSError:
+            pass  # nobody to show it to
+        except Exception:  # noqa: BLE001 whatever it is, the server goes on
+            _LOG.exception("a line of the log could not be shown; no other will be")
+            self._on_log = None
 
     def _as_named(self, text: str) -> str:
         return text if self._shown is None else self._shown.as_named(text)

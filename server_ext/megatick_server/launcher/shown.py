@@ -18,6 +18,8 @@ from megatick_server.launcher.repository import Repository
 from megatick_server.launcher.snapshot import Snapshot
 
 _POLL_S: Final = 0.05
+_UNDO_S: Final = 5.0
+"""What loading again what was served may take, where the time for both is up."""
 
 
 class Shown:
@@ -46,10 +48,17 @@ class Shown:
         self.repository = repository
         self._directory = directory
         self._snapshots: list[Snapshot] = []  # the last one is what is served
+        self._linked: Snapshot | None = None
         self._heard: list[str] | None = None
-        self._changing = threading.Lock()
-        shown = self._take(repository).folder if held else repository.path
-        show_models(directory, shown)
+        self._changing = threading.RLock()  # a signal's handler may close it
+        try:
+            if held:
+                self._link(self._take(repository))
+            else:
+                show_models(directory, repository.path)
+        except LaunchError:
+            self.close()
+            raise
 
     def as_named(self, text: str) -> str:
         """Put the repository where Triton names the link to it."""
@@ -68,18 +77,21 @@ class Shown:
         Args:
             repository: to be served.
             look: called in between; what it raises ends the wait.
-            timeout_s: how long loading may take, in seconds.
+            timeout_s: how long loading may take, in seconds.  What was served before is
+                loaded again within what is left of it, or within 5 s.
 
         Raises:
             RepositoryError: something in it cannot be read; nothing was tried.
             InstallationError: the private directory takes no link.
             ModelLoadError: a model did not load.
             ReadyTimeoutError: the time passed.  Of these, what was served before is
-                shown again, and served on.
+                shown again, and served on.  What took too long, Triton still loads to its
+                end; it answers then until Triton looks again, a second later.
         """
         with self._changing:
-            before, after = self._snapshots[-1], self._take(repository)
+            before, after = self._served(), self._take(repository)
             wanted, unwanted = {*repository.models}, {*before.repository.models}
+            deadline = time.monotonic() + timeout_s
             try:
                 self._show(after, wanted, unwanted - wanted, look, timeout_s)
             except LaunchError:
@@ -87,7 +99,8 @@ class Shown:
                 with contextlib.suppress(LaunchError, OSError):
                     before.renew()
                     # What failed to load is never unloaded: there is nothing to wait for.
-                    self._show(before, unwanted, (), look, timeout_s)
+                    left_s = max(deadline - time.monotonic(), _UNDO_S)
+                    self._show(before, unwanted, (), look, left_s)
                 self.repository = before.repository
                 self._forget_all_but(before)
                 raise
@@ -101,26 +114,39 @@ class Shown:
             ReadyTimeoutError: the time passed.
         """
         with self._changing:
-            shown = self._snapshots[-1]
+            shown = self._served()
             if model in shown.repository.models:
                 shown.renew(model)
                 self._show(shown, {model}, (), look, timeout_s)
 
     def close(self) -> None:
-        """Let go of all files."""
-        while self._snapshots:
-            self._snapshots.pop().close()
+        """Let go of all files, once a change that is under way has ended."""
+        with self._changing:
+            while self._snapshots:
+                self._snapshots.pop().close()
+
+    def _served(self) -> Snapshot:
+        if not self._snapshots:  # it was stopped while another change was waited for
+            raise LaunchError("nothing was loaded: the server was stopped")
+        return self._snapshots[-1]
 
     def _take(self, repository: Repository) -> Snapshot:
         snapshot = Snapshot(repository, self._directory / secrets.token_hex(4))
         self._snapshots.append(snapshot)
         return snapshot
 
-    def _forget_all_but(self, shown: Snapshot) -> None:
+    def _link(self, snapshot: Snapshot) -> None:
+        show_models(self._directory, snapshot.folder)
+        self._linked = snapshot
+
+    def _forget_all_but(self, served: Snapshot) -> None:
+        # The link leads to another one where it could not be led back, and Triton would
+        # unload at once what it does not find there.
+        kept = [each for each in self._snapshots if each in (served, self._linked)]
         for each in self._snapshots:
-            if each is not shown:
+            if each not in kept:
                 each.close()
-        self._snapshots = [shown]
+        self._snapshots = sorted(kept, key=lambda each: each is served)
 
     def _show(
         self,
@@ -134,11 +160,11 @@ class Shown:
         self.repository = snapshot.repository
         heard: list[str] = []
         self._heard = heard
-        show_models(self._directory, snapshot.folder)
         deadline = time.monotonic() + timeout_s
         try:
+            self._link(snapshot)
             while True:
-                said = tuple(heard)
+                said = tuple(diagnosis.of_loads_begun(tuple(heard)))
                 gone = diagnosis.unloaded(said)
                 if diagnosis.loaded(said).issuperset(wanted) and gone.issuperset(unwanted):
                     return

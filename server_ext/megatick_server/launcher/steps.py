@@ -46,7 +46,7 @@ class Steps:
         ended = self._look()
         sure = (ended & self._suspected) - self._told
         self._suspected = ended
-        self._told |= sure
+        self._told = (self._told | sure) & ended  # the kernel gives numbers again
         return {self._models[child] for child in sure if child in self._models}
 
     def _look(self) -> set[int]:

@@ -6,6 +6,7 @@ import gzip
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -123,8 +124,6 @@ def test_frames(client: Client, tmp_path: Path) -> None:
     for name in ("frame", "dated", "arrow", "other"):
         check_scored(rows_of(tmp_path / f"{name}.parquet"), range(40))
     assert rows_of(tmp_path / "dated.parquet")[3]["day"] == "day 3"
-    with pytest.raises(SourceError, match="found list"):
-        client.batches.submit(["a text"], output=tmp_path / "list.parquet")
 
 
 def test_columns_are_kept_and_the_result_says_what_made_it(
@@ -337,6 +336,58 @@ def test_inputs_that_cannot_be_read(
         client.batches.submit(source, output=tmp_path / "scores.parquet")
 
     assert str(source) in str(caught.value)
+    assert not list(tmp_path.glob("*.job"))
+
+
+@pytest.mark.parametrize(
+    ("frame", "problem"),
+    [
+        pytest.param(
+            pd.DataFrame([["+", "-"]], columns=["text", "text"]), "Duplicate", id="twice"
+        ),
+        pytest.param(
+            pa.table([["+"], ["a"], ["b"]], ["text", "by", "by"]),
+            "two columns of the name 'by'",
+            id="twice-in-arrow",
+        ),
+        pytest.param(
+            pd.DataFrame({"text": ["+"]}, index=pd.Index(["+"], name="text")),
+            "text, already exists",
+            id="an-index-of-its-name",
+        ),
+        pytest.param(pd.DataFrame({"text": ["+", 3]}), "cannot hold", id="mixed"),
+        pytest.param(pd.Series(["+"], name="text"), "cannot hold", id="series"),
+        pytest.param(["+"], "frame of pandas, polars or Arrow, found list", id="list"),
+    ],
+)
+def test_frames_that_no_file_holds(
+    client: Client, tmp_path: Path, frame: Any, problem: str
+) -> None:
+    with pytest.raises(SourceError, match=problem):
+        client.batches.submit(frame, output=tmp_path / "scores.parquet")
+
+    assert not list(tmp_path.glob("*.job"))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        ("truncation", "middle"),
+        ("in_flight", 0),
+        ("timeout_s", "5"),
+        ("timeout_s", 2e9),  # longer than a client's call may take
+        ("timeout_s", float("nan")),
+        ("patience_s", None),
+    ],
+)
+def test_settings_out_of_range(
+    client: Client, tmp_path: Path, setting: tuple[str, Any]
+) -> None:
+    source = written(tmp_path / "news.csv", numbered(range(3)))
+
+    with pytest.raises(SettingError, match=f"{setting[0]}: expected"):
+        client.batches.submit(source, output=tmp_path / "scores.parquet", **dict([setting]))
+
     assert not list(tmp_path.glob("*.job"))
 
 

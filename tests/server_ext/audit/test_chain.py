@@ -191,6 +191,27 @@ def test_a_full_disk_leaves_whole_lines(
     assert (report.findings, report.torn, report.records) == ((), None, 3)
 
 
+def test_a_segment_that_cannot_be_begun_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Chain(tmp_path, KEY, model="scorer", about={}, segment_bytes=1)
+    before = os.listdir("/proc/self/fd")
+
+    def fails(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fails)
+        with pytest.raises(AuditError, match="Input/output error"):
+            chain.append([{"kind": "reply"}])
+    assert os.listdir("/proc/self/fd") == before
+    chain.append([{"kind": "reply"}])
+    chain.close()
+
+    report = check(tmp_path)
+    assert (report.findings, report.torn, report.records) == ((), None, 3)
+
+
 def _full(file: int, data: Any) -> int:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
