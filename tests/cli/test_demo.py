@@ -76,7 +76,9 @@ def test_the_demo_answers_and_leaves_no_server(tmp_path: Path) -> None:
     assert "beat the random walk at 20 days" in done.stdout
     page = (out / "brief.html").read_text()
     assert "20 symbols and 12 texts, as of 2022-11-28 21:00:00 UTC" in page
-    assert "Of 250 bars up to 2022-11-" in page  # its risk was tested
+    assert (
+        "Of 250 bars, the last begun at the close of 2022-11-" in page
+    )  # its risk was tested
     assert f"--prices={out / 'prices.csv'}" in page
     assert processes_naming(scratch) == []
     assert not list(scratch.glob("megatick-*"))
