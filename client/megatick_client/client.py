@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from concurrent import futures
@@ -56,8 +57,9 @@ class Client(BaseClient):
     def close(self) -> None:
         """Drop the connections; calls in flight and later ones raise ``ClientClosed``."""
         self._closed = True
-        for _, channel in self._channels.drain():
-            channel.close()
+        if self._process == os.getpid():  # else they are its parent's
+            for _, channel in self._channels.drain():
+                channel.close()
 
     def __enter__(self) -> Self:
         return self

@@ -138,7 +138,9 @@ class SymbolBook(Generic[ClientT]):
         if not (isinstance(symbol, str) and symbol):
             raise BadRequest(f"symbol: expected a name, found {symbol!r:.40}")
         with self._lock:
-            kept = self._symbols.setdefault(symbol, _Symbol())
+            kept = self._symbols.get(symbol)
+            if kept is None:
+                kept = self._symbols[symbol] = _Symbol()
             if at_s < kept.close_s:
                 raise BadRequest(
                     f"{symbol!r}: at: expected no price older than the last one, of "

@@ -147,6 +147,32 @@ def test_a_forked_child_makes_its_own_connection(endpoint: Endpoint) -> None:
         assert client.score("+").score == 0.25
 
 
+def test_a_forked_child_closes_none_of_its_parents_connections(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was forked off while a thread was opening one, and held the lock."""
+    opening, goes_on = threading.Event(), threading.Event()
+    insecure_channel = grpc.insecure_channel
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        opening.set()
+        goes_on.wait()
+        return insecure_channel(*args, **kwargs)
+
+    monkeypatch.setattr(grpc, "insecure_channel", slowly)
+    with Client(endpoint.address) as client, ThreadPoolExecutor(1) as thread:
+        calling = thread.submit(client.score, "+")
+        opening.wait()
+        process = multiprocessing.get_context("fork").Process(target=client.close)
+        process.start()
+        process.join(20)
+        exitcode = process.exitcode
+        process.kill()
+        goes_on.set()
+        assert calling.result().score == 0.25
+    assert exitcode == 0
+
+
 def test_one_async_client_in_one_loop_after_another(endpoint: Endpoint) -> None:
     client = AsyncClient(endpoint.address)
 
