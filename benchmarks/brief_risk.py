@@ -31,11 +31,12 @@ from megatick_decisions.losses import expected_shortfall, value_at_risk
 from megatick_decisions.one_model import OneModel
 from megatick_decisions.scenarios import SCENARIOS, PastForecasts, forecast_bars
 from megatick_server.launcher import ServeOptions, TritonServer
+from megatick_training.evaluation.metrics import pinball_losses
 from megatick_training.forecasting.news import News
 from megatick_training.prices import read_closes
 
 _ES_LEVEL: Final = 0.975
-_TICK_LEVEL: Final = 0.99
+_TICK_LEVEL: Final = np.array([0.99])
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,12 @@ def judge(
     var = np.array([value_at_risk(each, level=_ES_LEVEL) for each in outcomes])
     shortfall = np.array([expected_shortfall(each, level=_ES_LEVEL) for each in outcomes])
     above = losses > var
-    miss = losses - backtest.bars["var_99"].to_numpy()
+    var_99 = backtest.bars[["var_99"]].to_numpy()
     return Judged(
         backtest=backtest,
         var_975=judge_exceedances(above, level=_ES_LEVEL),
         over_shortfall=float((losses / shortfall)[above].mean()) if above.any() else np.nan,
-        tick_loss=float(np.maximum(_TICK_LEVEL * miss, (_TICK_LEVEL - 1) * miss).mean()),
+        tick_loss=float(pinball_losses(losses, var_99, _TICK_LEVEL).mean()),
     )
 
 
