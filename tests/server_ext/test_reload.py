@@ -407,30 +407,29 @@ def test_a_server_that_does_not_run_loads_nothing(repository: Path) -> None:
         TritonServer(repository, ON_FREE_PORTS).reload()
 
 
+@pytest.fixture
+def held(repository: Path, tmp_path: Path) -> Shown:
+    """A snapshot, shown to nobody in ``private``."""
+    (tmp_path / "private").mkdir()
+    return Shown(check_repository(repository), tmp_path / "private", held=True)
+
+
 def test_a_server_that_was_stopped_meanwhile_loads_nothing(
-    repository: Path, tmp_path: Path
+    held: Shown, tmp_path: Path
 ) -> None:
     """By another thread, while this one waited for a change before its own."""
-    (tmp_path / "private").mkdir()
-    checked = check_repository(repository)
-    stopped = Shown(checked, tmp_path / "private", held=True)
-    stopped.close()
+    held.close()
 
     with pytest.raises(LaunchError, match="was stopped"):
-        stopped.change(checked, lambda: None, timeout_s=1)
+        held.change(held.repository, lambda: None, timeout_s=1)
     with pytest.raises(LaunchError, match="was stopped"):
-        stopped.again("identity", lambda: None, timeout_s=1)
+        held.again("identity", lambda: None, timeout_s=1)
     assert not list((tmp_path / "private").glob("*/identity"))
 
 
-def test_a_stop_waits_for_a_change_that_is_under_way(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_a_stop_waits_for_a_change_that_is_under_way(held: Shown, tmp_path: Path) -> None:
     """Or the change would put its folders where all was removed."""
-    (tmp_path / "private").mkdir()
-    checked = check_repository(repository)
-    changing = Shown(checked, tmp_path / "private", held=True)
-    stop = threading.Thread(target=changing.close)
+    stop = threading.Thread(target=held.close)
     waited: list[bool] = []
 
     def look() -> None:
@@ -441,7 +440,7 @@ def test_a_stop_waits_for_a_change_that_is_under_way(
         raise LaunchError("the server does not run")
 
     with pytest.raises(LaunchError, match="does not run"):
-        changing.change(checked, look, timeout_s=1)
+        held.change(held.repository, look, timeout_s=1)
     stop.join()
 
     assert waited == [True]
@@ -449,23 +448,20 @@ def test_a_stop_waits_for_a_change_that_is_under_way(
 
 
 def test_nothing_is_heard_where_no_link_could_be_made(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    held: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or each line of the log would be kept until the next change."""
-    (tmp_path / "private").mkdir()
-    checked = check_repository(repository)
-    quiet = Shown(checked, tmp_path / "private", held=True)
 
     def full(*_: object) -> None:
         raise InstallationError("full", remedy="")
 
     monkeypatch.setattr(shown, "show_models", full)
     with pytest.raises(InstallationError, match="full"):
-        quiet.change(checked, lambda: None, timeout_s=1)
-    quiet.hear("a line")
+        held.change(held.repository, lambda: None, timeout_s=1)
+    held.hear("a line")
 
-    assert not quiet._heard
-    quiet.close()
+    assert not held._heard
+    held.close()
 
 
 def test_a_snapshot_opens_the_files_themselves(repository: Path, tmp_path: Path) -> None:
