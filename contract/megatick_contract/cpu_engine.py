@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from functools import cache
 from itertools import count, takewhile
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -19,8 +21,9 @@ _OPTIONS: Final[dict[CpuPrecision, dict[str, str]]] = {
     # A group size of 0: else OpenVINO would quantise products further on some CPUs.
     "fp32": {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"},
     "bf16": {"INFERENCE_PRECISION_HINT": "bf16", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"},
-    "int8": {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32"},
+    "int8": {"INFERENCE_PRECISION_HINT": "f32"},
 }
+_GROUPS: Final = range(32, 257, 32)
 
 
 @cache
@@ -75,14 +78,53 @@ def read_graph(path: Path, precision: CpuPrecision) -> openvino.Model:
     return model
 
 
-def openvino_options(precision: CpuPrecision) -> dict[str, str]:
+def openvino_options(precision: CpuPrecision, model: openvino.Model) -> dict[str, str]:
     """OpenVINO's options for a graph.
 
     Args:
         precision: ``fp32``; ``bf16`` runs in bf16 what is float32 in the graph; ``int8``
-            rounds the inputs of products with INT8 weights to INT8 as they come.
+            rounds the inputs of products with INT8 weights to INT8 as they come, in groups
+            of channels of a token.
+        model: that they are for, as ``read_graph`` gives it.
     """
-    return dict(_OPTIONS[precision])
+    options = dict(_OPTIONS[precision])
+    if precision == "int8":
+        group = input_group(_int8_widths(model))
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(group)
+    return options
+
+
+def input_group(widths: Iterable[int]) -> int:
+    """How many neighbouring channels of a product's input share a scale in INT8.
+
+    OpenVINO takes one number for a whole graph.  The wider a group is, the less its scales
+    cost: on the default model groups of 192 are 1.3 times as fast as of 32.
+
+    Args:
+        widths: input channels of the products with INT8 weights.
+
+    Returns:
+        The largest multiple of 32, up to 256, that divides them all, so that no group is
+        cut short; 32 if none does.
+    """
+    common = gcd(*widths)
+    return max((each for each in _GROUPS if common and common % each == 0), default=32)
+
+
+def _int8_widths(model: openvino.Model) -> set[int]:
+    """Input channels of the products whose weights are stored in INT8."""
+    found = set()
+    for node in model.get_ops():
+        if node.get_type_name() != "MatMul":
+            continue
+        weight = node.input_value(1)
+        source = weight.get_node()
+        while source.get_input_size():  # Convert, Multiply by the scales, Transpose
+            source = source.input_value(0).get_node()
+        if source.get_element_type().to_string() == "i8":
+            turned = node.get_attributes()["transpose_b"]
+            found.add(weight.get_shape()[-1 if turned else -2])
+    return found
 
 
 def cpu_capabilities() -> tuple[str, ...]:

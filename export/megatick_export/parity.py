@@ -220,10 +220,10 @@ def openvino_engine(
 
     With None it takes the threads that OpenVINO would: one a physical core.
     """
-    options = openvino_options(precision)
+    model = read_graph(path, precision)
+    options = openvino_options(precision, model)
     if threads is not None:
         options |= {"INFERENCE_NUM_THREADS": str(threads)}
-    model = read_graph(path, precision)
     compiled = openvino_core().compile_model(model, "CPU", options)
     names = [output.any_name for output in compiled.outputs]
 

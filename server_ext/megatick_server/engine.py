@@ -45,11 +45,12 @@ def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.Co
             f"({', '.join(capabilities)}): export it with --precision fp32",
         )
     try:
+        model = read_graph(_whole(path), precision)
         return openvino_core().compile_model(
-            read_graph(_whole(path), precision),
+            model,
             "CPU",
             {
-                **openvino_options(precision),
+                **openvino_options(precision, model),
                 "INFERENCE_NUM_THREADS": str(threads),
                 "PERFORMANCE_HINT": "LATENCY",
             },

@@ -6,9 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import openvino
 import pytest
+from openvino import opset13 as opset
 
-from megatick_contract.cpu_engine import cpu_capabilities, openvino_core
+from megatick_contract.cpu_engine import (
+    CpuPrecision,
+    cpu_capabilities,
+    input_group,
+    openvino_core,
+    openvino_options,
+)
 
 TWO_ENGINES_THEN_A_SIGNAL = """
 import signal
@@ -77,3 +86,47 @@ def test_a_process_has_one_core() -> None:
 
 def test_every_cpu_computes_float32() -> None:
     assert "FP32" in cpu_capabilities()
+
+
+@pytest.mark.parametrize(
+    ("widths", "group"),
+    [
+        ([576, 1536], 192),
+        ([1024, 4096], 256),
+        ([96], 96),
+        ([64, 96], 32),
+        ([512, 72], 32),
+        ([], 32),
+    ],
+)
+def test_a_group_of_channels_is_as_wide_as_divides_every_input(
+    widths: list[int], group: int
+) -> None:
+    assert input_group(widths) == group
+
+
+def two_products(stored: type[np.generic]) -> openvino.Model:
+    """From 192 channels over 96 to 4, the second weight being [in, out]."""
+    given = opset.parameter([-1, 192])
+    first = opset.convert(opset.constant(np.ones((96, 192), stored)), np.float32)
+    scaled = opset.multiply(first, opset.constant(np.ones((96, 1), np.float32)))
+    narrow = opset.matmul(given, scaled, False, True)
+    second = opset.convert(opset.constant(np.ones((96, 4), stored)), np.float32)
+    return openvino.Model([opset.matmul(narrow, second, False, False)], [given])
+
+
+@pytest.mark.parametrize(
+    ("precision", "stored", "group"),
+    [
+        ("int8", np.int8, "96"),
+        ("int8", np.float16, "32"),  # nothing to round inputs for
+        ("fp32", np.int8, "0"),
+        ("bf16", np.int8, "0"),
+    ],
+)
+def test_int8_rounds_inputs_in_groups_that_fit_the_graph(
+    precision: CpuPrecision, stored: type[np.generic], group: str
+) -> None:
+    options = openvino_options(precision, two_products(stored))
+
+    assert options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == group

@@ -35,6 +35,7 @@ from megatick_export.precision.fallback import (
 from megatick_export.precision.fp8 import quantize
 from megatick_export.precision.int8 import quantize_int8
 from megatick_export.precision.lowering import Part, lowered
+from megatick_export.precision.smoothing import smoothing
 from megatick_export.to_onnx import write_onnx
 
 _DTYPES: Final[dict[str, torch.dtype]] = {
@@ -43,7 +44,7 @@ _DTYPES: Final[dict[str, torch.dtype]] = {
     "bf16": torch.bfloat16,
 }
 CALIBRATED_TEXTS: Final = 128
-"""Texts whose largest activations set the FP8 scales."""
+"""Texts whose activations set the FP8 scales, and INT8's smoothing."""
 
 _HEAD: Final = ("network.classification_head.weight",)
 """Stays in float32 in every precision: its sums decide the label."""
@@ -185,7 +186,8 @@ class Workbench:
 
     def _int8(self) -> Candidate:
         graph = self.folder / "int8.onnx"
-        quantize_int8(self.graph_fp32, graph, keep=_HEAD)
+        smooth = smoothing(self.graph_fp32, self._calibration_batches, keep=_HEAD)
+        quantize_int8(self.graph_fp32, graph, keep=_HEAD, smooth=smooth)
         if self.target == "cpu":
             engine, name = openvino_engine(graph, precision="int8"), "openvino int8"
         else:
@@ -228,9 +230,13 @@ class Workbench:
     @cached_property
     def _largest_inputs(self) -> dict[str, float]:
         """Largest activations, by text and, where it was recorded, by training."""
+        found = largest_inputs(self.classifier.packed(), self._calibration_batches)
+        return found | self.trained_inputs
+
+    @property
+    def _calibration_batches(self) -> list[Rows]:
         rows = self.rows[:CALIBRATED_TEXTS]
         plan = plan_batches(
             [len(row) for row in rows], max_batch_tokens=self.max_batch_tokens
         )
-        batches = [[rows[row] for row in batch] for batch in plan]
-        return largest_inputs(self.classifier.packed(), batches) | self.trained_inputs
+        return [[rows[row] for row in batch] for batch in plan]

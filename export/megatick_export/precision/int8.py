@@ -2,21 +2,17 @@
 
 Each weight is rounded on its own, symmetrically, one scale per output channel, and the
 graph gets it back through a ``DequantizeLinear``: standard ONNX, which any runtime loads.
-No calibration is needed, as nothing here touches the activations.  A runtime may then
-multiply in int8 by quantising the activations as they come: OpenVINO does so on a CPU
-with VNNI if ``DYNAMIC_QUANTIZATION_GROUP_SIZE`` is not 0 and the precision hint is f32.
-
-It costs accuracy, which a model's own parity has to judge: of 1,000 financial sentences,
-SmolLM2-135M, its classification head kept in float32, labels 22 otherwise than in float32
-from the rounded weights alone, and 38 with activations quantised in groups of 32; bf16
-does 13.
+A runtime may then multiply in int8 by quantising the activations as they come: OpenVINO
+does so on a CPU with VNNI if ``DYNAMIC_QUANTIZATION_GROUP_SIZE`` is not 0 and the precision
+hint is f32.  ``smoothing`` says how to make that cost less accuracy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +22,7 @@ from onnx import helper, numpy_helper
 
 from megatick_export.errors import QuantizationError
 
-_LARGEST: Final = 127
+LARGEST: Final = 127
 """-128 is not used, so that the grid is symmetric and needs no zero point."""
 
 
@@ -43,7 +39,48 @@ class Quantized:
     kept: tuple[str, ...]
 
 
-def quantize_int8(graph: Path, out: Path, *, keep: Collection[str] = ()) -> Quantized:
+@dataclass(frozen=True)
+class Product:
+    """A matrix product with a constant weight.
+
+    Attributes:
+        node: its Gemm or MatMul.
+        weight: the weight's name.
+        axis: of the weight, on which the output's channels are counted.
+    """
+
+    node: Any
+    weight: str
+    axis: int
+
+    @property
+    def given(self) -> str:
+        """The name of what is multiplied with the weight."""
+        name: str = self.node.input[0]
+        return name
+
+
+def products(model: Any) -> list[Product]:
+    """List a graph's products with constant weights, in its order.
+
+    Args:
+        model: an ``onnx.ModelProto``.
+    """
+    tensors = {tensor.name for tensor in model.graph.initializer}
+    return [
+        Product(node, node.input[1], _output_axis(node))
+        for node in model.graph.node
+        if node.op_type in ("Gemm", "MatMul") and node.input[1] in tensors
+    ]
+
+
+def quantize_int8(
+    graph: Path,
+    out: Path,
+    *,
+    keep: Collection[str] = (),
+    smooth: Mapping[str, npt.NDArray[np.float32]] = MappingProxyType({}),
+) -> Quantized:
     """Write the graph anew, its matrix products' weights in int8.
 
     Tables that are looked up in, norms and biases stay as they are, and so does a product
@@ -53,6 +90,8 @@ def quantize_int8(graph: Path, out: Path, *, keep: Collection[str] = ()) -> Quan
         graph: a packed ONNX file in float32, weights included.
         out: the file to write; it may be ``graph`` itself.
         keep: names of weights to leave in float32, as ``Quantized`` gives them.
+        smooth: by a weight's name, what its product's input is divided by and the weight
+            multiplied with, float32, shape (in,), > 0.
 
     Returns:
         Which weights are int8, and which were kept.
@@ -63,31 +102,37 @@ def quantize_int8(graph: Path, out: Path, *, keep: Collection[str] = ()) -> Quan
     """
     model = onnx.load(str(graph))
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    products = [
-        node
-        for node in model.graph.node
-        if node.op_type in ("Gemm", "MatMul") and node.input[1] in tensors
-    ]
-    names = list(dict.fromkeys(node.input[1] for node in products))
+    by_output = {product.node.output[0]: product for product in products(model)}
+    names = list(dict.fromkeys(product.weight for product in by_output.values()))
     _check(names, keep, graph)
-    dequantized: dict[str, Any] = {}  # a node for each weight, by its output
-    for node in products:
-        name = node.input[1]
-        if name in keep:
-            continue
-        axis = _output_axis(node)
-        output = f"{name}.dequantized.{axis}"
-        node.input[1] = output
-        if output in dequantized:  # a weight that two products share
-            continue
-        weight, scale = _rounded(numpy_helper.to_array(tensors[name]), axis, graph, name)
-        parts = [f"{name}.int8.{axis}", f"{name}.scale.{axis}"]
-        model.graph.initializer.append(numpy_helper.from_array(weight, parts[0]))
-        model.graph.initializer.append(numpy_helper.from_array(scale, parts[1]))
-        dequantized[output] = helper.make_node(
-            "DequantizeLinear", parts, [output], axis=axis
-        )
-    nodes = [*dequantized.values(), *model.graph.node]
+    new: dict[str, npt.NDArray[Any]] = {}
+    nodes: list[Any] = []
+    for node in model.graph.node:
+        product = by_output.get(node.output[0])
+        if product is not None and product.weight not in keep:
+            name, axis, divisor = product.weight, product.axis, smooth.get(product.weight)
+            weight, scale = f"{name}.int8.{axis}", f"{name}.scale.{axis}"
+            restored = f"{name}.dequantized.{axis}"
+            if weight not in new:  # else another product shares it
+                exact = numpy_helper.to_array(tensors[name])
+                if divisor is not None:
+                    exact = exact * np.expand_dims(divisor, axis)
+                new[weight], new[scale] = _rounded(exact, axis, graph, name)
+                nodes.append(
+                    helper.make_node(
+                        "DequantizeLinear", [weight, scale], [restored], axis=axis
+                    )
+                )
+            node.input[1] = restored
+            if divisor is not None:
+                factor, smoothed = f"{name}.smoothing", f"{node.output[0]}.smoothed"
+                new[factor] = (1 / divisor).astype(np.float32)
+                nodes.append(helper.make_node("Mul", [node.input[0], factor], [smoothed]))
+                node.input[0] = smoothed
+        nodes.append(node)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(array, name) for name, array in new.items()
+    )
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     _drop_unused(model)
@@ -133,9 +178,9 @@ def _rounded(
         )
     largest = np.abs(weight).max(axis=1 - axis)
     # A channel of zeros has no scale of its own; any scale gives it back.
-    scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
+    scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
     steps = np.rint(weight / np.expand_dims(scale, 1 - axis))
-    rounded = np.clip(steps, -_LARGEST, _LARGEST).astype(np.int8)
+    rounded = np.clip(steps, -LARGEST, LARGEST).astype(np.int8)
     return rounded, scale
 
 

@@ -85,7 +85,7 @@ def openvino_streams(
     model = core.read_model(str(graph))
     for name in _names(layers):
         model.add_outputs(name)
-    compiled = core.compile_model(model, "CPU", openvino_options(precision))
+    compiled = core.compile_model(model, "CPU", openvino_options(precision, model))
     answer: Mapping[str, Any] = compiled(packed_feed(rows))
     return _in_order([answer[name] for name in _names(layers)])
 

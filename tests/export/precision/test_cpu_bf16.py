@@ -59,7 +59,7 @@ def test_a_graph_whose_layers_have_no_names_is_read_as_it_is(tmp_path: Path) -> 
 @pytest.mark.skipif(not cpu_has_bf16(), reason="this CPU has no bf16 arithmetic")
 def test_the_answers_are_nearer_to_float32_than_if_nobody_looked(graph: Path) -> None:
     def logits(model: openvino.Model, precision: CpuPrecision) -> Any:
-        options = openvino_options(precision)
+        options = openvino_options(precision, model)
         compiled = openvino_core().compile_model(model, "CPU", options)
         return np.array(compiled(packed_feed(ROWS))["logits"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from tiny import BERT, GPT2, LLAMA, write_tiny
 from megatick_export import Network, read_checkpoint, reference_network
 from megatick_export.errors import QuantizationError
 from megatick_export.packed import PackedClassifier
-from megatick_export.parity import onnxruntime_engine, openvino_engine, reference_logits
+from megatick_export.parity import (
+    Engine,
+    onnxruntime_engine,
+    openvino_engine,
+    reference_logits,
+)
 from megatick_export.precision.int8 import Quantized, quantize_int8
 from megatick_export.to_onnx import write_onnx
 
@@ -101,6 +107,37 @@ def test_it_answers_as_the_network_with_torchs_rounded_weights(
         logits = onnxruntime_engine(exported.int8)(rows).logits
     else:
         logits = openvino_engine(exported.int8, precision="fp32")(rows).logits
+
+    assert np.abs(reference - exact).max() > 1e-3, "the rounding must show"
+    np.testing.assert_allclose(logits, reference, atol=5e-5)
+
+
+@pytest.mark.parametrize("runtime", [onnxruntime_engine, openvino_engine])
+def test_what_smoothing_divides_an_input_by_the_weight_is_multiplied_with(
+    exported: Exported, tmp_path: Path, runtime: Callable[[Path], Engine]
+) -> None:
+    random = np.random.default_rng(0)
+    smoothed = dict(exported.network.named_modules())["decoder.layers.0.mlp.linear_fc2"]
+    assert isinstance(smoothed, torch.nn.Linear)
+    original = smoothed.weight.data
+    divisor = random.uniform(0.1, 10, original.shape[1]).astype(np.float32)
+    name = "network.decoder.layers.0.mlp.linear_fc2.weight"
+    quantize_int8(
+        exported.graph,
+        tmp_path / "int8.onnx",
+        keep=[weight for weight in exported.result.int8 if weight != name],
+        smooth={name: divisor},
+    )
+    rows = [random.integers(0, 256, length).astype(np.int32) for length in (5, 17)]
+    exact = reference_logits(exported.network, rows)
+    by = torch.from_numpy(divisor)
+    smoothed.weight.data = rounded_by_torch(original * by) / by
+    try:
+        reference = reference_logits(exported.network, rows)
+    finally:
+        smoothed.weight.data = original
+
+    logits = runtime(tmp_path / "int8.onnx")(rows).logits
 
     assert np.abs(reference - exact).max() > 1e-3, "the rounding must show"
     np.testing.assert_allclose(logits, reference, atol=5e-5)
