@@ -72,12 +72,15 @@ def main(
         ]
     )
     graph = version / "model.onnx"
-    engines: dict[str, Callable[[], Engine]] = {
-        "onnxruntime fp32": lambda: onnxruntime_engine(graph),
-        "openvino fp32": lambda: openvino_engine(graph),
-    }
-    if cpu_has_bf16():
-        engines["openvino bf16"] = lambda: openvino_engine(graph, precision="bf16")
+    engines: dict[str, Callable[[], Engine]] = {}
+    if receipt["precision"] == "int8":  # its graph's weights are, whatever runs them
+        engines["onnxruntime, int8 weights"] = lambda: onnxruntime_engine(graph)
+        engines["openvino int8"] = lambda: openvino_engine(graph, precision="int8")
+    else:
+        engines["onnxruntime fp32"] = lambda: onnxruntime_engine(graph)
+        engines["openvino fp32"] = lambda: openvino_engine(graph)
+        if cpu_has_bf16():
+            engines["openvino bf16"] = lambda: openvino_engine(graph, precision="bf16")
     logits = {"reference network (torch fp32)": reference}
     for name, load in engines.items():
         with console.status(name):

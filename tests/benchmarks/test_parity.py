@@ -11,7 +11,7 @@ import numpy as np
 import parity
 import pytest
 import torch
-from exported import Exported
+from exported import Exported, export_tiny
 from tokenizers import Tokenizer
 
 from megatick_client import Client
@@ -112,3 +112,35 @@ def test_every_engine_is_held_to_the_reference(
             "accuracy": pytest.approx(np.mean(taken == classes)),
             "macro_f1": pytest.approx(macro_f1(classes, taken.tolist())),
         }
+
+
+@pytest.mark.triton
+def test_an_int8_repository_is_run_in_what_it_holds(tmp_path: Path) -> None:
+    tiny = export_tiny(
+        tmp_path / "exported", precision="int8", flip_budget=1.0, score_budget=2.0
+    )
+    labelled = tmp_path / "labelled.csv"
+    labelled.write_text("\n".join(["text,label", *(f"{text},neutral" for text in TEXTS)]))
+
+    parity.main(
+        labelled,
+        checkpoint=tiny.checkpoint,
+        repository=tiny.out,
+        split=None,
+        out=tmp_path / "parity.json",
+    )
+
+    figures = json.loads((tmp_path / "parity.json").read_text())
+    moved = {
+        each["engine"]: each["max_abs_probability_diff"] for each in figures["engines"]
+    }
+    assert list(moved) == [
+        "reference network (torch fp32)",
+        "onnxruntime, int8 weights",
+        "openvino int8",
+        "served (int8)",
+        "served (int8), each text alone",
+    ]
+    assert moved["onnxruntime, int8 weights"] > 1e-4
+    for served in ("served (int8)", "served (int8), each text alone"):
+        assert moved[served] == pytest.approx(moved["openvino int8"], abs=1e-4)

@@ -21,7 +21,10 @@ class Exported:
 
 
 def export_tiny(folder: Path, **options: Any) -> Exported:
-    """Export a tiny Llama in float32 into a folder, with options of ``ExportOptions``."""
+    """Export a tiny Llama into a folder, in float32 unless ``options`` say otherwise.
+
+    They are those of ``ExportOptions``.
+    """
     checkpoint, out = write_tiny(folder / "checkpoint"), folder / "out"
-    chosen = ExportOptions(precision="fp32", **options)
+    chosen = ExportOptions(**({"precision": "fp32"} | options))
     return Exported(checkpoint, out, export_repository(checkpoint, out, options=chosen))
