@@ -133,7 +133,10 @@ def _best(
 
 def _in_groups(values: Float32Array, group: int | None) -> Float32Array:
     """Round each row to INT8, with a scale for each group of its channels, and back."""
-    parts = values.reshape(len(values), -1, group or values.shape[1])
+    rows, width = values.shape
+    group = group or width
+    whole = np.pad(values, ((0, 0), (0, -width % group)))  # the last may be cut short
+    parts = whole.reshape(rows, -1, group)
     step = np.maximum(np.abs(parts).max(-1, keepdims=True), _SMALLEST) / LARGEST
-    rounded: Float32Array = (np.rint(parts / step) * step).reshape(values.shape)
+    rounded: Float32Array = (np.rint(parts / step) * step).reshape(rows, -1)[:, :width]
     return rounded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from bench import ROWS, tiny_network
+from tiny import LLAMA, random_weights
 
 from megatick_contract.cpu_engine import cpu_capabilities
 from megatick_export import Network
@@ -75,6 +77,20 @@ def test_a_divisor_is_the_formula_of_the_paper(loud: Network, graph: Path) -> No
 
 def test_what_is_kept_in_float32_is_not_smoothed(graph: Path) -> None:
     assert FC1 not in smoothing(graph, BATCHES, keep=[FC1])
+
+
+def test_widths_that_no_group_divides_are_smoothed_and_run_in_int8(tmp_path: Path) -> None:
+    odd = replace(LLAMA, hidden_size=72, kv_channels=18, ffn_hidden_size=100)
+    network = Network(odd)
+    network.load_state_dict(random_weights(odd))
+    graph, int8 = tmp_path / "model.onnx", tmp_path / "int8.onnx"
+    write_onnx(PackedClassifier(network.eval()), graph)
+    quantize_int8(graph, int8, smooth=smoothing(graph, BATCHES))
+
+    logits = openvino_engine(int8, precision="int8")(ROWS).logits
+
+    exact = torch_engine(PackedClassifier(network))(ROWS).logits
+    assert 0 < np.square(logits - exact).mean() < 0.01 * np.square(exact).mean()
 
 
 @pytest.mark.skipif("INT8" not in cpu_capabilities(), reason="no INT8 products here")
