@@ -22,7 +22,7 @@ from onnx import helper, numpy_helper
 
 from megatick_export.errors import QuantizationError
 
-LARGEST: Final = 127
+_LARGEST: Final = 127
 """-128 is not used, so that the grid is symmetric and needs no zero point."""
 
 
@@ -109,26 +109,26 @@ def quantize_int8(
     nodes: list[Any] = []
     for node in model.graph.node:
         product = by_output.get(node.output[0])
-        if product is not None and product.weight not in keep:
-            name, axis, divisor = product.weight, product.axis, smooth.get(product.weight)
-            weight, scale = f"{name}.int8.{axis}", f"{name}.scale.{axis}"
-            restored = f"{name}.dequantized.{axis}"
-            if weight not in new:  # else another product shares it
-                exact = numpy_helper.to_array(tensors[name])
-                if divisor is not None:
-                    exact = exact * np.expand_dims(divisor, axis)
-                new[weight], new[scale] = _rounded(exact, axis, graph, name)
-                nodes.append(
-                    helper.make_node(
-                        "DequantizeLinear", [weight, scale], [restored], axis=axis
-                    )
-                )
-            node.input[1] = restored
+        if product is None or product.weight in keep:
+            nodes.append(node)
+            continue
+        name, axis, divisor = product.weight, product.axis, smooth.get(product.weight)
+        weight, scale = f"{name}.int8.{axis}", f"{name}.scale.{axis}"
+        restored = f"{name}.dequantized.{axis}"
+        if weight not in new:  # else another product shares it
+            exact = numpy_helper.to_array(tensors[name])
             if divisor is not None:
-                factor, smoothed = f"{name}.smoothing", f"{node.output[0]}.smoothed"
-                new[factor] = (1 / divisor).astype(np.float32)
-                nodes.append(helper.make_node("Mul", [node.input[0], factor], [smoothed]))
-                node.input[0] = smoothed
+                exact = exact * np.expand_dims(divisor, axis)
+            new[weight], new[scale] = _rounded(exact, axis, graph, name)
+            nodes.append(
+                helper.make_node("DequantizeLinear", [weight, scale], [restored], axis=axis)
+            )
+        node.input[1] = restored
+        if divisor is not None:
+            factor, smoothed = f"{name}.smoothing", f"{node.output[0]}.smoothed"
+            new[factor] = (1 / divisor).astype(np.float32)
+            nodes.append(helper.make_node("Mul", [node.input[0], factor], [smoothed]))
+            node.input[0] = smoothed
         nodes.append(node)
     model.graph.initializer.extend(
         numpy_helper.from_array(array, name) for name, array in new.items()
@@ -176,12 +176,24 @@ def _rounded(
             expected=f"a finite float32 matrix as weight {name}",
             found=f"{weight.dtype} of shape {weight.shape}",
         )
-    largest = np.abs(weight).max(axis=1 - axis)
-    # A channel of zeros has no scale of its own; any scale gives it back.
-    scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
-    steps = np.rint(weight / np.expand_dims(scale, 1 - axis))
-    rounded = np.clip(steps, -LARGEST, LARGEST).astype(np.int8)
-    return rounded, scale
+    steps, scale = to_int8(weight, 1 - axis)
+    return steps, scale.squeeze(1 - axis)
+
+
+def to_int8(
+    values: npt.NDArray[np.float32], axis: int
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Round to INT8 symmetrically, with one scale for what lies along an axis.
+
+    Returns:
+        INT8 of the values' shape, and float32 scales of the same but for 1 on ``axis``;
+        their product is what the values were rounded to.
+    """
+    largest = np.abs(values).max(axis=axis, keepdims=True)
+    # Zeros have no scale of their own; any gives them back.
+    scale = np.where(largest > 0, largest / _LARGEST, 1).astype(np.float32)
+    steps = np.clip(np.rint(values / scale), -_LARGEST, _LARGEST).astype(np.int8)
+    return steps, scale
 
 
 def _drop_unused(model: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import torch
 
-from megatick_contract.cpu_engine import CpuPrecision, openvino_core, openvino_options
+from megatick_contract.cpu_engine import CpuPrecision
 from megatick_contract.packing import layer_output, packed_feed
 from megatick_export.network import Network
-from megatick_export.parity import Rows, onnxruntime_session
+from megatick_export.parity import Rows, onnxruntime_session, openvino_values
 
 Streams = Sequence[np.ndarray[Any, Any]]
 """The residual stream after each layer, [tokens, hidden]; the last layer's is [rows, …]."""
@@ -81,12 +81,7 @@ def openvino_streams(
     graph: Path, layers: int, rows: Rows, *, precision: CpuPrecision
 ) -> Streams:
     """Run one batch in OpenVINO and look at every layer; arguments as above."""
-    core = openvino_core()
-    model = core.read_model(str(graph))
-    for name in _names(layers):
-        model.add_outputs(name)
-    compiled = core.compile_model(model, "CPU", openvino_options(precision, model))
-    answer: Mapping[str, Any] = compiled(packed_feed(rows))
+    answer = openvino_values(graph, _names(layers), precision=precision)(rows)
     return _in_order([answer[name] for name in _names(layers)])
 
 

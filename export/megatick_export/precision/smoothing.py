@@ -21,16 +21,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from megatick_contract.cpu_engine import input_group, openvino_core, openvino_options
-from megatick_contract.packing import packed_feed
-from megatick_export.parity import Rows
-from megatick_export.precision.int8 import LARGEST, products
-
-Float32Array = npt.NDArray[np.float32]
+from megatick_contract.cpu_engine import input_group
+from megatick_export.evaluation import Float32Array
+from megatick_export.parity import Rows, openvino_values
+from megatick_export.precision.int8 import products, to_int8
 
 EXPONENTS: Final = (0.5, 0.65, 0.8)
 """To choose from; on the default model the best are 0.5 to 0.8, or no smoothing."""
@@ -92,13 +89,10 @@ def _inputs(
     graph: Path, names: Sequence[str], batches: Iterable[Rows]
 ) -> dict[str, _Input]:
     """Run text, and look at values inside of the graph by their names."""
-    model = openvino_core().read_model(str(graph))
-    for name in names:
-        model.add_outputs(name)
-    compiled = openvino_core().compile_model(model, "CPU", openvino_options("fp32", model))
+    run = openvino_values(graph, names, precision="fp32")
     found: dict[str, _Input] = {}
     for batch in batches:
-        answer = compiled(packed_feed(batch))
+        answer = run(batch)
         for name in names:
             given = answer[name].reshape(-1, answer[name].shape[-1])
             largest = np.maximum(np.abs(given).max(0), _SMALLEST)
@@ -137,6 +131,6 @@ def _in_groups(values: Float32Array, group: int | None) -> Float32Array:
     group = group or width
     whole = np.pad(values, ((0, 0), (0, -width % group)))  # the last may be cut short
     parts = whole.reshape(rows, -1, group)
-    step = np.maximum(np.abs(parts).max(-1, keepdims=True), _SMALLEST) / LARGEST
-    rounded: Float32Array = (np.rint(parts / step) * step).reshape(rows, -1)[:, :width]
+    steps, scale = to_int8(parts, -1)
+    rounded: Float32Array = (steps * scale).reshape(rows, -1)[:, :width]
     return rounded
