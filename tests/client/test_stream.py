@@ -410,18 +410,20 @@ def test_leaving_cancels_on_the_server(
     assert not any(each.begun for each in queued)
 
 
-def test_leaving_ends_a_silent_source(address: str) -> None:
-    ended = []
+async def silent(ended: list[bool]) -> AsyncIterator[str]:
+    """Give one text, and then nothing until it is closed, which is noted."""
+    try:
+        yield "a"
+        await asyncio.Event().wait()
+    finally:
+        ended.append(True)
 
-    async def source() -> AsyncIterator[str]:
-        try:
-            yield "a"
-            await asyncio.Event().wait()
-        finally:
-            ended.append(True)
+
+def test_leaving_ends_a_silent_source(address: str) -> None:
+    ended: list[bool] = []
 
     async def run() -> None:
-        async with AsyncClient(address) as client, client.stream(source()) as replies:
+        async with AsyncClient(address) as client, client.stream(silent(ended)) as replies:
             async for _ in replies:
                 break
 
@@ -487,17 +489,10 @@ def test_close_ends_it(address: str, held: Held) -> None:
 
 
 def test_close_ends_one_whose_source_is_silent(address: str) -> None:
-    ended = []
-
-    async def texts() -> AsyncIterator[str]:
-        try:
-            yield "a"
-            await asyncio.Event().wait()
-        finally:
-            ended.append(True)
+    ended: list[bool] = []
 
     async def read(client: AsyncClient, answered: asyncio.Event) -> None:
-        async for _ in client.stream(texts()):
+        async for _ in client.stream(silent(ended)):
             answered.set()
 
     async def run() -> None:
