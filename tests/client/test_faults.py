@@ -176,7 +176,7 @@ def test_the_server_knows_the_deadline_too(client: Client) -> None:
 def test_a_full_queue_refuses_at_once(
     make_client: MakeClient, address: str, held: Held
 ) -> None:
-    """The stand-in's ``market_view`` queues two requests, and stands still over a third."""
+    """The stand-in's ``market_view`` queues forty requests, and stands still over one more."""
 
     def call(_: int) -> MarketView | ClientError:
         try:
@@ -186,9 +186,9 @@ def test_a_full_queue_refuses_at_once(
 
     with (
         make_client(address, retries=NO_RETRIES, timeout_s=60) as client,
-        ThreadPoolExecutor(8) as threads,
+        ThreadPoolExecutor(48) as threads,
     ):
-        calls = [threads.submit(call, number) for number in range(8)]
+        calls = [threads.submit(call, number) for number in range(48)]
         refused = next(as_completed(calls)).result()
         held.let_go()
         answers = [each.result() for each in calls]

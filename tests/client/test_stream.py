@@ -175,7 +175,7 @@ def test_a_model_that_is_not_there(address_of_sentiment: str) -> None:
 
 
 def test_a_full_queue_is_told_from_other_failures(address: str, held: Held) -> None:
-    """The stand-in's ``market_view`` queues two requests, and stands still over a third."""
+    """The stand-in's ``market_view`` queues forty requests, and stands still over one more."""
 
     async def let_go() -> None:
         await asyncio.to_thread(held.wait)
@@ -186,7 +186,7 @@ def test_a_full_queue_is_told_from_other_failures(address: str, held: Held) -> N
         async with AsyncClient(address, retries=NO_RETRIES, timeout_s=30) as client:
             letting_go = asyncio.create_task(let_go())
             ask = partial(calls.market_view, prices=[1.0])
-            replies = [reply async for reply in client.stream([held.text] * 8, ask)]
+            replies = [reply async for reply in client.stream([held.text] * 48, ask)]
             await letting_go
             return replies
 
@@ -199,12 +199,12 @@ def test_a_full_queue_is_sent_to_again(address: str) -> None:
         retries = Retries(attempts=1000, longest_wait_s=0.1, budget=10_000)
         async with AsyncClient(address, retries=retries, timeout_s=30) as client:
             stream = client.stream(
-                ["sleep 0.1"] * 6, lambda text: calls.market_view(text, [1.0])
+                ["sleep 0.02"] * 48, lambda text: calls.market_view(text, [1.0])
             )
             return [reply async for reply in stream]
 
     replies = asyncio.run(run())
-    assert [reply.error for reply in replies] == [None] * 6
+    assert [reply.error for reply in replies] == [None] * 48
     assert max(reply.result.reply.attempts for reply in replies if reply.result) > 1
 
 

@@ -133,7 +133,7 @@ def _first_refused(call: Callable[[str], None], held: Held) -> str:
         except InferenceServerException as error:
             refused.append(_message(error))
 
-    waiting = [threading.Thread(target=wait_in_queue) for _ in range(8)]
+    waiting = [threading.Thread(target=wait_in_queue) for _ in range(48)]
     for thread in waiting:
         thread.start()
     until(lambda: refused)
