@@ -104,10 +104,11 @@ def _published_at(entry: Any, *, now: datetime) -> datetime | str:
     read: list[datetime] = []
     why = "no date"
     for name in ("updated", "published"):
-        if not (name in entry and entry[name]):
+        written = dict.get(entry, name)  # its own get gives one for the other
+        if not written:
             continue
         try:
-            read.append(read_date(entry[name]))
+            read.append(read_date(written))
         except ValueError as error:
             why = str(error)
     if not read:
