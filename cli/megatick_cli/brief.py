@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from megatick_cli.bar_closes import CloseTime, clock, closed_at, named
+from megatick_cli.bar_closes import Clock, CloseTime, clock, closed_at, named
 from megatick_cli.connection import Connection, client_of, with_connection
 from megatick_cli.frames import finite, print_frame
 
@@ -150,7 +150,7 @@ class Files:
         self,
         *,
         symbols: Sequence[str] = (),
-        closes_at: timedelta,
+        closes_at: Clock,
         as_of: datetime | None = None,
     ) -> Known:
         """Read them, as of a moment; bars that are dates close at that time."""
