@@ -51,8 +51,8 @@ def clock(given: str) -> Clock:
         )
     except (ValueError, KeyError, OSError) as error:  # no such zone is a KeyError
         raise typer.BadParameter(
-            f"expected HH:MM, found {given!r}: give a time in UTC, or with a zone of the IANA "
-            "database, as in '16:00 America/New_York'",
+            f"expected HH:MM, found {given!r}: give a time in UTC, or with a zone of the "
+            "IANA database, as in '16:00 America/New_York'",
             param_hint="--close-time",
         ) from error
 
