@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -121,8 +121,10 @@ def evaluation_texts(
             expected="a column named text",
             found=f"{path} with {', '.join(map(str, table.columns))}",
         )
-    given = table["text"].astype(object)
-    given = given.where(given.notna(), "")
+    column = table["text"]
+    given: list[Any] = [
+        "" if missing else cell for cell, missing in zip(column, column.isna(), strict=True)
+    ]
     strange = {type(each).__name__ for each in given if not isinstance(each, str | Real)}
     if strange:
         raise OptionsError(
@@ -130,7 +132,7 @@ def evaluation_texts(
             expected="text in the column text",
             found=f"{', '.join(sorted(strange))} in {path}",
         )
-    table = table[given.map(str).str.strip() != ""]
+    table = table[[bool(str(each).strip()) for each in given]]
     if table.empty:
         raise OptionsError("calibration", expected="texts", found=f"none in {path}")
     if len(table) > MOST_TEXTS:
