@@ -6,7 +6,8 @@ Open loop: calls are sent when they are due, whatever became of those before.  C
 measured first, by the same sender; then three times of it are offered, each call with a
 deadline; then a third of it, to see how soon the server is itself again; then capacity once
 more.  A machine's speed may change in between, so the goodput is set against the mean of
-the two, and both are told.
+the two, and both are told.  So is how many CPUs the load generator took of those that the
+server has, and what a refusal costs therefore.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from megatick_client.load.records import ANSWERED
 from megatick_server.launcher import ServeOptions, TritonServer
 
 _PATIENT_S: Final = 600.0
-_SAMPLE_S: Final = 0.5
+_SAMPLE_S: Final = 2.0
+"""Between two looks at a server's memory: each takes 12 ms of the CPUs that it runs on."""
+
 _SATURATING: Final = 2.0
 """Times the bare engine's rate: enough where the machine has become half as fast again."""
 
@@ -84,7 +87,7 @@ def main(
             return sustained(replay(plan, calls, endpoint, options=patient))
 
         before = capacity_per_s()
-        with memory_of(server.pid) as bytes_used:
+        with memory_of(server.pid) as bytes_used, cpus_of(server.pid) as cpus:
             overloaded = replay(
                 constant(factor * before, seconds), calls, endpoint, options=hurried
             )
@@ -111,6 +114,7 @@ def main(
         "memory_first_and_last_mib": [
             round(each / 2**20) for each in (bytes_used[0], bytes_used[-1])
         ],
+        "cpus_overloaded": cpus,
         "recovered_after_s": float(ended.due_s[slow].max()) if slow.any() else 0.0,
         "p50_p99_after_ms": [calm.from_due.p50_ms, calm.from_due.p99_ms],
         "subject": about,
@@ -180,6 +184,30 @@ def memory_of(pid: int) -> Iterator[list[int]]:
     finally:
         over.set()
         thread.join()
+
+
+def cpu_s(pid: int) -> dict[str, float]:
+    """CPU seconds so far of this process, of a server and of the steps that it runs."""
+    server = psutil.Process(pid)
+    processes = {
+        "load generator": [psutil.Process()],
+        "Triton": [server],
+        "steps": server.children(recursive=True),
+    }
+    return {
+        name: sum(sum(each.cpu_times()[:2]) for each in of_it)
+        for name, of_it in processes.items()
+    }
+
+
+@contextmanager
+def cpus_of(pid: int) -> Iterator[dict[str, float]]:
+    """Tell how many CPUs each of them kept busy meanwhile, once it is over."""
+    cpus: dict[str, float] = {}
+    began_s, before = time.monotonic(), cpu_s(pid)
+    yield cpus
+    took_s = time.monotonic() - began_s
+    cpus |= {name: (after - before[name]) / took_s for name, after in cpu_s(pid).items()}
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ class Subject:
                 version / "model.onnx",
                 precision=settings.precision,
                 threads=usable_cpus(),
+                input_group=settings.input_group,
             ),
             TextTokenizer(version / "tokenizer.json", max_tokens=settings.max_tokens),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -63,27 +63,34 @@ def _options(
     """Serve a Megatron-LM checkpoint with Triton: export it, host it, call it."""
 
 
-app.command()(demo)
-app.command()(inspect)
-app.command()(finetune)
-app.command()(export)
-app.command()(build_engine)
-app.command()(fit_forecaster)
-app.command()(verify)
-app.command()(evaluate)
-app.command()(evaluate_sentiment)
-app.command()(evaluate_stocknet)
-app.command()(serve)
-app.command()(health)
-app.command()(score)
-app.command()(brief)
-app.add_typer(audit, name="audit")
-app.add_typer(batch, name="batch")
-app.command()(replay)
-app.command()(loadtest)
-app.add_typer(collect, name="collect")
-app.command()(clean)
-app.command()(doctor)
+_BEGIN: Final = "Start here"
+_EXPORT: Final = "Export a checkpoint"
+_SERVE: Final = "Serve it"
+_CALL: Final = "Call it"
+_LOAD: Final = "Test it under load"
+_MAKE: Final = "Make a model and a forecaster"
+
+app.command(rich_help_panel=_BEGIN)(demo)
+app.command(rich_help_panel=_BEGIN)(doctor)
+app.command(rich_help_panel=_EXPORT)(inspect)
+app.command(rich_help_panel=_EXPORT)(export)
+app.command(rich_help_panel=_EXPORT)(build_engine)
+app.command(rich_help_panel=_EXPORT)(verify)
+app.command(rich_help_panel=_SERVE)(serve)
+app.command(rich_help_panel=_SERVE)(health)
+app.add_typer(audit, name="audit", rich_help_panel=_SERVE)
+app.command(rich_help_panel=_CALL)(score)
+app.add_typer(batch, name="batch", rich_help_panel=_CALL)
+app.command(rich_help_panel=_CALL)(brief)
+app.command(rich_help_panel=_LOAD)(loadtest)
+app.command(rich_help_panel=_LOAD)(replay)
+app.add_typer(collect, name="collect", rich_help_panel=_MAKE)
+app.command(rich_help_panel=_MAKE)(clean)
+app.command(rich_help_panel=_MAKE)(finetune)
+app.command(rich_help_panel=_MAKE)(fit_forecaster)
+app.command(rich_help_panel=_MAKE)(evaluate)
+app.command(rich_help_panel=_MAKE)(evaluate_sentiment)
+app.command(rich_help_panel=_MAKE)(evaluate_stocknet)
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ def replay(
         Path, typer.Option(metavar="FILE", help="The key that the server was given.")
     ],
     column: Annotated[str, typer.Option(metavar="NAME", help="Holds the texts.")] = "text",
-    url: Annotated[
+    address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT", help="Ask a server that runs.", show_default=False
@@ -136,13 +136,13 @@ def replay(
     from megatick_client.load import Tolerance
     from megatick_server.audit import read_records
 
-    if (url is None) == (repository is None):
-        raise typer.BadParameter("give --url or --repository, one of them")
+    if (address is None) == (repository is None):
+        raise typer.BadParameter("give --address or --repository, one of them")
     key = _key(key_file)
     assert key is not None  # noqa: S101  the option is required
     known = KnownInputs.read(inputs, key, column=column)
     console = Console(highlight=False, soft_wrap=True)
-    with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
+    with client_of(address, repository, connection, timeout_s=_TIMEOUT_S) as client:
         found = replay_records(read_records(folder), known, client)
         allowed = (
             Tolerance.of(client.score_tolerance())

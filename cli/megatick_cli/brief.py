@@ -82,7 +82,7 @@ def brief(
             show_default="the last close or text",
         ),
     ] = None,
-    url: Annotated[
+    address: Annotated[
         str,
         typer.Option(
             metavar="HOST:PORT", help="A server that runs.", rich_help_panel=_SERVER
@@ -111,7 +111,7 @@ def brief(
     files = Files(prices, news, holdings)
     with console.status("reading …"):
         known = files.read(symbols=named(symbols), closes_at=clock(close_time), as_of=as_of)
-    with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
+    with client_of(address, repository, connection, timeout_s=_TIMEOUT_S) as client:
         made, known = write_brief(
             client,
             known,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -26,6 +27,8 @@ _Out = Annotated[
     ),
 ]
 _AGENT: Final = "megatick-collect"
+_SAVE_EVERY_S: Final = 60.0
+"""What a crash costs at most, the source that is being read aside."""
 
 
 @collect.command()
@@ -47,19 +50,22 @@ def rss(
     from megatick_training.collecting import Fetcher, Store, collect_feed
 
     store = Store(out)
-    outcomes: list[Outcome] = []
-    with Fetcher(user_agent=_AGENT) as fetcher, Console(stderr=True).status("reading …"):
-        for url in dict.fromkeys(urls):
-            outcome = collect_feed(
-                url,
-                fetcher=fetcher,
-                now=datetime.now(UTC),
-                symbols=tuple(symbol or ()),
-                validators=store.validators.get(url),
-            )
-            store.validators[url] = outcome.validators
-            outcomes.append(outcome)
-    _write(store, outcomes, out)
+
+    def outcomes() -> Iterator[Outcome]:
+        with Fetcher(user_agent=_AGENT) as fetcher:
+            for url in dict.fromkeys(urls):
+                with Console(stderr=True).status("reading …"):
+                    outcome = collect_feed(
+                        url,
+                        fetcher=fetcher,
+                        now=datetime.now(UTC),
+                        symbols=tuple(symbol or ()),
+                        validators=store.validators.get(url),
+                    )
+                yield outcome
+                store.validators[url] = outcome.validators
+
+    _keep(store, outcomes(), out)
 
 
 @collect.command()
@@ -87,6 +93,8 @@ def edgar(
 ) -> None:
     """Gather the main documents of companies' filings, at most ten requests a second.
 
+    A filing that the collection has is not asked for again.
+
     Exit status: 0 all were read; 1 some were not (the others are written), or nothing could
     be written; 2 bad usage.
     """
@@ -96,46 +104,64 @@ def edgar(
     named, numbers = _listed(symbols), _listed(ciks)
     if not (named or numbers) or not all(each.isdigit() for each in numbers):
         raise typer.BadParameter("give --symbols A,B or --ciks N,M, numbers")
-    store = Store(out)
-    with (
-        Fetcher(user_agent=user_agent(contact), interval_s=INTERVAL_S) as fetcher,
-        Console(stderr=True).status("reading …"),
-    ):
-        archive = Edgar(fetcher)
-        found = archive.ciks_of(named).values() if named else ()
-        outcomes = [
-            archive.collect(
-                cik, forms=_listed(forms), since=since.date(), now=datetime.now(UTC)
-            )
-            for cik in dict.fromkeys([*map(int, numbers), *found])
-        ]
-    _write(store, outcomes, out)
+    store, agent = Store(out), user_agent(contact)
+
+    def outcomes() -> Iterator[Outcome]:
+        with Fetcher(user_agent=agent, interval_s=INTERVAL_S) as fetcher:
+            archive = Edgar(fetcher)
+            found = archive.ciks_of(named).values() if named else ()
+            for cik in dict.fromkeys([*map(int, numbers), *found]):
+                with Console(stderr=True).status("reading …"):
+                    outcome = archive.collect(
+                        cik,
+                        forms=_listed(forms),
+                        since=since.date(),
+                        now=datetime.now(UTC),
+                        known=store.urls,
+                    )
+                yield outcome
+
+    _keep(store, outcomes(), out)
 
 
 def _listed(written: str) -> list[str]:
     return [each.strip() for each in written.split(",") if each.strip()]
 
 
-def _write(store: Store, outcomes: Iterable[Outcome], out: Path) -> None:
-    """Add what was read, say what came of each, and exit by it."""
-    console, failed = Console(), False
-    for outcome in outcomes:
-        added = store.add(outcome.articles)
-        told = "unchanged" if outcome.unchanged else f"{len(outcome.articles)} articles"
-        dropped = "".join(f", {n} dropped: {why}" for why, n in outcome.dropped.items())
-        console.print(
-            f"{escape(outcome.asked)}: {told}, {added} new{escape(dropped)}",
+def _keep(store: Store, outcomes: Iterable[Outcome], out: Path) -> None:
+    """Add what is read, say what came of each, and exit by it.
+
+    What was read is written, too, where the reading is broken off.
+    """
+    failed, unsaved, saved_s = False, False, time.monotonic()
+    try:
+        for outcome in outcomes:
+            _tell(outcome, new=store.add(outcome.articles))
+            failed |= bool(outcome.problem)
+            unsaved = True
+            if time.monotonic() - saved_s >= _SAVE_EVERY_S:
+                store.write()
+                unsaved, saved_s = False, time.monotonic()
+    finally:
+        if unsaved:
+            store.write()
+    Console().print(f"{escape(str(out))}: {len(store)} articles", highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell(outcome: Outcome, *, new: int) -> None:
+    told = "unchanged" if outcome.unchanged else f"{len(outcome.articles)} articles"
+    held = f", {outcome.held} more were there" if outcome.held else ""
+    dropped = "".join(f", {n} dropped: {why}" for why, n in outcome.dropped.items())
+    Console().print(
+        f"{escape(outcome.asked)}: {told}, {new} new{held}{escape(dropped)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if outcome.problem:
+        Console(stderr=True).print(
+            f"[red]error:[/] {escape(outcome.asked)}: {escape(outcome.problem)}",
             highlight=False,
             soft_wrap=True,
         )
-        if outcome.problem:
-            failed = True
-            Console(stderr=True).print(
-                f"[red]error:[/] {escape(outcome.asked)}: {escape(outcome.problem)}",
-                highlight=False,
-                soft_wrap=True,
-            )
-    store.write()
-    console.print(f"{escape(str(out))}: {len(store)} articles", highlight=False)
-    if failed:
-        raise typer.Exit(1)

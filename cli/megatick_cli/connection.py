@@ -40,12 +40,16 @@ class Connection:
 
 @contextlib.contextmanager
 def client_of(
-    url: str | None, repository: Path | None, connection: Connection, *, timeout_s: float
+    address: str | None,
+    repository: Path | None,
+    connection: Connection,
+    *,
+    timeout_s: float,
 ) -> Iterator[Client]:
     """Give a client of a running server, or of one that runs as long as it is needed.
 
     Args:
-        url: of the running server; not looked at where there is a repository.
+        address: of the running server; not looked at where there is a repository.
         repository: to serve on a free port of loopback.
         connection: how the server is reached.
         timeout_s: of each call.
@@ -57,9 +61,9 @@ def client_of(
         if repository is not None:
             options = ServeOptions(grpc_port=0, metrics_port=None)
             server = stack.enter_context(TritonServer(repository, options))
-            url = server.endpoints.grpc
+            address = server.endpoints.grpc
         client = Client(
-            url or "",
+            address or "",
             timeout_s=timeout_s,
             tls=connection.tls,
             headers=connection.headers,

@@ -33,7 +33,7 @@ def evaluate_sentiment(
         Path,
         typer.Argument(help="Texts to judge on: columns text and label, perhaps split."),
     ],
-    url: Annotated[
+    address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Ask a server that runs.")
     ] = None,
     repository: Annotated[
@@ -59,7 +59,7 @@ def evaluate_sentiment(
 ) -> None:
     """Judge a served model on labelled texts, beside lexicons and a linear model.
 
-    Figures come with 95 % bootstrap intervals.  Without --url and --repository only the
+    Figures come with 95 % bootstrap intervals.  Without --address and --repository only the
     baselines are judged.
 
     Exit status: 0 judged, well or badly; 1 failed (one message on stderr says why); 2 bad
@@ -73,19 +73,19 @@ def evaluate_sentiment(
     )
     from megatick_training.labelled_text import read_labelled_texts
 
-    if url is not None and repository is not None:
-        raise typer.BadParameter("give --url or --repository, not both")
-    if connection and url is None:
+    if address is not None and repository is not None:
+        raise typer.BadParameter("give --address or --repository, not both")
+    if connection and address is None:
         raise typer.BadParameter(
-            "give --url as well: a server that is started here is not protected"
+            "give --address as well: a server that is started here is not protected"
         )
     if train_split is not None and train is None:
         raise typer.BadParameter("--train-split goes with --train")
     texts = read_labelled_texts(labelled, split=split)
     judged: dict[str, SentimentJudgement] = {}
     with Console(stderr=True).status("asking the model …") as status:
-        if url is not None or repository is not None:
-            with client_of(url, repository, connection, timeout_s=_TIMEOUT_S) as client:
+        if address is not None or repository is not None:
+            with client_of(address, repository, connection, timeout_s=_TIMEOUT_S) as client:
                 judged["the served model"] = judge(
                     texts.classes, _probabilities(client, texts.texts)
                 )

@@ -36,7 +36,7 @@ def loadtest(
             "plain text, one a line), or a folder of such files."
         ),
     ],
-    url: Annotated[
+    address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
@@ -140,11 +140,11 @@ def loadtest(
     from megatick_client.load.sweep import SweepOptions, sweep
     from megatick_client.load.sweep_report import write_sweep
 
-    if (url is None) == (repository is None):
-        raise typer.BadParameter("give --url of a running server, or --repository")
-    if connection and url is None:
+    if (address is None) == (repository is None):
+        raise typer.BadParameter("give --address of a running server, or --repository")
+    if connection and address is None:
         raise typer.BadParameter(
-            "give --url as well: a server that is started here is not protected"
+            "give --address as well: a server that is started here is not protected"
         )
     if connection.headers:
         raise typer.BadParameter(
@@ -170,12 +170,12 @@ def loadtest(
     calls = calls_of(texts, prices, text_column=text_column, model=model, rows=1)
     with Console(stderr=True).status("finding perf_analyzer …") as status:
         tool = find_perf_analyzer(cache_folder(), environment=os.environ)
-        status.update("starting the server …" if url is None else "asking the server …")
-        with _server(url, repository) as address:
+        status.update("starting the server …" if address is None else "asking the server …")
+        with _server(address, repository) as endpoint:
             result = sweep(
                 tool,
                 calls,
-                address,
+                endpoint,
                 out,
                 options=options,
                 tls=connection.tls,
@@ -208,10 +208,10 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
-def _server(url: str | None, repository: Path | None) -> Iterator[str]:
+def _server(address: str | None, repository: Path | None) -> Iterator[str]:
     """The given server's address, or that of one that runs as long as it is needed."""
-    if url is not None or repository is None:
-        yield url or ""
+    if address is not None or repository is None:
+        yield address or ""
         return
     from megatick_server.launcher import Api, ServeOptions, TritonServer
 

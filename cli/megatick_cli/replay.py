@@ -36,7 +36,7 @@ def replay(
             show_default="the tape's own texts",
         ),
     ] = None,
-    url: Annotated[
+    address: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="gRPC port of a KServe-v2 server.")
     ] = "127.0.0.1:8001",
     schedule: Annotated[
@@ -270,7 +270,7 @@ def replay(
         result = play(
             plan,
             calls,
-            url,
+            address,
             options=options,
             expected=expected,
             tls=connection.tls,

@@ -30,7 +30,7 @@ _APART: Final = f"served, {_ALONE} texts alone"
 @with_connection
 def verify(
     repository: Annotated[Path, typer.Argument(help="What `megatick export` wrote.")],
-    url: Annotated[
+    address: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
@@ -55,21 +55,21 @@ def verify(
     from megatick_export.errors import RepositoryError
     from megatick_export.verification import changed_files, read_exported
 
-    if connection and url is None:
+    if connection and address is None:
         raise typer.BadParameter(
-            "give --url as well: a server that is started here is not protected"
+            "give --address as well: a server that is started here is not protected"
         )
     console = Console()
     exported = read_exported(repository)
-    if exported.target == "onnx" and url is not None:
-        raise typer.BadParameter("a bare graph is not served", param_hint="--url")
+    if exported.target == "onnx" and address is not None:
+        raise typer.BadParameter("a bare graph is not served", param_hint="--address")
     with console.status("hashing …"):
         drifts = changed_files(exported)
     runs_here = not drifts and exported.target != "tensorrt"
     answers: list[Asked] = []
-    if url is not None or runs_here:
+    if address is not None or runs_here:
         with console.status("asking the model …"):
-            answers = _ask(exported, url, connection)
+            answers = _ask(exported, address, connection)
     _report(console, drifts, answers, as_json=as_json)
     if drifts or not all(each.good for each in answers):
         raise typer.Exit(1)
@@ -77,14 +77,14 @@ def verify(
         raise RepositoryError(
             repository,
             "its files are as exported; what it answers was not verified: a TensorRT "
-            "repository is asked with --url HOST:PORT, once it is served on its GPU",
+            "repository is asked with --address HOST:PORT, once it is served on its GPU",
         )
 
 
-def _ask(exported: Exported, url: str | None, connection: Connection) -> list[Asked]:
+def _ask(exported: Exported, address: str | None, connection: Connection) -> list[Asked]:
     """Ask a running server, or one that is started for it; a bare graph is run."""
-    if url is not None:
-        return _ask_at(url, exported, connection)
+    if address is not None:
+        return _ask_at(address, exported, connection)
     if exported.target == "onnx":
         from megatick_export.verification import ask_graph
 

@@ -89,9 +89,16 @@ def openvino_options(precision: CpuPrecision, model: openvino.Model) -> dict[str
     """
     options = dict(_OPTIONS[precision])
     if precision == "int8":
-        group = input_group(_int8_widths(model))
-        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(group)
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(served_input_group(model))
     return options
+
+
+def served_input_group(model: openvino.Model) -> int:
+    """Channels that share a scale where this version runs a graph in INT8.
+
+    What was measured in other groups is another model: a repository states its own.
+    """
+    return input_group(_int8_widths(model))
 
 
 def input_group(widths: Iterable[int]) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import megatick_export
+from megatick_contract.cpu_engine import read_graph, served_input_group
 from megatick_contract.models import EMBEDDING_MODEL, PRICE_FORECAST
 from megatick_contract.repository import (
     DIGEST_FILE,
@@ -178,6 +179,9 @@ def _write_models(
             "max_batch_tokens": options.tokens_per_run,
             "max_backfill_tokens": min(MAX_BACKFILL_TOKENS, options.tokens_per_run),
         }
+        if evidence.choice.precision == "int8":  # a server of other groups refuses it
+            model = read_graph(evidence.choice.graph, "int8")
+            running["input_group"] = served_input_group(model)
         settings = {SCORER.name: window | running | scoring}
         shutil.copyfile(forecaster, _version(folder, SCORER.name) / FORECASTER_FILE)
     for model, values in settings.items():

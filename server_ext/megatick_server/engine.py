@@ -15,8 +15,10 @@ from megatick_contract.cpu_engine import (
     openvino_core,
     openvino_options,
     read_graph,
+    served_input_group,
 )
 from megatick_contract.packing import packed_feed
+from megatick_contract.repository import SETTINGS_FILE
 from megatick_server.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -25,17 +27,21 @@ if TYPE_CHECKING:
 Float32Array = npt.NDArray[np.float32]
 
 
-def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.CompiledModel:
+def compile_graph(
+    path: Path, *, precision: CpuPrecision, threads: int, input_group: int | None = None
+) -> ov.CompiledModel:
     """Compile a graph for this machine's CPU.
 
     Args:
         path: an ONNX file.
         precision: what the matrix products run in.
         threads: CPU threads, ≥ 1.
+        input_group: channels that shared a scale where INT8 was measured; None where that
+            is not stated.
 
     Raises:
-        ArtefactError: the file is absent, corrupt, or asks for a precision that this CPU
-            does not have.
+        ArtefactError: the file is absent or corrupt, asks for a precision that this CPU
+            does not have, or was measured in INT8 in other groups than it would run in.
     """
     capabilities = cpu_capabilities()
     if precision == "bf16" and "BF16" not in capabilities:
@@ -46,6 +52,8 @@ def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.Co
         )
     try:
         model = read_graph(_whole(path), precision)
+        if precision == "int8":
+            _check_group(path, served_input_group(model), input_group)
         return openvino_core().compile_model(
             model,
             "CPU",
@@ -57,6 +65,20 @@ def compile_graph(path: Path, *, precision: CpuPrecision, threads: int) -> ov.Co
         )
     except RuntimeError as error:
         raise ArtefactError(path, f"OpenVINO cannot compile it: {error}") from error
+
+
+def _check_group(path: Path, served: int, measured: int | None) -> None:
+    """Refuse an INT8 graph that would give other answers than were measured at export."""
+    if measured == served:
+        return
+    stated = f"states {measured}" if measured else "does not state it"
+    raise ArtefactError(
+        path,
+        f"this version rounds its inputs to INT8 in groups of {served} channels; expected "
+        f"input_group {served} in the {SETTINGS_FILE} beside it, which says in what groups "
+        f"the export was measured, and it {stated}: export it again, or serve it with the "
+        "version that exported it",
+    )
 
 
 def _whole(path: Path) -> Path:
@@ -81,19 +103,16 @@ class PackedEngine:
         *,
         precision: CpuPrecision,
         threads: int,
+        input_group: int | None = None,
     ) -> None:
-        """Compile the graph.
-
-        Args:
-            path: the packed ONNX file.
-            precision: what the matrix products run in.
-            threads: CPU threads, ≥ 1.
+        """Compile the graph, as ``compile_graph`` does.
 
         Raises:
-            ArtefactError: the file is absent, corrupt, or asks for a precision that
-                this CPU does not have.
+            ArtefactError: it says of what.
         """
-        compiled = compile_graph(path, precision=precision, threads=threads)
+        compiled = compile_graph(
+            path, precision=precision, threads=threads, input_group=input_group
+        )
         self._request = compiled.create_infer_request()
         self.padding_tokens = 0
         self.outputs = frozenset(name for port in compiled.outputs for name in port.names)

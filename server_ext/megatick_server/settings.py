@@ -51,11 +51,14 @@ class ScorerSettings(PreprocessSettings, SentimentSettings):
 
     Attributes:
         precision: of the matrix products.
+        input_group: in INT8, the channels of an input that shared a scale where it was
+            measured; None in other precisions, and in a repository of before this was told.
         max_batch_tokens: most tokens in one run of the graph.
         max_backfill_tokens: the same where only backfill waits.
     """
 
     precision: CpuPrecision
+    input_group: int | None = Field(default=None, ge=1)
     max_batch_tokens: int = Field(ge=1)
     max_backfill_tokens: int = Field(ge=1)
 
@@ -95,6 +98,9 @@ class ModelFolder:
         except FileNotFoundError as error:
             raise ArtefactError(path, "expected settings, found no file") from error
         except ValidationError as error:
+            first = error.errors()[0]
             raise ArtefactError(
-                path, f"does not hold the settings: {error.errors()[0]['msg']}"
+                path,
+                "does not hold the settings that this version reads: "
+                f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}; export again",
             ) from error

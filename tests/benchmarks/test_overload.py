@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-from overload import sustained
+from overload import cpus_of, sustained
 from page import page
 from record import RESULTS
 
@@ -71,3 +75,27 @@ def test_the_page_tells_both_capacities() -> None:
 
     assert "| capacity before and after | 40.0 and 60.0 texts/s |" in written
     assert "The capacity is the mean of what was measured before and after" in written
+
+
+def test_cpus_are_told_apart() -> None:
+    """This process is load generator and server here, and its child, which uses 0.2 s once
+    it is told to, is the step."""
+    burn = (
+        "import time\ninput()\nend = time.process_time() + 0.2\n"
+        "while time.process_time() < end: pass\nprint('done', flush=True)\ninput()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"begin\n")
+        began_s = time.monotonic()
+        with cpus_of(os.getpid()) as cpus:
+            child.stdin.flush()
+            child.stdout.readline()
+        took_s = time.monotonic() - began_s
+        child.communicate(b"end\n")
+
+    assert cpus["steps"] * took_s == pytest.approx(0.2, abs=0.1)
+    assert cpus["load generator"] == cpus["Triton"] < cpus["steps"]

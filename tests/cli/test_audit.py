@@ -75,7 +75,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def replay(key_file: Path, texts: Path, address: str, tmp_path: Path) -> tuple[str, ...]:
-    options = {"--inputs": texts, "--key-file": key_file, "--url": address}
+    options = {"--inputs": texts, "--key-file": key_file, "--address": address}
     pairs = [str(word) for pair in options.items() for word in pair]
     return ("audit", "replay", str(tmp_path / "log"), *pairs)
 
@@ -146,7 +146,7 @@ def test_replay_allows_what_the_server_states(tmp_path: Path, key_file: Path) ->
     replay = ("audit", "replay", tmp_path / "log", "--inputs", texts)
 
     with serve(Timed(tolerance=0.0625)) as endpoint:
-        asked = (*replay, "--key-file", key_file, "--url", endpoint.address)
+        asked = (*replay, "--key-file", key_file, "--address", endpoint.address)
         status, said = run(*asked)
         strict, told = run(*asked, "--tolerance", "0.019")
 
@@ -179,7 +179,7 @@ def test_two_steps_are_joined_by_the_request(
         ),
         (
             ["audit", "replay", "log", "--inputs", "x", "--key-file", "y"],
-            "--url or --repository",
+            "--address or --repository",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def brief(files: Path, served: Served, *more: str) -> tuple[dict[str, object], P
             "brief",
             f"--prices={files / 'prices.csv'}",
             f"--out={files / 'brief.html'}",
-            f"--url={served.server.endpoints.grpc}",
+            f"--address={served.server.endpoints.grpc}",
             "--close-time=21:00",
             "--json",
             *more,
@@ -166,7 +166,7 @@ def test_a_brief_of_two_models_is_none(
         return replace(told, reply=replace(told.reply, model_digest="another"))
 
     asked = [f"--prices={files / 'prices.csv'}", f"--news={files / 'news.csv'}"]
-    asked += [f"--out={tmp_path / 'o.html'}", f"--url={served.server.endpoints.grpc}"]
+    asked += [f"--out={tmp_path / 'o.html'}", f"--address={served.server.endpoints.grpc}"]
 
     with monkeypatch.context() as patched:
         patched.setattr(Client, "forecast", forecast)
@@ -248,7 +248,11 @@ def test_a_server_that_is_started_for_it_is_not_protected(files: Path) -> None:
 
 def test_a_page_that_cannot_be_written_is_told_at_once(files: Path) -> None:
     for out in (files, files / "absent" / "brief.html"):
-        asked = [f"--prices={files / 'prices.csv'}", f"--out={out}", "--url=127.0.0.1:1"]
+        asked = [
+            f"--prices={files / 'prices.csv'}",
+            f"--out={out}",
+            "--address=127.0.0.1:1",
+        ]
 
         result = CliRunner().invoke(app, ["brief", *asked])
 
@@ -268,7 +272,7 @@ def test_a_server_that_is_not_there_is_named(files: Path) -> None:
             "brief",
             f"--prices={files / 'prices.csv'}",
             f"--out={files / 'none.html'}",
-            "--url=127.0.0.1:1",
+            "--address=127.0.0.1:1",
         ],
     )
 

@@ -173,7 +173,7 @@ def test_verify(exported: Exported, protected: Protected, tmp_path: Path) -> Non
         grpc_port=0, metrics_port=None, tls=protected.served, caller_key=AccessKey(KEY)
     )
     with TritonServer(repository, options) as server:
-        reach = ("--url", server.endpoints.grpc, *protected.options)
+        reach = ("--address", server.endpoints.grpc, *protected.options)
         status, printed, _ = run("verify", repository, "--json", *reach)
 
     assert status == 0
@@ -183,7 +183,7 @@ def test_verify(exported: Exported, protected: Protected, tmp_path: Path) -> Non
 @pytest.mark.triton
 def test_replay(protected: Protected, address: str, texts: Path, tmp_path: Path) -> None:
     status, printed, _ = run(
-        *("replay", texts, "--url", address, "--schedule", "constant"),
+        *("replay", texts, "--address", address, "--schedule", "constant"),
         *("--rate", 20, "--duration", 0.5, "--connections", 2, "--json"),
         *("--timeout-ms", 30_000, "--out", tmp_path / "out", *protected.options),
     )
@@ -200,7 +200,7 @@ def test_replay(protected: Protected, address: str, texts: Path, tmp_path: Path)
 @pytest.mark.triton
 def test_a_replay_without_the_key(protected: Protected, address: str, texts: Path) -> None:
     with pytest.raises(Unauthenticated):
-        run("replay", texts, "--url", address, *protected.tls)
+        run("replay", texts, "--address", address, *protected.tls)
 
 
 @pytest.mark.triton
@@ -216,7 +216,7 @@ def test_loadtest(texts: Path, tmp_path: Path) -> None:
     opened = frozenset({Api.MODEL_CONFIG, Api.STATISTICS})
     with serve_stand_in(tmp_path / "models", tls=tls, opened=opened) as triton:
         status, printed, _ = run(
-            *("loadtest", texts, "--url", triton.endpoints.grpc, "--json"),
+            *("loadtest", texts, "--address", triton.endpoints.grpc, "--json"),
             *("--concurrency", 2, "--window", 1, "--stability", 999),
             *("--out", tmp_path / "out", "--tls-ca", authority.ca),
             *("--tls-certificate", caller.certificate, "--tls-key", caller.key),
@@ -227,7 +227,7 @@ def test_loadtest(texts: Path, tmp_path: Path) -> None:
 
 
 def test_a_key_is_not_put_where_others_read_it(protected: Protected, texts: Path) -> None:
-    status, _, said = run("loadtest", texts, "--url", "127.0.0.1:1", *protected.options)
+    status, _, said = run("loadtest", texts, "--address", "127.0.0.1:1", *protected.options)
 
     assert status == 2
     assert "every user of this machine can read them" in " ".join(said.split())
@@ -247,7 +247,7 @@ def test_a_server_of_the_commands_own_is_not_protected(
     status, _, said = run(*command, "--tls-ca", protected.ca)
 
     assert status == 2
-    assert "give --url as well" in said
+    assert "give --address as well" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -60,7 +60,7 @@ def test_a_served_model_is_judged_by_what_it_says(
     labelled: Path, exported: Exported, served: Served, tmp_path: Path, how: str
 ) -> None:
     if how == "url":
-        asked = f"--url={served.server.endpoints.grpc}"
+        asked = f"--address={served.server.endpoints.grpc}"
     else:
         shutil.copytree(exported.out, tmp_path / "repository")
         asked = f"--repository={tmp_path / 'repository'}"
@@ -83,7 +83,7 @@ def test_a_served_model_is_judged_by_what_it_says(
 
 def test_a_server_that_is_not_there_is_named(labelled: Path) -> None:
     result = CliRunner().invoke(
-        app, ["evaluate-sentiment", str(labelled), "--url=127.0.0.1:1"]
+        app, ["evaluate-sentiment", str(labelled), "--address=127.0.0.1:1"]
     )
 
     assert result.exit_code == 1
@@ -94,7 +94,7 @@ def test_a_server_that_is_not_there_is_named(labelled: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["--url=h:1", "--repository=r"], "not both"),
+        (["--address=h:1", "--repository=r"], "not both"),
         (["--train-split=train"], "goes with --train"),
     ],
 )

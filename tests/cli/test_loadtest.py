@@ -61,7 +61,7 @@ def test_a_table_and_a_report(endpoint: Endpoint, texts: Path, tmp_path: Path) -
     out = tmp_path / "out"
 
     status, printed, _ = run(
-        *(texts, "--url", endpoint.address, "--concurrency", "1,2,12", "--out", out),
+        *(texts, "--address", endpoint.address, "--concurrency", "1,2,12", "--out", out),
         path=tmp_path,
     )
 
@@ -86,7 +86,7 @@ def test_json_is_all_that_is_printed(
     options = ("--request-rate", "2.5", "--distribution", "poisson", "--rows", 3)
 
     status, printed, _ = run(
-        *(texts, "--url", endpoint.address, *options, "--window", 0.5, "--json"),
+        *(texts, "--address", endpoint.address, *options, "--window", 0.5, "--json"),
         *("--model", "peer", "--out", tmp_path / "out"),
         path=tmp_path,
     )
@@ -111,7 +111,7 @@ def test_prices_ask_market_view(endpoint: Endpoint, texts: Path, tmp_path: Path)
             texts,
             "--prices",
             prices,
-            "--url",
+            "--address",
             endpoint.address,
             "--concurrency",
             1,
@@ -133,7 +133,8 @@ def test_no_stable_level_is_1(endpoint: Endpoint, texts: Path, tmp_path: Path) -
     out = tmp_path / "out"
 
     status, printed, _ = run(
-        *(texts, "--url", endpoint.address, "--concurrency", 1, "--out", out), path=tmp_path
+        *(texts, "--address", endpoint.address, "--concurrency", 1, "--out", out),
+        path=tmp_path,
     )
 
     assert status == 1
@@ -144,28 +145,32 @@ def test_no_stable_level_is_1(endpoint: Endpoint, texts: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param([], "--url of a running server, or --repository", id="no-server"),
+        pytest.param([], "--address of a running server, or --repository", id="no-server"),
         pytest.param(
-            ["--url", "a:1", "--repository", "r"], "or --repository", id="two-servers"
+            ["--address", "a:1", "--repository", "r"], "or --repository", id="two-servers"
         ),
         pytest.param(
-            ["--url", "a:1", "--concurrency", "1", "--request-rate", "2"],
+            ["--address", "a:1", "--concurrency", "1", "--request-rate", "2"],
             "not both",
             id="both-modes",
         ),
         pytest.param(
-            ["--url", "a:1", "--concurrency", "1,x"], "found '1,x'", id="no-numbers"
+            ["--address", "a:1", "--concurrency", "1,x"], "found '1,x'", id="no-numbers"
         ),
         pytest.param(
-            ["--url", "a:1", "--concurrency", "1.5"], "whole numbers > 0", id="half-a-call"
+            ["--address", "a:1", "--concurrency", "1.5"],
+            "whole numbers > 0",
+            id="half-a-call",
         ),
         pytest.param(
-            ["--url", "a:1", "--distribution", "poisson"],
+            ["--address", "a:1", "--distribution", "poisson"],
             "goes with --request-rate",
             id="a-distribution-of-no-rate",
         ),
-        pytest.param(["--url", "a:1", "--window", "0"], "window: expected", id="window"),
-        pytest.param(["--url", "a:1", "--trials", "2"], "trials", id="trials"),
+        pytest.param(
+            ["--address", "a:1", "--window", "0"], "window: expected", id="window"
+        ),
+        pytest.param(["--address", "a:1", "--trials", "2"], "trials", id="trials"),
     ],
 )
 def test_bad_usage_is_2(arguments: list[str], message: str, texts: Path) -> None:
@@ -192,7 +197,7 @@ def test_an_error_is_one_line_for_the_shell(texts: Path, tmp_path: Path) -> None
     StandIn().install(tmp_path)
 
     done = subprocess.run(
-        [MEGATICK, "loadtest", texts, "--url", "127.0.0.1:1"],
+        [MEGATICK, "loadtest", texts, "--address", "127.0.0.1:1"],
         env={**os.environ, "PATH": str(tmp_path)},
         cwd=tmp_path,
         capture_output=True,

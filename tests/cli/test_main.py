@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from megatick_cli.app import app
 
 STOPPED_WHILE_IT_LOADS = """
 import signal, sys
@@ -26,3 +32,22 @@ def test_a_stop_while_it_loads_is_heeded_and_not_suffered() -> None:
     )
 
     assert done.returncode == 128 + 15  # -15 were the kernel's doing
+
+
+def commands(group: TyperGroup, name: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Each command's name, and the options that it takes."""
+    for each, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, f"{name}{each} ")
+        else:
+            yield f"{name}{each}", {option for it in command.params for option in it.opts}
+
+
+def test_whatever_calls_a_server_is_told_its_address_alike() -> None:
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+
+    callers = {name: options for name, options in commands(root) if "--tls-ca" in options}
+
+    assert {"score", "batch run", "audit replay", "loadtest"} <= callers.keys()
+    assert [name for name, options in callers.items() if "--address" not in options] == []

@@ -40,7 +40,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_both_definitions_and_the_outcomes(endpoint: Endpoint, texts: Path) -> None:
-    status, printed, _ = run(texts, "--url", endpoint.address, *SHORT, "--slo-ms", 4000)
+    status, printed, _ = run(texts, "--address", endpoint.address, *SHORT, "--slo-ms", 4000)
 
     assert status == 0, printed
     assert (
@@ -57,7 +57,7 @@ def test_both_definitions_and_the_outcomes(endpoint: Endpoint, texts: Path) -> N
 def test_a_report_in_a_folder(endpoint: Endpoint, texts: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    status, printed, _ = run(texts, "--url", endpoint.address, *SHORT, "--out", out)
+    status, printed, _ = run(texts, "--address", endpoint.address, *SHORT, "--out", out)
 
     assert status == 0
     assert str(out / "replay.html") in printed
@@ -65,7 +65,7 @@ def test_a_report_in_a_folder(endpoint: Endpoint, texts: Path, tmp_path: Path) -
 
 
 def test_json_is_all_that_is_printed(endpoint: Endpoint, texts: Path) -> None:
-    status, printed, _ = run(texts, "--url", endpoint.address, *SHORT, "--json")
+    status, printed, _ = run(texts, "--address", endpoint.address, *SHORT, "--json")
 
     assert status == 0
     assert json.loads(printed)["schedule"] == "constant, 50 calls/s"
@@ -78,7 +78,7 @@ def test_a_tape_brings_its_own_texts(endpoint: Endpoint, tmp_path: Path) -> None
     options = ("--text-column", "headline", "--time-column", "at", "--speed", 10)
 
     status, printed, _ = run(
-        *("--schedule", "tape", "--tape", tape, "--url", endpoint.address, *options),
+        *("--schedule", "tape", "--tape", tape, "--address", endpoint.address, *options),
         *("--references", 0, "--json"),
     )
 
@@ -95,13 +95,13 @@ def test_prices_ask_market_view(endpoint: Endpoint, texts: Path, tmp_path: Path)
     prices.write_text("A\n1\n2\n")
 
     with pytest.raises(Exception, match="market_view"):
-        run(texts, "--prices", prices, "--url", endpoint.address, *SHORT)
+        run(texts, "--prices", prices, "--address", endpoint.address, *SHORT)
 
     assert endpoint.requests[0].model_name == "market_view"
 
 
 def test_another_model_of_the_same_tensors(endpoint: Endpoint, texts: Path) -> None:
-    arguments = ("--url", endpoint.address, *SHORT, "--model", "peer", "--rows", 2)
+    arguments = ("--address", endpoint.address, *SHORT, "--model", "peer", "--rows", 2)
 
     status, _, _ = run(texts, *arguments)
 
@@ -112,7 +112,7 @@ def test_another_model_of_the_same_tensors(endpoint: Endpoint, texts: Path) -> N
 
 def test_a_burst(endpoint: Endpoint, texts: Path) -> None:
     status, printed, _ = run(
-        *(texts, "--url", endpoint.address, "--schedule", "burst", "--json"),
+        *(texts, "--address", endpoint.address, "--schedule", "burst", "--json"),
         *("--rate", 20, "--duration", 0.6, "--burst-rate", 400),
         *("--burst-start", 0.2, "--burst-length", 0.2),
     )
@@ -125,7 +125,9 @@ def test_a_wrong_answer_is_1(endpoint: Endpoint, texts: Path, tmp_path: Path) ->
     expected = tmp_path / "expected.csv"
     expected.write_text("text,score\nup +,0.3\n")  # it is 0.25
 
-    status, printed, _ = run(texts, "--url", endpoint.address, *SHORT, "--expect", expected)
+    status, printed, _ = run(
+        texts, "--address", endpoint.address, *SHORT, "--expect", expected
+    )
 
     assert status == 1
     assert "score differs from the reference (10)" in " ".join(printed.split())
@@ -145,7 +147,7 @@ def test_it_says_which_tolerance_counted(
     stated: float | None, options: tuple[object, ...], allowed: str, texts: Path
 ) -> None:
     with serve(Endpoint(tolerance=stated)) as endpoint:
-        status, printed, _ = run(texts, "--url", endpoint.address, *SHORT, *options)
+        status, printed, _ = run(texts, "--address", endpoint.address, *SHORT, *options)
 
     assert status == 0
     assert allowed in " ".join(printed.split())
@@ -154,7 +156,7 @@ def test_it_says_which_tolerance_counted(
 def test_no_answer_is_1(texts: Path) -> None:
     with serve(Endpoint(refuse=range(1, 99))) as endpoint:
         status, printed, _ = run(
-            texts, "--url", endpoint.address, *SHORT, "--references", 0
+            texts, "--address", endpoint.address, *SHORT, "--references", 0
         )
 
     assert status == 1

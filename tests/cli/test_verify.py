@@ -173,7 +173,7 @@ def test_a_bare_graph_without_its_tokenizer_is_told(bare_copy: Path) -> None:
 
 
 def test_a_bare_graph_is_not_served(bare: Path) -> None:
-    result = verify(bare, "--url", "127.0.0.1:1")
+    result = verify(bare, "--address", "127.0.0.1:1")
 
     assert result.exit_code == 2
     assert "a bare graph is not served" in result.stderr
@@ -219,7 +219,7 @@ def address(other: Path) -> Iterator[str]:
 
 @pytest.mark.triton
 def test_a_model_that_answers_otherwise_is_told(other: Path, address: str) -> None:
-    status, told = report(other, "--url", address)
+    status, told = report(other, "--address", address)
 
     assert (status, told["files"]) == (1, [])
     assert [each["asked"] for each in told["answers"]] == [
@@ -227,12 +227,12 @@ def test_a_model_that_answers_otherwise_is_told(other: Path, address: str) -> No
         "served, 8 texts alone",
     ]
     assert not any(each["good"] for each in told["answers"])
-    assert "drifted" in verify(other, "--url", address).stdout
+    assert "drifted" in verify(other, "--address", address).stdout
 
 
 @pytest.mark.triton
 def test_a_server_of_another_repository_is_told(repository: Path, address: str) -> None:
-    result = verify(repository, "--url", address)
+    result = verify(repository, "--address", address)
 
     assert result.exit_code == 1
     assert isinstance(result.exception, RepositoryError)
@@ -246,7 +246,7 @@ def test_a_changed_file_is_told_beside_what_is_served(
     shutil.copytree(other, tmp_path / "changed")
     flip_a_bit(tmp_path / "changed", GRAPH)
 
-    status, told = report(tmp_path / "changed", "--url", address)
+    status, told = report(tmp_path / "changed", "--address", address)
 
     assert status == 1
     assert [each["what"] for each in told["files"]] == [GRAPH]

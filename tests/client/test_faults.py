@@ -176,7 +176,7 @@ def test_the_server_knows_the_deadline_too(client: Client) -> None:
 def test_a_full_queue_refuses_at_once(
     make_client: MakeClient, address: str, held: Held
 ) -> None:
-    """The stand-in's ``market_view`` queues forty requests, and stands still over one more."""
+    """The stand-in's ``market_view`` queues 40 requests, and stands still over one more."""
 
     def call(_: int) -> MarketView | ClientError:
         try:

@@ -175,7 +175,7 @@ def test_a_model_that_is_not_there(address_of_sentiment: str) -> None:
 
 
 def test_a_full_queue_is_told_from_other_failures(address: str, held: Held) -> None:
-    """The stand-in's ``market_view`` queues forty requests, and stands still over one more."""
+    """The stand-in's ``market_view`` queues 40 requests, and stands still over one more."""
 
     async def let_go() -> None:
         await asyncio.to_thread(held.wait)

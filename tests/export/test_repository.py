@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from exported import Exported
 from full_disk import files_of_at_most
-from tiny import LLAMA, WINDOW, byte_tokenizer, random_weights
+from tiny import LLAMA, WINDOW, byte_tokenizer, random_weights, write_tiny
 from tokenizers import processors
 
 from megatick_contract import MegatickError
@@ -101,6 +101,18 @@ def test_only_what_every_repository_has_is_written_unless_more_is_asked_for(
         "scorer",
         "sentiment",
     }
+
+
+def test_an_int8_repository_states_the_groups_it_was_measured_in(tmp_path: Path) -> None:
+    """192 is the largest multiple of 32, up to 256, that divides 192 and 384."""
+    wide = replace(LLAMA, hidden_size=192, kv_channels=48, ffn_hidden_size=384)
+    checkpoint, out = write_tiny(tmp_path / "wide", wide), tmp_path / "out"
+    options = ExportOptions(precision="int8", flip_budget=1, score_budget=2)
+
+    export_repository(checkpoint, out, options=options)
+
+    settings = json.loads((out / "scorer/1/settings.json").read_text())
+    assert (settings["precision"], settings["input_group"]) == ("int8", 192)
 
 
 def test_the_digest_follows_what_is_served(

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from exported import Exported
 
+from megatick_export.precision.int8 import quantize_int8
 from megatick_server import engine
 from megatick_server.engine import PackedEngine
 from megatick_server.errors import ArtefactError
@@ -57,3 +58,30 @@ def test_bf16_on_a_cpu_without_it_is_refused_rather_than_emulated(
 
     with pytest.raises(ArtefactError, match=r"no bf16 arithmetic \(FP32, INT8\): export"):
         load(tmp_path / "model.onnx", "bf16")
+
+
+@pytest.fixture
+def int8(exported: Exported, tmp_path: Path) -> Path:
+    """Products of 64 and of 96 channels, so that groups are of 32."""
+    path = tmp_path / "model.onnx"
+    quantize_int8(exported.out / "scorer" / "1" / "model.onnx", path)
+    return path
+
+
+def test_int8_runs_in_the_groups_that_it_was_measured_in(int8: Path) -> None:
+    loaded = PackedEngine(int8, precision="int8", threads=1, input_group=32)
+
+    assert loaded.run([np.arange(5, dtype=np.int32)], LOGITS)["logits"].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [(None, "does not state it: export it again"), (64, "states 64: export it again")],
+)
+def test_int8_that_was_measured_in_other_groups_is_refused(
+    int8: Path, stated: int | None, told: str
+) -> None:
+    expected = rf"model\.onnx: .* in groups of 32 channels; .* settings\.json .* it {told}"
+
+    with pytest.raises(ArtefactError, match=expected):
+        PackedEngine(int8, precision="int8", threads=1, input_group=stated)

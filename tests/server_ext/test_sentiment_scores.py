@@ -45,3 +45,8 @@ def test_a_repository_of_before_that_was_told_is_served(tmp_path: Path) -> None:
 def test_a_tolerance_is_above_0(tmp_path: Path, tolerance: object) -> None:
     with pytest.raises(ArtefactError, match="does not hold the settings"):
         answer(tmp_path, {"half_life_s": 60, "score_tolerance": tolerance})
+
+
+def test_a_setting_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="half_life_s: Field required; export again"):
+        answer(tmp_path, {"score_tolerance": 0.25})

@@ -111,6 +111,7 @@ class Scorer:
             folder.path / GRAPH_FILE,
             precision=settings.precision,
             threads=usable_cpus(),
+            input_group=settings.input_group,
         )
         limits = Limits(settings.max_batch_tokens, settings.max_backfill_tokens)
         tokenizer = TextTokenizer(

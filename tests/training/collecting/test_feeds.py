@@ -93,7 +93,8 @@ def test_the_second_run_takes_only_news() -> None:
     [
         pytest.param(httpx.Response(404), "404 Not Found", id="absent"),
         pytest.param(httpx.Response(200, text="<html/>"), "no RSS or Atom", id="a-page"),
-        pytest.param(httpx.Response(200, text=RSS[:120]), "broken feed", id="cut"),
+        pytest.param(httpx.Response(200, text=RSS[:120]), "ends before", id="cut"),
+        pytest.param(httpx.Response(200), "no RSS or Atom", id="no-byte"),
         pytest.param(httpx.Response(503), "503; asked 5 times", id="busy"),
     ],
 )
@@ -106,3 +107,65 @@ def test_a_bad_feed_is_an_outcome(answer: httpx.Response, problem: str) -> None:
     assert found.articles == ()
     assert found.problem
     assert found.validators == known
+
+
+def rss_of(*items: str) -> str:
+    return f'<rss version="2.0"><channel><title>w</title>{"".join(items)}</channel></rss>'
+
+
+def item(number: int, *, date: str = "Mon, 02 Mar 2026 12:00:00 GMT") -> str:
+    return (
+        f"<item><title>Profit of {number} million</title><pubDate>{date}</pubDate></item>"
+    )
+
+
+def test_a_text_is_as_late_as_its_correction() -> None:
+    corrected = ATOM.replace(
+        "<summary>", "<published>2026-03-01T00:00:00Z</published><summary>"
+    )
+
+    found = ask(lambda _: httpx.Response(200, content=corrected.encode()))
+
+    assert [each.published_at.isoformat() for each in found.articles] == [
+        "2026-03-02T14:30:00+00:00"
+    ]
+
+
+def test_day_nought_is_no_date() -> None:
+    at = "Thu, 01 Jan 1970 00:00:00 GMT"
+
+    found = ask(lambda _: httpx.Response(200, text=rss_of(item(1, date=at))))
+
+    assert (found.articles, found.dropped) == ((), {"a date before 1970": 1})
+
+
+def test_a_feed_that_was_cut_off_is_asked_whole_again() -> None:
+    whole = rss_of(item(1), item(2), item(3))
+    cut = whole[: whole.index("3 million")]
+    stamps = {"ETag": '"v2"', "Content-Type": "application/rss+xml"}
+
+    found = ask(
+        lambda _: httpx.Response(200, text=cut, headers=stamps), validators={"etag": '"v1"'}
+    )
+
+    assert [each.title for each in found.articles] == [
+        "Profit of 1 million",
+        "Profit of 2 million",
+    ]
+    assert "ends before its last tag" in found.problem
+    assert found.validators == {"etag": '"v1"'}
+
+
+def test_a_feed_that_is_no_good_xml_is_read_all_the_same() -> None:
+    loose = rss_of(item(1)).replace("Profit", "Profit & loss")
+
+    found = ask(lambda _: httpx.Response(200, text=loose, headers={"ETag": '"v1"'}))
+
+    assert [each.title for each in found.articles] == ["Profit & loss of 1 million"]
+    assert (found.problem, found.validators) == ("", {"etag": '"v1"'})
+
+
+def test_a_feed_without_entries_is_none_the_worse() -> None:
+    found = ask(lambda _: httpx.Response(200, content=rss_of().encode()))
+
+    assert (found.articles, found.problem) == ((), "")

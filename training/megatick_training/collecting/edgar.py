@@ -8,17 +8,24 @@ Source:
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
+
+from pydantic import TypeAdapter, ValidationError
 
 from megatick_training.collecting.articles import Article
 from megatick_training.collecting.fetching import Fetcher
+from megatick_training.collecting.filings import (
+    Columns,
+    Company,
+    Filing,
+    Listed,
+    filings_of,
+)
 from megatick_training.collecting.outcome import Outcome
 from megatick_training.errors import CollectError, FetchError
 
@@ -50,23 +57,7 @@ def user_agent(contact: str) -> str:
     return contact
 
 
-@dataclass(frozen=True)
-class Filing:
-    """A filing, as the list of a company's submissions has it.
-
-    Attributes:
-        accession: its number, with dashes.
-        form: as ``8-K``.
-        filed: its filing date, of New York.
-        document: the file name of its main document.
-        description: of that document.
-    """
-
-    accession: str
-    form: str
-    filed: date
-    document: str
-    description: str
+Answer = TypeVar("Answer")
 
 
 class Edgar:
@@ -83,15 +74,25 @@ class Edgar:
             CollectError: EDGAR knows no company of a symbol.
             FetchError: the list cannot be had.
         """
-        listed = self._json(_TICKERS)
-        known = {each["ticker"].upper(): int(each["cik_str"]) for each in listed.values()}
-        unknown = [each for each in symbols if each.upper() not in known]
+        listed = self._read(_TICKERS, dict[str, Listed]).values()
+        known = {each.ticker.upper(): each.cik_str for each in listed}
+        asked = {symbol: symbol.upper().replace(".", "-") for symbol in symbols}
+        unknown = [symbol for symbol, listed_as in asked.items() if listed_as not in known]
         if unknown:
-            raise CollectError(f"symbols {unknown}: EDGAR's list of companies lacks them")
-        return {symbol.upper(): known[symbol.upper()] for symbol in symbols}
+            raise CollectError(
+                f"symbols {unknown}: EDGAR's list of companies lacks them: look for the "
+                "company's number on sec.gov and give it with --ciks"
+            )
+        return {symbol.upper(): known[listed_as] for symbol, listed_as in asked.items()}
 
     def collect(
-        self, cik: int, *, forms: Sequence[str], since: date, now: datetime
+        self,
+        cik: int,
+        *,
+        forms: Sequence[str],
+        since: date,
+        now: datetime,
+        known: Collection[str] = (),
     ) -> Outcome:
         """Read the main documents of a company's filings.
 
@@ -105,81 +106,116 @@ class Edgar:
             forms: to keep, as ``8-K``; an amendment, ``8-K/A``, is another form.
             since: first filing date, inclusive.
             now: in UTC.
+            known: addresses of documents that need not be asked for: a filing is what it
+                is, and a correction is another filing.
 
         Returns:
             Its outcome; what cannot be had is told as a problem.
         """
         name = f"CIK{cik:010}"
-        try:
-            company = self._json(f"{_SUBMISSIONS}{name}.json")
-            filings = [
-                each
-                for each in self._filings(company, since=since)
-                if each.form in forms and each.filed >= since
-            ]
-        except FetchError as error:
-            return Outcome(name, problem=str(error))
+        wanted = {each.upper() for each in forms}
         articles: list[Article] = []
         dropped: Counter[str] = Counter()
         problems: list[str] = []
-        for filing in filings:
+        held = 0
+        try:
+            company = self._read(f"{_SUBMISSIONS}{name}.json", Company)
+        except FetchError as error:
+            return Outcome(name, problem=str(error))
+        for filing in self._filings(company, since=since, problems=problems):
+            if filing.form.upper() not in wanted or filing.filed < since:
+                continue
             if not filing.document:
                 dropped["no main document"] += 1
+                continue
+            if _folder(cik, filing) + filing.document in known:
+                held += 1
                 continue
             try:
                 article = self._article(cik, company, filing, now=now)
             except FetchError as error:
                 problems.append(str(error))
                 continue
-            if article is None:
-                dropped["no acceptance time in the header"] += 1
+            if isinstance(article, str):
+                dropped[article] += 1
             else:
                 articles.append(article)
-        return Outcome(name, tuple(articles), dropped, problem="; ".join(problems))
+        return Outcome(
+            name, tuple(articles), dropped, held=held, problem="; ".join(problems)
+        )
 
-    def _filings(self, company: Mapping[str, Any], *, since: date) -> Iterator[Filing]:
+    def _filings(
+        self, company: Company, *, since: date, problems: list[str]
+    ) -> Iterator[Filing]:
         """The recent filings, and those of older pages that reach to ``since``."""
-        yield from _filings_of(company["filings"]["recent"])
-        for page in company["filings"].get("files", []):
-            if date.fromisoformat(page["filingTo"]) >= since:
-                yield from _filings_of(self._json(f"{_SUBMISSIONS}{page['name']}"))
+        yield from filings_of(company.filings.recent)
+        for page in company.filings.files or ():
+            if page.filingTo >= since:
+                try:
+                    older = self._read(f"{_SUBMISSIONS}{page.name}", Columns)
+                except FetchError as error:
+                    problems.append(str(error))
+                else:
+                    yield from filings_of(older)
 
     def _article(
-        self, cik: int, company: Mapping[str, Any], filing: Filing, *, now: datetime
-    ) -> Article | None:
-        folder = f"{_ARCHIVES}{cik}/{filing.accession.replace('-', '')}/"
+        self, cik: int, company: Company, filing: Filing, *, now: datetime
+    ) -> Article | str:
+        """The article of a filing, or why there is none."""
+        folder = _folder(cik, filing)
         header = self._fetcher.get(f"{folder}{filing.accession}-index-headers.html")
-        accepted = _ACCEPTED.search(header.content.decode("latin-1"))
+        accepted = _accepted_at(header.content.decode("latin-1"))
         if accepted is None:
-            return None
-        clock = datetime.strptime(accepted[1], "%Y%m%d%H%M%S").replace(tzinfo=_EASTERN)
-        document = self._fetcher.get(folder + filing.document)
-        title = f"{company['name']}: {filing.form}"
+            return "no acceptance time in the header"
+        content = self._fetcher.get(folder + filing.document).content
+        if content.startswith(b"%PDF"):
+            return "main document is a PDF"
+        text = _text(content)
+        if not text.strip():
+            return "no text"
+        title = f"{company.name}: {filing.form}"
         if filing.description and filing.description != filing.form:
             title += f", {filing.description}"
         return Article(
             source="edgar",
             url=folder + filing.document,
-            symbols=tuple(company.get("tickers", [])),
+            symbols=tuple(company.tickers),
             title=title,
-            text=document.content.decode("utf-8", errors="replace"),
-            published_at=clock.astimezone(UTC),
+            text=text,
+            published_at=accepted,
             collected_at=now,
             language="en",
         )
 
-    def _json(self, url: str) -> Any:
+    def _read(self, url: str, kind: type[Answer]) -> Answer:
+        """Ask for JSON of a shape."""
         answer = self._fetcher.get(url)
         try:
-            return json.loads(answer.content)
-        except ValueError as error:
-            raise FetchError(url, f"expected JSON: {error}") from error
+            return TypeAdapter(kind).validate_json(answer.content)
+        except ValidationError as error:
+            first: Any = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "its whole"
+            raise FetchError(
+                url, f"expected JSON as EDGAR documents it: {place}: {first['msg']}"
+            ) from error
 
 
-def _filings_of(columns: Mapping[str, Sequence[str]]) -> Iterator[Filing]:
-    names = ("accessionNumber", "form", "filingDate", "primaryDocument")
-    described = columns.get("primaryDocDescription", [""] * len(columns["form"]))
-    for accession, form, filed, document, description in zip(
-        *(columns[name] for name in names), described, strict=True
-    ):
-        yield Filing(accession, form, date.fromisoformat(filed), document, description)
+def _folder(cik: int, filing: Filing) -> str:
+    return f"{_ARCHIVES}{cik}/{filing.accession.replace('-', '')}/"
+
+
+def _accepted_at(header: str) -> datetime | None:
+    found = _ACCEPTED.search(header)
+    try:
+        clock = datetime.strptime(found[1], "%Y%m%d%H%M%S") if found else None
+    except ValueError:
+        return None
+    return clock and clock.replace(tzinfo=_EASTERN).astimezone(UTC)
+
+
+def _text(content: bytes) -> str:
+    """Decode a document; the older ones are in Latin-1, as EDGAR's filer manual allows."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import calendar
 import io
 import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from xml.sax import SAXException
 
 import feedparser
 
 from megatick_training.collecting.articles import Article
+from megatick_training.collecting.feed_dates import read_date
 from megatick_training.collecting.fetching import Fetcher
 from megatick_training.collecting.outcome import Outcome
 from megatick_training.errors import FetchError
 
-_ZONE: Final = re.compile(r"(?:Z|[+-]\d\d:?\d\d|\b(?:UTC|UT|GMT|[ECMP][SD]T))\s*$")
+_CLOSED: Final = re.compile(rb"</(?:[\w.-]+:)?(?:rss|feed|rdf)\s*>", re.IGNORECASE)
+_FIRST: Final = datetime(1970, 1, 2, tzinfo=UTC)  # programs write day 0 for no day
 _AHEAD: Final = timedelta(minutes=5)  # by which a server's clock may be before ours
 _SENT: Final = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
 
@@ -33,7 +35,9 @@ def collect_feed(
     """Read a feed.
 
     An entry without a date, with one that has no zone, or from the future is dropped: what
-    was known when could not be told of it.
+    was known when could not be told of it.  Of when it was published and when it was
+    updated the later counts, for its text may be of then.  The last entry of a feed that
+    was cut off is left out as well, and the feed is asked whole at the next time.
 
     Args:
         url: of the feed.
@@ -57,11 +61,12 @@ def collect_feed(
     if "content-type" in answer.headers:
         shown["content-type"] = answer.headers["content-type"]
     feed = feedparser.parse(io.BytesIO(answer.content), response_headers=shown)
-    if not feed.version:
+    if not feed.get("version"):  # which an answer without a byte has not
         return Outcome(url, problem="is no RSS or Atom feed", validators=known)
+    cut = _is_cut(feed, answer.content)
     articles: list[Article] = []
     dropped: Counter[str] = Counter()
-    for entry in feed.entries:
+    for entry in feed.entries[:-1] if cut else feed.entries:
         at = _published_at(entry, now=now)
         text = _text(entry)
         if isinstance(at, str):
@@ -81,24 +86,36 @@ def collect_feed(
                     language=feed.feed.get("language"),
                 )
             )
-    if feed.bozo and not feed.entries:
-        problem = f"is a broken feed: {feed.bozo_exception}"
-        return Outcome(url, problem=problem, validators=known)
+    if cut:
+        problem = "ends before its last tag: its last entry is left out, ask again"
+        return Outcome(url, tuple(articles), dropped, problem=problem, validators=known)
     fresh = {name: answer.headers[name] for name in _SENT if name in answer.headers}
     return Outcome(url, tuple(articles), dropped, validators=fresh)
 
 
+def _is_cut(feed: Any, content: bytes) -> bool:
+    """Whether its end is missing; a feed that is only no good XML is read all the same."""
+    broken = isinstance(feed.get("bozo_exception"), SAXException)
+    return broken and not _CLOSED.search(content.replace(b"\0", b""))  # also of UTF-16
+
+
 def _published_at(entry: Any, *, now: datetime) -> datetime | str:
-    """When it was published, or why that cannot be told."""
-    name = "published" if entry.get("published") else "updated"
-    written, parsed = entry.get(name, ""), entry.get(f"{name}_parsed")
-    if not written:
-        return "no date"
-    if not _ZONE.search(written):
-        return "a date without a zone"
-    if parsed is None:
-        return "a date that cannot be read"
-    at = datetime.fromtimestamp(calendar.timegm(parsed), UTC)
+    """When its text was there at the latest, or why that cannot be told."""
+    read: list[datetime] = []
+    why = "no date"
+    for name in ("updated", "published"):
+        written = dict.get(entry, name)  # its own get gives one for the other
+        if not written:
+            continue
+        try:
+            read.append(read_date(written))
+        except ValueError as error:
+            why = str(error)
+    if not read:
+        return why
+    at = max(read)
+    if at < _FIRST:
+        return "a date before 1970"
     return at if at <= now + _AHEAD else "a date in the future"
 
 

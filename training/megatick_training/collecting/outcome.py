@@ -17,6 +17,7 @@ class Outcome:
         asked: the feed's address, or the company.
         articles: that it holds.
         dropped: entries that are no articles, counted by the reason.
+        held: filings that were not asked for, as the collection has them.
         unchanged: the feed says that it is what it was at the last time.
         problem: why there is nothing of it, or not all; empty where all went well.
         validators: to be sent at the next time, so that only news is answered.
@@ -25,6 +26,7 @@ class Outcome:
     asked: str
     articles: tuple[Article, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=Counter)
+    held: int = 0
     unchanged: bool = False
     problem: str = ""
     validators: Mapping[str, str] = field(default_factory=dict)

@@ -41,6 +41,11 @@ class Store:
     def __len__(self) -> int:
         return len(self._table)
 
+    @property
+    def urls(self) -> frozenset[str]:
+        """Where its texts come from."""
+        return frozenset(self._table["url"].to_pylist())
+
     def add(self, articles: Iterable[Article]) -> int:
         """Add articles, those that are known already left out.
 
