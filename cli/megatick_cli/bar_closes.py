@@ -70,6 +70,7 @@ def closed_at(closes: pd.DataFrame, closing: Clock) -> pd.DataFrame:
     Where clocks go back over the close it is the first of the two; where they go forward
     over it, the moment when they do.
     """
+    import numpy as np
     import pandas as pd
 
     from megatick_training.times import are_dates
@@ -78,6 +79,6 @@ def closed_at(closes: pd.DataFrame, closing: Clock) -> pd.DataFrame:
     if not are_dates(index):
         return closes
     local = (index.tz_localize(None) + closing.time).tz_localize(
-        closing.zone, ambiguous=[True] * len(index), nonexistent="shift_forward"
+        closing.zone, ambiguous=np.ones(len(index), np.bool_), nonexistent="shift_forward"
     )
     return closes.set_axis(local.tz_convert("UTC"))

@@ -77,7 +77,7 @@ def read_holdings(
     names = strings(rows[symbol]).str.strip()
     held = numbers(rows[amount], path)
     worth = names.map(last_price.astype("float64"))
-    priced = names.map(dict(currencies)).fillna("").astype(str)
+    priced = strings(names.map(dict(currencies)))
     currency = find_column(rows, ("currency",))
     told = (
         strings(rows[currency]).str.strip() if currency else pd.Series("", index=rows.index)
@@ -91,7 +91,7 @@ def read_holdings(
         ),
         (~np.isfinite(held), f"expected a number in {amount!r}"),
         (
-            ~(np.isfinite(worth) & (worth > 0)) & (quantity is not None),
+            (~np.isfinite(worth) | (worth <= 0)) & (quantity is not None),
             "expected a last 'close' above 0 to value a quantity by: correct the prices, "
             "or give its value",
         ),
@@ -102,7 +102,7 @@ def read_holdings(
         ),
     ):
         if bad.any():
-            place = int(bad.to_numpy().argmax())
+            place = int(np.asarray(bad).argmax())
             line = f"line {rows.index[place]} ({names.iloc[place]!r})"
             currencies_of = {"told": told.iloc[place], "priced": priced.iloc[place]}
             raise DataError(path, f"{line}: {problem.format(**currencies_of)}")
