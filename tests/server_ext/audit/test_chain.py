@@ -63,6 +63,38 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
+def forged(**values: Any) -> bytes:
+    """A last line that whoever lacks the key can write: its hash is right."""
+    record = {"seq": 7, "previous": "0" * 64, "kind": "reply"} | values
+    record = {name: value for name, value in record.items() if value is not None}
+    return canonical({"hash": hash_of(record), "seal": "f" * 64} | record) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(forged(kind=None), id="of-no-kind"),
+        pytest.param(forged(kind="lost"), id="loses-nothing"),
+        pytest.param(forged(kind="lost", count="x"), id="loses-a-word"),
+        pytest.param(forged(kind="lost", count=-7), id="loses-less-than-none"),
+        pytest.param(forged(seq=True), id="true-is-no-number"),
+        pytest.param(forged(seq=-1), id="before-the-first"),
+        pytest.param(forged(hash="\x1b[2J"), id="a-hash-that-clears-the-screen"),
+        pytest.param(forged(seal="\ud800"), id="a-seal-that-cannot-be-printed"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000 + b"\n", id="100,000-brackets"),
+    ],
+)
+def test_a_line_that_no_server_writes_is_named(tmp_path: Path, line: bytes) -> None:
+    file = write(tmp_path)  # records 0 to 6
+    file.write_bytes(file.read_bytes() + line)
+
+    report = check(tmp_path)
+
+    (finding,) = report.findings
+    assert (finding.line, finding.problem) == (8, "is no record: it was edited")
+    assert (report.records, report.lost) == (7, 0)
+
+
 def edited(lines: Lines) -> Lines:
     return [*lines[:3], lines[3].replace(b"0.25", b"0.75"), *lines[4:]]
 
