@@ -53,7 +53,7 @@ from megatick_training.finetuning.tasks import classified
 from megatick_training.labelled_text import LabelledTexts
 from megatick_training.near_duplicates import LEAKING_RESEMBLANCE
 from megatick_training.reports import Section, write_report
-from megatick_training.texts import Texts
+from megatick_training.texts import Texts, repeating
 
 ADAPTER_FILE: Final = "adapter.safetensors"
 LOOKS_FILE: Final = "looks.csv"
@@ -222,7 +222,8 @@ def _finished(
 
 def texts_table(sets: Mapping[str, Texts]) -> pd.DataFrame:
     """One row a set of texts, those that are trained on first."""
-    train, *_ = sets.values()
+    train, *others = sets.values()
+    repeats = 0, *repeating(train, *others)
     table = pd.DataFrame(
         {
             "texts": name,
@@ -230,9 +231,9 @@ def texts_table(sets: Mapping[str, Texts]) -> pd.DataFrame:
             "from": None if each.published_at is None else each.published_at.min(),
             "until": None if each.published_at is None else each.published_at.max(),
             "symbols": None if each.symbols is None else len(set().union(*each.symbols)),
-            _REPEATING: 0 if each is train else each.repeating(train),
+            _REPEATING: repeats_train,
         }
-        for name, each in sets.items()
+        for (name, each), repeats_train in zip(sets.items(), repeats, strict=True)
     )
     return table.dropna(axis="columns", how="all")
 
