@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -120,8 +121,18 @@ def evaluation_texts(
             expected="a column named text",
             found=f"{path} with {', '.join(map(str, table.columns))}",
         )
-    table = table.fillna({"text": ""})
-    table = table[[bool(str(each).strip()) for each in table["text"]]]
+    column = table["text"]
+    given: list[Any] = [
+        "" if missing else cell for cell, missing in zip(column, column.isna(), strict=True)
+    ]
+    strange = {type(each).__name__ for each in given if not isinstance(each, str | Real)}
+    if strange:
+        raise OptionsError(
+            "calibration",
+            expected="text in the column text",
+            found=f"{', '.join(sorted(strange))} in {path}",
+        )
+    table = table[[bool(str(each).strip()) for each in given]]
     if table.empty:
         raise OptionsError("calibration", expected="texts", found=f"none in {path}")
     if len(table) > MOST_TEXTS:
@@ -134,7 +145,7 @@ def evaluation_texts(
             raise OptionsError(
                 "calibration",
                 expected=f"labels among {', '.join(labels)}",
-                found=f"{', '.join(unknown[:5])} in {path}",
+                found=f"{', '.join(map(repr, unknown[:5]))} in {path}",
             )
         classes = np.array([list(labels).index(name) for name in named], np.intp)
     texts = tuple(str(each) for each in table["text"])
@@ -203,15 +214,18 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         match endings[-1:]:
             case [".txt"]:
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = path.read_text(encoding="utf-8-sig").splitlines()
                 return pd.DataFrame({"text": lines})
             case [".csv"]:  # "NA" and "12" are texts, a missing label is none
-                return pd.read_csv(path, dtype=str, keep_default_na=False)
+                table = pd.read_csv(path, dtype=str, keep_default_na=False)
+                if not isinstance(table.index, pd.RangeIndex):  # pandas took it from them
+                    raise ValueError("rows have more fields than the header has names")
+                return table
             case [".jsonl"]:
                 return pd.read_json(path, lines=True, dtype=False)
             case [".parquet"]:
                 return pd.read_parquet(path)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # each kind of compression has errors of its own
         raise OptionsError(
             "calibration", expected="a table of texts", found=f"{path}: {error}"
         ) from error

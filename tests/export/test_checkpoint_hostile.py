@@ -378,6 +378,54 @@ def test_a_truncated_file_is_named(
     assert "copy" in refusal.value.hint.lower()
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_one_flipped_bit_of_a_weight_is_told(
+    copied: Callable[[str], Path], name: str
+) -> None:
+    """In a rank's file, and in a chunk of torch_dist."""
+    folder = copied(name)
+    weight = read_checkpoint(folder).weights["decoder.final_layernorm.weight"]
+    values = weight.view(torch.uint8).numpy().tobytes()
+    path = next(
+        file
+        for file in folder.rglob("*_*")
+        if file.is_file() and values in file.read_bytes()
+    )
+    content = bytearray(path.read_bytes())
+    content[content.index(values)] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"expected \d+ bytes of CRC-32") as refusal:
+        read_checkpoint(folder)
+
+    assert refusal.value.path == path
+
+
+def test_one_flipped_bit_of_an_arg_is_told(copied: Callable[[str], Path]) -> None:
+    folder = copied("llama")
+    path = folder / COMMON_FILE
+    content = bytearray(path.read_bytes())
+    content[content.index(b"rotary_base")] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"common\.pt: .* Bad CRC-32"):
+        read_checkpoint(folder)
+
+
+def test_a_file_without_checksums_is_read(tmp_path: Path) -> None:
+    saved = torch.arange(100.0)
+    torch.serialization.set_crc32_options(compute_crc32=False)
+    try:
+        torch.save({"saved": saved}, tmp_path / "a.pt")
+    finally:
+        torch.serialization.set_crc32_options(compute_crc32=True)
+
+    file = load_torch_file(tmp_path / "a.pt")
+
+    assert isinstance(file.value, dict)
+    assert torch.equal(file.defer(file.value["saved"]).load(True), saved)
+
+
 @pytest.mark.parametrize(("name", "file"), TRUNCATED)
 def test_a_missing_file_is_named(
     copied: Callable[[str], Path], name: str, file: str

@@ -154,6 +154,20 @@ def nested(weights: Weights) -> dict[str, Any]:
 
 
 class TestIncomplete:
+    def test_ranks_of_two_iterations_are_no_model(self, tmp_path: Path) -> None:
+        whole = read_checkpoint(GOLDEN / "gpt2")
+        for rank in range(2):
+            part = of_rank(dict(whole.weights), rank, 2, gated=False)
+            state = {"model": part, "iteration": 100 + rank}
+            sizes = {"tensor_model_parallel_size": 2}
+            save_rank(tmp_path, f"mp_rank_{rank:02d}", whole, state, **sizes)
+
+        expected = (
+            r"rank_01/model_.*: expected iteration 100, as in mp_rank_00, found it.* 101"
+        )
+        with pytest.raises(CheckpointError, match=expected):
+            read_checkpoint(tmp_path)
+
     def test_a_missing_rank_is_named(self, tmp_path: Path) -> None:
         whole = read_checkpoint(GOLDEN / "gpt2")
         state = {"model": of_rank(dict(whole.weights), 0, 2, gated=False)}

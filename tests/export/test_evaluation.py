@@ -85,6 +85,26 @@ def test_what_a_reader_of_tables_takes_for_missing_is_a_text(tmp_path: Path) -> 
     assert evaluation_texts(tmp_path / "a.csv", LABELS).texts == ("NA", "12")
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Profit, up\n", "utf-8-sig")
+
+    assert evaluation_texts(tmp_path / "a.txt", LABELS).texts == ("Profit, up",)
+
+
+def test_a_category_may_be_missing(tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": pd.Categorical(["Profit, up", None])})
+    table.to_parquet(tmp_path / "a.parquet")
+
+    assert evaluation_texts(tmp_path / "a.parquet", LABELS).texts == ("Profit, up",)
+
+
+def test_bytes_are_not_taken_for_their_spelling_in_python(tmp_path: Path) -> None:
+    pd.DataFrame({"text": [b"Profit, up"]}).to_parquet(tmp_path / "a.parquet")
+
+    with pytest.raises(OptionsError, match="text in the column text, found 'bytes in "):
+        evaluation_texts(tmp_path / "a.parquet", LABELS)
+
+
 def test_of_many_texts_the_same_are_taken_each_time(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\n".join(map(str, range(MOST_TEXTS + 500))))
 
@@ -115,6 +135,18 @@ def test_without_a_file_headlines_are_invented() -> None:
         pytest.param("a.jsonl", "{", "a table of texts", id="not-json"),
         pytest.param("a.parquet", "text", "a table of texts", id="not-parquet"),
         pytest.param("a.csv", None, "a table of texts", id="absent"),
+        pytest.param(
+            "a.csv",
+            "text\nSales fell, sharply\n",
+            "more fields than the header",
+            id="comma",
+        ),
+        pytest.param(
+            "a.csv.gz", gzip.compress(TABLE.encode())[:-9], "a table of texts", id="cut-gz"
+        ),
+        pytest.param("a.csv.xz", TABLE, "a table of texts", id="not-xz"),
+        pytest.param("a.csv.zip", TABLE, "a table of texts", id="not-zip"),
+        pytest.param("a.jsonl", '{"text": ["x"]}\n', "text, found 'list", id="list"),
         pytest.param("a.xlsx", "text\nx\n", ".csv, .jsonl, .parquet or .txt", id="kind"),
     ],
 )

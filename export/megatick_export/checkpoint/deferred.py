@@ -9,8 +9,9 @@ read shard by shard into its place, so that no tensor is ever in memory twice.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final, cast
@@ -22,6 +23,7 @@ from megatick_export.checkpoint.architecture import Shape
 from megatick_export.errors import CheckpointError
 
 _ALIGNMENT: Final = 64  # bytes; torch aligns its own tensors and records so
+_AT_ONCE: Final = 1 << 20  # bytes of a record whose checksum is computed
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,19 @@ def concatenated(parts: Sequence[Deferred], dim: int = 0) -> Deferred:
 
 
 @dataclass(frozen=True)
+class Record:
+    """An uncompressed record of a zip file, as the zip's directory has it.
+
+    Attributes:
+        nbytes: how many bytes it has.
+        checksum: CRC-32 of them; 0 where torch was told to compute none.
+    """
+
+    nbytes: int
+    checksum: int
+
+
+@dataclass(frozen=True)
 class TorchFile:
     """What one ``torch.save`` wrote: a whole file, or a run of bytes inside one.
 
@@ -89,14 +104,14 @@ class TorchFile:
         path: the file.
         start: byte at which the ``torch.save`` begins.
         value: what was saved; the tensors of a zip file have no values yet.
-        records: where the zip's uncompressed records lie, counted from ``start``, and
-            how many bytes each has.
+        records: the zip's uncompressed records by where they lie, counted from ``start``.
     """
 
     path: Path
     start: int
     value: object
-    records: Mapping[int, int]
+    records: Mapping[int, Record]
+    _checked: set[int] = field(default_factory=set, repr=False)
 
     def defer(self, tensor: torch.Tensor) -> Deferred:
         """Say how a tensor of ``value``, or a view of one, is read.
@@ -110,12 +125,13 @@ class TorchFile:
         offset = storage._checkpoint_offset
         if offset is None:  # saved without values, which is refused once it is loaded
             return in_memory(tensor)
-        if self.records.get(offset, -1) < storage.nbytes():
+        record = self.records.get(offset)
+        if record is None or record.nbytes < storage.nbytes():
             raise CheckpointError(
                 self.path,
                 expected=f"an uncompressed record of {storage.nbytes()} bytes at byte "
                 f"{self.start + offset}",
-                found=f"one of {self.records.get(offset, 'no')} bytes",
+                found=f"one of {record.nbytes if record else 'no'} bytes",
                 hint="The file was changed or damaged: copy it again.",
             )
         shape = tuple(tensor.shape)
@@ -125,6 +141,7 @@ class TorchFile:
         nbytes = (1 + last) * tensor.itemsize if tensor.numel() else 0
 
         def load(kept: bool) -> torch.Tensor:
+            self._check(offset, record)
             aligned = nbytes > 0 and first % _ALIGNMENT == 0
             if aligned and kept and self.start == 0:
                 # One mapping for all: Python's own would hold a descriptor each.
@@ -140,6 +157,31 @@ class TorchFile:
             return flat.as_strided(shape, stride)
 
         return Deferred(shape, tensor.dtype, load)
+
+    def _check(self, offset: int, record: Record) -> None:
+        """Refuse a record whose bytes are not those that were saved; once a record.
+
+        torch does not look at the checksums that it writes.
+
+        Raises:
+            CheckpointError: they are others.
+        """
+        if not record.checksum or offset in self._checked:
+            return
+        found, left = 0, record.nbytes
+        with self.path.open("rb", buffering=0) as stream:
+            stream.seek(self.start + offset)
+            while left and (some := stream.read(min(left, _AT_ONCE))):
+                found, left = zlib.crc32(some, found), left - len(some)
+        if left or found != record.checksum:
+            raise CheckpointError(
+                self.path,
+                expected=f"{record.nbytes} bytes of CRC-32 {record.checksum:08x} from byte "
+                f"{self.start + offset} on, as were saved",
+                found=f"{record.nbytes - left} of {found:08x}",
+                hint="The file was damaged since: copy it again and compare its SHA-256.",
+            )
+        self._checked.add(offset)
 
     @cached_property
     def _mapping(self) -> torch.UntypedStorage:

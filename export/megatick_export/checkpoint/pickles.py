@@ -29,7 +29,7 @@ from typing import IO, Any, Final
 import torch
 from torch.serialization import safe_globals
 
-from megatick_export.checkpoint.deferred import TorchFile
+from megatick_export.checkpoint.deferred import Record, TorchFile
 from megatick_export.errors import CheckpointError, HostileCheckpoint
 
 _ZIP_MAGIC: Final = b"PK\x03\x04"
@@ -290,23 +290,27 @@ def _names_in_zip(stream: IO[bytes]) -> Iterator[str]:
         )
         if record is None:
             raise ValueError("a zip file without data.pkl")
-        with archive.open(record) as pickled:
-            yield from imported_names(pickled)
+        info = archive.getinfo(record)
+        if not info.CRC:  # torch was told to compute none
+            del info.CRC
+        # Read to its end, where zipfile compares the checksum.
+        yield from imported_names(io.BytesIO(archive.read(info)))
 
 
-def _records_in_zip(stream: IO[bytes]) -> dict[int, int]:
-    """Find where the uncompressed records' bytes begin, and how many there are.
+def _records_in_zip(stream: IO[bytes]) -> dict[int, Record]:
+    """Find the uncompressed records, by where their bytes begin.
 
     Between a record's local header and its bytes stand its name and padding, whose
     lengths only that header tells (APPNOTE.TXT 4.3.7 of the zip format).
     """
-    records: dict[int, int] = {}
+    records: dict[int, Record] = {}
     with zipfile.ZipFile(stream) as archive:
         for record in archive.infolist():
             stream.seek(record.header_offset + 26)
             name, extra = struct.unpack("<HH", stream.read(4))
             if record.compress_type == zipfile.ZIP_STORED:
-                records[record.header_offset + 30 + name + extra] = record.file_size
+                start = record.header_offset + 30 + name + extra
+                records[start] = Record(record.file_size, record.CRC)
     return records
 
 

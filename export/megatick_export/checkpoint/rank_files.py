@@ -65,6 +65,9 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
     chunks = _chunk_keys(first, first_file)
     legacy = any(is_legacy(name) for name, _ in _flat(first[chunks[0]], first_file))
     saved = Fields(first, first_file)
+    iteration = _iteration(saved)
+    for rank, state in states.items():
+        _check_iteration(Fields(state, files[rank]), expected=iteration, first=first_file)
     given = fields.number("checkpoint_version", 0.0)
     # Only models of before Megatron's core ever had another order of QKV.
     version = saved.number("checkpoint_version", given)
@@ -83,8 +86,7 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
         layout="torch",
         args=args,
         args_saved=first.get("args") is not None,
-        # total_iters was its name in 2019.
-        iteration=saved.count(saved.either("iteration", "total_iters"), 0, least=0),
+        iteration=iteration,
         weights=join_stages(stage(c, number) for c in chunks for number in stages),
         files=tuple(sorted(files.values())),
         tensor_parallel=tensor_ranks,
@@ -92,6 +94,23 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
         virtual_stages=len(chunks),
         legacy_models=legacy,
     )
+
+
+def _iteration(saved: Fields) -> int:
+    # total_iters was its name in 2019.
+    return saved.count(saved.either("iteration", "total_iters"), 0, least=0)
+
+
+def _check_iteration(saved: Fields, *, expected: int, first: Path) -> None:
+    """Hold a rank's iteration against that of the first: ranks of two are no model."""
+    found = _iteration(saved)
+    if found != expected:
+        raise CheckpointError(
+            saved.path,
+            expected=f"iteration {expected}, as in {first.parent.name}",
+            found=f"iteration {found}",
+            hint="Ranks of two saves are mixed: copy the whole folder again.",
+        )
 
 
 def _state_in(file: TorchFile) -> dict[str, Any]:

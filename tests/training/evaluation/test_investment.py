@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from megatick_training.evaluation.investment import Rule, hold_all, invest, performance
+from megatick_training.evaluation.investment import (
+    Rule,
+    excess,
+    hold_all,
+    invest,
+    performance,
+)
 
 DAYS = pd.date_range("2020-01-01", periods=4)
 
@@ -31,9 +37,54 @@ def test_a_position_earns_from_the_next_bar_on_and_pays_for_changes() -> None:
 
     earned, traded = invest(positions, next_returns, cost_bps=100)  # 1 %
 
-    # Half of the wealth a symbol: 0.1/2, (0.2 + 0.1)/2, -0.04/2, less 1 % of what changed.
-    assert traded.tolist() == pytest.approx([0.5, 0.5, 1.5])
-    assert earned.tolist() == pytest.approx([0.05 - 0.005, 0.15 - 0.005, -0.02 - 0.015])
+    # Half of the wealth a symbol.  It grows by 0.1/2 less 1 % of 0.5 to 1.045, of which A
+    # is 0.55, to be 0.5225; and so on.
+    first, second = 1.045, 1 + 0.15 - 0.01 * (0.55 / 1.045 - 0.5 + 0.5)
+    third = (0.6 + 0.55 + 0.5 * second) / second  # out of both, and B short by half
+    assert traded.tolist() == pytest.approx([0.5, 0.55 / 1.045, third])
+    assert (earned + 1).tolist() == pytest.approx([first, second, 0.98 - 0.01 * third])
+
+
+def test_it_earns_what_an_account_of_shares_and_cash_does() -> None:
+    rng = np.random.default_rng(0)
+    prices = np.exp(rng.normal(scale=0.05, size=(51, 3)).cumsum(axis=0))
+    positions = rng.integers(-1, 2, (50, 3)).astype(float)
+    cash, shares, wealth = 1.0, np.zeros(3), []
+    for now, after, position in zip(prices[:-1], prices[1:], positions, strict=True):
+        bought = position / 3 * (cash + shares @ now) / now - shares
+        shares = shares + bought
+        cash -= bought @ now + 0.001 * np.abs(bought) @ now
+        wealth.append(cash + shares @ after)
+
+    earned, _ = invest(
+        pd.DataFrame(positions), pd.DataFrame(prices[1:] / prices[:-1] - 1), cost_bps=10
+    )
+
+    np.testing.assert_allclose(np.cumprod(1 + earned), wealth, rtol=1e-12)
+
+
+def test_exchanges_with_other_hours_share_the_wealth() -> None:
+    none = math.nan
+    positions = table([1, none], [none, 1], [1, none], [none, 1])
+    next_returns = table([0.1, none], [none, 0.2], [0.1, none], [none, -0.1])
+
+    earned, traded = invest(positions, next_returns, cost_bps=0)
+
+    # B opens with nothing left to buy it by, until A is back at half; A has no close after.
+    assert earned.tolist() == pytest.approx([0.1, 0, 0.05, -0.1])
+    assert traded.tolist() == pytest.approx([1, 0, 0.5, 1 + 0.55 / 1.05])
+
+
+def test_wealth_that_is_lost_whole_stays_lost() -> None:
+    short = table([-1, -1], [1, 1], [1, 1])
+    next_returns = table([1.2, 0.9], [0.5, 0.5], [0.5, 0.5])  # more than doubled
+
+    earned, traded = invest(short, next_returns, cost_bps=0)
+
+    assert earned.tolist() == [-1, 0, 0]
+    assert traded.tolist() == [1, 0, 0]
+    found = performance(earned, traded)
+    assert (found.annual_return, found.max_drawdown) == (-1, 1)
 
 
 def test_a_symbol_that_is_not_there_takes_no_wealth() -> None:
@@ -64,6 +115,25 @@ def test_performance_by_hand() -> None:
     assert found.sharpe == pytest.approx(0.04 / returns.std(ddof=0) * 2)
     assert found.max_drawdown == pytest.approx(0.5)
     assert found.turnover == pytest.approx(1.5 / 5 * 4)
+
+
+def test_an_excess_is_the_difference_of_two_performances() -> None:
+    days = pd.date_range("2020-01-01", periods=400)
+    rng = np.random.default_rng(0)
+    market = rng.normal(0.001, 0.02, 400)
+    other = pd.Series(market, days)
+    ours = pd.Series(market + 0.0005, days)
+    traded = pd.Series(np.zeros(400), days)
+
+    found = excess(ours, other)
+
+    one, two = (performance(each, traded) for each in (ours, other))
+    assert found.annual_return == pytest.approx(one.annual_return - two.annual_return)
+    assert found.sharpe == pytest.approx(one.sharpe - two.sharpe)
+    # Both rise and fall together: the difference is known far better than either.
+    low, high = found.annual_return_interval
+    assert low < found.annual_return < high
+    assert high - low < (one.annual_return_interval[1] - one.annual_return_interval[0]) / 2
 
 
 def test_its_interval_is_the_normals_of_independent_returns() -> None:

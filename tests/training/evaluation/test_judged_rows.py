@@ -67,6 +67,42 @@ def test_what_was_fitted_on_is_judged_only_if_told(
     assert "WERE FITTED ON" in describe(rows, forecaster, allow_fitted=True)
 
 
+def test_since_does_not_reach_into_the_embargo(
+    windows: Windows, forecaster: Forecaster
+) -> None:
+    forecaster = fitted_until(forecaster, date(2020, 4, 30))
+
+    def rows_since(day: int, **more: bool) -> Windows:
+        since = datetime(2020, 5, day)
+        return rows_to_judge(
+            windows, forecaster, since=since, until=None, embargo_bars=5, **more
+        )
+
+    # 1 to 5 May are the embargo.
+    with pytest.raises(LeakageError, match=r"from 2020-05-06 00:00 on.*of 2020-05-05"):
+        rows_since(5)
+    assert days(rows_since(6))[0] == "2020-05-06"
+    assert days(rows_since(5, allow_fitted=True))[0] == "2020-05-05"
+
+
+def test_a_file_that_begins_after_the_fit_is_judged_from_where_it_is_asked(
+    windows: Windows, forecaster: Forecaster
+) -> None:
+    # Forecasts begin on 4 March, months after the 31 December that was fitted until.
+    rows = rows_to_judge(
+        windows, forecaster, since=datetime(2020, 3, 6), until=None, embargo_bars=20
+    )
+
+    assert days(rows)[0] == "2020-03-06"
+
+
+def test_no_forecast_at_all_is_said(windows: Windows, forecaster: Forecaster) -> None:
+    none = windows.take(np.zeros(len(windows), np.bool_))
+
+    with pytest.raises(EvaluationError, match="a symbol with more than 64"):
+        rows_to_judge(none, forecaster, since=None, until=None, embargo_bars=20)
+
+
 def test_someone_has_to_say_what_was_fitted_on(
     windows: Windows, forecaster: Forecaster
 ) -> None:

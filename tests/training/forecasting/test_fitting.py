@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -96,6 +97,18 @@ def test_what_is_judged_does_not_move_the_fit() -> None:
     numbers = [fit.forecaster.model_dump(exclude={"edge", "edge_p_value"}) for fit in fits]
     assert numbers[0] == numbers[1]
     assert fits[0].judged[0].loss != fits[1].judged[0].loss
+
+
+def test_bars_of_hours_are_fitted_until_the_day_that_was_calibrated_on() -> None:
+    closes = gaussian_walk(1000, 4)
+    closes.index = pd.date_range("2020-01-01", periods=1000, freq="h", tz="UTC")
+
+    fitted = fitted_on(closes)
+
+    # Forecasts from bar 63 to 998; at 80 %, bar 63 + 748 = 811, begins what is judged:
+    # 19:00 on 3 February.  What was calibrated on ended at 18:00 of that day.
+    assert fitted.periods.judge_from == pd.Timestamp("2020-02-03T19:00")
+    assert fitted.forecaster.fitted_until == date(2020, 2, 3)
 
 
 def test_what_is_forced_is_fitted_and_nobody_takes_it_for_chosen(walk: Fitted) -> None:

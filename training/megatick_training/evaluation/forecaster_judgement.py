@@ -26,8 +26,10 @@ from megatick_training.evaluation.competitors import (
 )
 from megatick_training.evaluation.diebold_mariano import DieboldMariano, diebold_mariano
 from megatick_training.evaluation.investment import (
+    Excess,
     Performance,
     Rule,
+    excess,
     hold_all,
     invest,
     performance,
@@ -114,13 +116,13 @@ class Invested:
         rule: when a symbol is held.
         ours: with the rule.
         held: always invested, at the same costs.
-        excess: annual return that the rule has over holding, and its 95 % interval.
+        excess: the rule over holding.
     """
 
     rule: Rule
     ours: Performance
     held: Performance
-    excess: Performance
+    excess: Excess
 
 
 def judge_forecaster(
@@ -188,7 +190,7 @@ def judge_investment(said: Forecast, windows: Windows, rule: Rule) -> Invested:
         rule=rule,
         ours=performance(earned, traded),
         held=performance(held, bought),
-        excess=performance(earned - held, traded - bought),
+        excess=excess(earned, held),
     )
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from megatick_training.evaluation.ablations import Ablations
 from megatick_training.evaluation.forecaster_judgement import AtHorizon, Invested
-from megatick_training.evaluation.investment import Performance
+from megatick_training.evaluation.investment import Excess, Performance
 from megatick_training.evaluation.metrics import REGIMES
 from megatick_training.reports import Section
 
@@ -187,26 +187,28 @@ def direction_table(horizons: Sequence[AtHorizon]) -> pd.DataFrame:
 
 def investment_table(invested: Invested) -> pd.DataFrame:
     """The rule, holding, and the difference of their returns."""
-    lines: Mapping[str, Performance] = {
+    lines: Mapping[str, Performance | Excess] = {
         "the rule": invested.ours,
         "always held": invested.held,
         "rule less held": invested.excess,
     }
-    return pd.DataFrame(
-        [
-            {
-                "": name,
-                "a year, %": _with_interval(
-                    each.annual_return * 100,
-                    [100 * end for end in each.annual_return_interval],
-                ),
-                "Sharpe": _with_interval(each.sharpe, each.sharpe_interval),
+    rows = []
+    for name, each in lines.items():
+        row: dict[str, object] = {
+            "": name,
+            "a year, %": _with_interval(
+                each.annual_return * 100,
+                [100 * end for end in each.annual_return_interval],
+            ),
+            "Sharpe": _with_interval(each.sharpe, each.sharpe_interval),
+        }
+        if isinstance(each, Performance):
+            row |= {
                 "largest fall, %": each.max_drawdown * 100,
                 "turnover a year": each.turnover,
             }
-            for name, each in lines.items()
-        ]
-    )
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _with_interval(value: float, ends: Sequence[float]) -> str:

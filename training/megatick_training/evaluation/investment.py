@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -43,6 +44,23 @@ class Performance:
 
 
 @dataclass(frozen=True)
+class Excess:
+    """By how much one series of returns did better than another.
+
+    Attributes:
+        annual_return: the one's less the other's; 0.1 is ten points a year.
+        annual_return_interval: 95 %, by bootstrap.
+        sharpe: likewise, of the Sharpe ratios; NaN where either has none.
+        sharpe_interval: 95 %, by bootstrap; NaN likewise.
+    """
+
+    annual_return: float
+    annual_return_interval: tuple[float, float]
+    sharpe: float
+    sharpe_interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Rule:
     """When to hold a symbol.
 
@@ -77,10 +95,15 @@ def hold_all(p_up: pd.DataFrame) -> pd.DataFrame:
 def invest(
     positions: pd.DataFrame, next_returns: pd.DataFrame, *, cost_bps: float
 ) -> tuple[pd.Series[float], pd.Series[float]]:
-    """Earn what the positions earned, wealth spread evenly over the symbols of a bar.
+    """Earn what the positions earned, wealth spread evenly over the symbols.
 
-    A position that is taken at a close earns the return from that close to the next, so
-    what was known in time is all it rests on.  A change of position is paid for when made.
+    A position that is taken at a close earns the return from that close to the symbol's
+    next, so what was known in time is all it rests on.  What is paid for is every trade:
+    into a position, out of it, and back to an even share of the wealth from where prices
+    have moved it.  A symbol without a close at a bar, as where exchanges keep other hours,
+    is not traded there and keeps its share, and others are bought with what that leaves;
+    before its first and after its last it has none.
+    Wealth that is lost whole, as by a short position in what doubles, stays lost.
 
     Args:
         positions: shares held after each close, NaN where a symbol is not there.
@@ -88,14 +111,29 @@ def invest(
         cost_bps: of what is traded.
 
     Returns:
-        By close: the portfolio's simple return to the next close; and what was traded, in
-        multiples of the wealth.
+        By close: the portfolio's simple return to the next close, at least -1; and what was
+        traded, in multiples of the wealth.
     """
     there = positions.notna() & next_returns.notna()
-    weights = positions.where(there, 0.0).div(there.sum(axis=1).clip(lower=1), axis=0)
-    traded = weights.diff().fillna(weights.iloc[:1]).abs().sum(axis=1)
-    earned = (weights * next_returns.fillna(0.0)).sum(axis=1)
-    return earned - traded * cost_bps * 1e-4, traded
+    held = there.where(there)  # 1 at its closes, NaN elsewhere
+    among = (held.ffill().notna() & held.bfill().notna()).to_numpy()
+    targets = positions.to_numpy() / among.sum(axis=1, keepdims=True).clip(min=1)
+    returns = np.where(there, next_returns, 0.0)
+    earned, traded = np.zeros(len(targets)), np.zeros(len(targets))
+    weights = np.zeros(targets.shape[1])
+    for bar, closed in enumerate(there.to_numpy()):
+        kept = np.where(among[bar] & ~closed, weights, 0.0)
+        taken = np.where(closed, targets[bar], 0.0)
+        size, left = np.abs(taken).sum(), max(1 - np.abs(kept).sum(), 0.0)
+        wanted = kept + (taken * left / size if size > left else taken)
+        traded[bar] = np.abs(wanted - weights).sum()
+        earned[bar] = wanted @ returns[bar] - traded[bar] * cost_bps * 1e-4
+        if earned[bar] <= -1:
+            earned[bar] = -1.0
+            break
+        weights = wanted * (1 + returns[bar]) / (1 + earned[bar])
+    index = positions.index
+    return pd.Series(earned, index), pd.Series(traded, index)
 
 
 def performance(
@@ -116,17 +154,10 @@ def performance(
     bars_a_year = _bars_a_year(returns.index)
 
     def measures(sample: Float64Array) -> Float64Array:
-        growth = np.log1p(sample).mean() * bars_a_year
-        deviation = sample.std()
-        sharpe = sample.mean() / deviation * bars_a_year**0.5 if deviation else np.nan
-        return np.array([np.expm1(growth), sharpe])
+        return _annual_and_sharpe(sample, bars_a_year)
 
     annual, sharpe = measures(values)
-    drawn = StationaryBootstrap(_BLOCK_BARS, values, seed=seed).apply(
-        measures, reps=_RESAMPLES
-    )
-    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    low, high = np.quantile(drawn, tails, axis=0)
+    low, high = _interval(measures, values, seed=seed)
     wealth = np.concatenate([[1.0], np.cumprod(1 + values)])
     return Performance(
         annual_return=float(annual),
@@ -138,7 +169,56 @@ def performance(
     )
 
 
+def excess(returns: pd.Series[float], others: pd.Series[float], *, seed: int = 0) -> Excess:
+    """Compare two portfolios of the same bars; the bootstrap draws bars of both at once.
+
+    Args:
+        returns: as ``performance`` takes them.
+        others: likewise, of the same bars.
+        seed: of the bootstrap.
+
+    Source:
+        As ``performance``.
+    """
+    pairs = np.stack([returns, others], axis=1).astype(np.float64)  # (bars, 2)
+    bars_a_year = _bars_a_year(returns.index)
+
+    def differences(sample: Float64Array) -> Float64Array:
+        one, other = (_annual_and_sharpe(each, bars_a_year) for each in sample.T)
+        return one - other
+
+    annual, sharpe = differences(pairs)
+    low, high = _interval(differences, pairs, seed=seed)
+    return Excess(
+        annual_return=float(annual),
+        annual_return_interval=(float(low[0]), float(high[0])),
+        sharpe=float(sharpe),
+        sharpe_interval=(float(low[1]), float(high[1])),
+    )
+
+
+def _annual_and_sharpe(returns: Float64Array, bars_a_year: float) -> Float64Array:
+    with np.errstate(divide="ignore"):  # of all that is lost the logarithm is -inf
+        growth = np.log1p(returns).mean() * bars_a_year
+    deviation = returns.std()
+    sharpe = returns.mean() / deviation * bars_a_year**0.5 if deviation else np.nan
+    return np.array([np.expm1(growth), sharpe])
+
+
+def _interval(
+    measures: Callable[[Float64Array], Float64Array], values: Float64Array, *, seed: int
+) -> Float64Array:
+    """The lower and the upper ends, shape (2, measures)."""
+    drawn = StationaryBootstrap(_BLOCK_BARS, values, seed=seed).apply(
+        measures, reps=_RESAMPLES
+    )
+    ends: Float64Array = np.quantile(
+        drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0
+    )
+    return ends
+
+
 def _bars_a_year(times: pd.Index) -> float:
-    """How many bars there were a year, by the median number in a span of the data."""
+    """How many bars there were a year: their number over the time that they span."""
     span_s = (times[-1] - times[0]) / pd.Timedelta(seconds=1)
     return float((len(times) - 1) * _YEAR_S / span_s)

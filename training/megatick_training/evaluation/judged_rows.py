@@ -7,9 +7,10 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from megatick_contract import WINDOW_BARS
 from megatick_server.forecast import Forecaster
 from megatick_training.errors import EvaluationError
-from megatick_training.evaluation.leakage import refuse_fitted_dates
+from megatick_training.evaluation.leakage import refuse_embargoed, refuse_fitted_dates
 from megatick_training.forecasting.windows import Windows
 
 _DAY = pd.Timedelta(days=1)
@@ -29,22 +30,33 @@ def rows_to_judge(
     Args:
         windows: all rows.
         forecaster: to be judged.
-        since: first day, UTC; by default, so many bars after what was fitted on.
+        since: first day, UTC; by default, the first after the embargo.
         until: last day to forecast on, UTC, inclusive; the last by default.
         embargo_bars: bars to leave out after the last that was fitted on.
-        allow_fitted: take what it was fitted on too, if asked for by ``since``.
+        allow_fitted: take what it was fitted on too, and the embargo, if asked for by
+            ``since``.
 
     Raises:
         EvaluationError: no row is left, or nobody says what it was fitted on.
-        LeakageError: ``since`` asks for rows that it was fitted on.
+        LeakageError: ``since`` asks for rows that it was fitted on, or of the embargo.
     """
+    if not len(windows):
+        raise EvaluationError(
+            "closes to judge forecasts on",
+            f"a symbol with more than {WINDOW_BARS}: those that a forecast reads, and what "
+            "followed",
+            "none",
+            "Give a longer history.",
+        )
     dates = pd.DatetimeIndex(np.unique(windows.at))
     fitted_until = forecaster.fitted_until
+    if fitted_until is not None:
+        unseen = dates[dates >= pd.Timestamp(fitted_until) + _DAY]
+        earliest = unseen[embargo_bars] if len(unseen) > embargo_bars else dates[-1] + _DAY
     if since is not None:
         first = pd.Timestamp(since)
     elif fitted_until is not None:
-        unseen = dates[dates >= pd.Timestamp(fitted_until) + _DAY]
-        first = unseen[embargo_bars] if len(unseen) > embargo_bars else dates[-1] + _DAY
+        first = earliest
     else:
         raise EvaluationError(
             "the first day to judge",
@@ -54,6 +66,8 @@ def rows_to_judge(
         )
     if fitted_until is not None and not allow_fitted:
         refuse_fitted_dates(first, pd.Timestamp(fitted_until))
+        if len(unseen) < len(dates):  # else nobody knows how many bars lie between
+            refuse_embargoed(dates[dates >= first], earliest, embargo_bars=embargo_bars)
     last = (
         dates[-1] if until is None else pd.Timestamp(until) + _DAY - pd.Timedelta(1, "ns")
     )

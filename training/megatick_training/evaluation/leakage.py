@@ -5,6 +5,7 @@ Each check holds what is judged to something that an honest forecast cannot brea
 - ``refuse_look_ahead``: another future changes nothing that was known before it.
 - ``refuse_skill_on_shuffled``: with outcomes dealt out at random, no skill is left.
 - ``refuse_fitted_dates``: nothing is judged that the forecaster was fitted on.
+- ``refuse_embargoed``: nor what comes so soon after that it shares its closes.
 """
 
 from __future__ import annotations
@@ -116,6 +117,29 @@ def refuse_fitted_dates(first_judged: pd.Timestamp, fitted_until: pd.Timestamp) 
             found=f"the first is {first_judged:%Y-%m-%d}",
             hint="Judge later dates (--since), or say --allow-fitted-dates to be told how "
             "well it fits what it has seen.",
+        )
+
+
+def refuse_embargoed(
+    judged: pd.DatetimeIndex, earliest: pd.Timestamp, *, embargo_bars: int
+) -> None:
+    """Hold the first forecast that is judged to be made after the embargo.
+
+    Args:
+        judged: when forecasts that are asked for are made, rising.
+        earliest: the first close after the embargo.
+        embargo_bars: its length.
+
+    Raises:
+        LeakageError: it is not.
+    """
+    if len(judged) and judged[0] < earliest:
+        raise LeakageError(
+            "bars to judge",
+            expected=f"all from {earliest:%Y-%m-%d %H:%M} on, after an embargo of "
+            f"{embargo_bars} bars",
+            found=f"the first is of {judged[0]:%Y-%m-%d %H:%M}",
+            hint="Give a later --since, or fewer --embargo-bars.",
         )
 
 

@@ -179,8 +179,13 @@ def _forecaster(
         edge=tuple(each.edge for each in strictest) or (False,) * len(fits),
         edge_p_value=tuple(each.test.p_value for each in strictest) or (1.0,) * len(fits),
         fitted_on=source,
-        fitted_until=(periods.judge_from - pd.Timedelta(days=1)).date(),
+        fitted_until=_last_bar_before(windows, periods.judge_from).date(),
     )
+
+
+def _last_bar_before(windows: Windows, border: pd.Timestamp) -> pd.Timestamp:
+    """The last close that what ends before a border can have been fitted on."""
+    return pd.Timestamp(windows.at[windows.at < border.to_datetime64()].max())
 
 
 def _rows(table: Sequence[Sequence[float] | Float64Array]) -> tuple[tuple[float, ...], ...]:
