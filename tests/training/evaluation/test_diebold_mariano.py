@@ -87,7 +87,7 @@ def test_the_same_difference_each_date_is_certain() -> None:
 def test_equal_losses_are_rejected_as_often_as_said() -> None:
     """At the 5 % level, of a year of windows of 20 bars that overlap.
 
-    2,000 draws leave a standard error of 0.6 points; over the overlap's 19 lags it is 8.6 %.
+    2,000 draws leave a standard error of 0.6 points; over 19 lags it is 8.6 %.
     """
     rng = np.random.default_rng(5)
     noise = rng.normal(size=(2000, 269))
