@@ -119,11 +119,10 @@ def texts_in(values: pd.Series, path: Path) -> pd.Series:
         lambda each: isinstance(each, bytes) or pd.api.types.is_list_like(each)
     )
     if other.any():
-        line = other.idxmax()
         raise DataError(
             path,
-            f"line {line}, {values.name!r}: expected text, found {values[line]!r:.60}: "
-            "write the column as strings",
+            f"line {other.idxmax()}, {values.name!r}: expected text, found "
+            f"{values[other].iloc[0]!r:.60}: write the column as strings",
         )
     return strings(values)
 

@@ -54,10 +54,10 @@ def clean_file(
     if not out.parent.is_dir():
         raise DataError(out, f"its folder {out.parent} is not there: make it first")
     dropped_path = out.with_name(f"{out.name}.dropped.jsonl")
-    for each in (out, dropped_path):
-        if each.exists() and any(map(each.samefile, input_files(source))):
+    for written in (out, dropped_path):
+        if written.exists() and any(map(written.samefile, input_files(source))):
             raise DataError(
-                each, "is the input, or of it, and would be gone: write to another file"
+                written, "is the input, or of it, and would be gone: write to another file"
             )
     cleaner = _Cleaner(options)
     schema = cleaner.look_through(source)
