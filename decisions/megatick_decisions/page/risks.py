@@ -54,7 +54,8 @@ def risk_sections(
             "Portfolio",
             text=f"{given}Gross {risk.gross_value:,.{digits}f}, "
             f"net {risk.net_value:+,.{digits}f}, in {money}.  Adds: what a holding adds to "
-            "the portfolio's expected shortfall (97.5 %); they sum to it, and one below 0 is a hedge.  "
+            "the portfolio's expected shortfall (97.5 %); they sum to it, and one "
+            "below 0 is a hedge.  "
             f"Alone: its own, were it all that is held.{uncounted}",
             table=holdings_table(risk, values),
         ),
