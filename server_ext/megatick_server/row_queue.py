@@ -201,8 +201,8 @@ class RowQueue:
         if wait_s > timeout_s and (ahead or busy_s):
             raise RequestDropped(
                 "too_late",
-                f"an answer would take about {wait_s:.1f} s, longer than the request's "
-                f"timeout of {timeout_s:.1f} s",
+                f"an answer would take about {wait_s * 1e3:.0f} ms, longer than the "
+                f"request's timeout of {timeout_s * 1e3:.0f} ms",
             )
 
     def add(self, job: Job, now_s: float) -> None:
