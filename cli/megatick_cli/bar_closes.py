@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -11,12 +13,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@dataclass(frozen=True)
+class Clock:
+    """When a bar with a date alone has its close.
+
+    Attributes:
+        time: after midnight.
+        zone: whose midnight.
+    """
+
+    time: timedelta
+    zone: ZoneInfo
+
+
 def close_time_option(panel: str | None = None) -> Any:
     """Define the option ``--close-time``, in a panel of the help."""
     return typer.Option(
-        metavar="HH:MM",
-        help="When, in UTC, a bar with a date alone has its close: news after it is not "
-        "known to it.  00:00 keeps all of that day's news out.",
+        metavar="'HH:MM [ZONE]'",
+        help="When a bar with a date alone has its close: news after it is not known to "
+        "it.  In UTC, or in a zone, which keeps its summer time, as in '16:00 "
+        "America/New_York'.  00:00 keeps all of that day's news out.",
         rich_help_panel=panel,
     )
 
@@ -24,15 +40,21 @@ def close_time_option(panel: str | None = None) -> Any:
 CloseTime = Annotated[str, close_time_option()]
 
 
-def clock(given: str) -> timedelta:
-    """Read the option: how long after midnight, as in ``21:00``."""
+def clock(given: str) -> Clock:
+    """Read the option, as in ``21:00`` or ``16:00 America/New_York``."""
+    time, _, zone = given.strip().partition(" ")
     try:
-        time = datetime.strptime(given, "%H:%M")
-    except ValueError as error:
+        told = datetime.strptime(time, "%H:%M")
+        return Clock(
+            timedelta(hours=told.hour, minutes=told.minute),
+            ZoneInfo(zone.strip() or "UTC"),
+        )
+    except (ValueError, KeyError, OSError) as error:  # no such zone is a KeyError
         raise typer.BadParameter(
-            f"expected HH:MM, found {given!r}", param_hint="--close-time"
+            f"expected HH:MM, found {given!r}: give a time in UTC, or with a zone of the "
+            "IANA database, as in '16:00 America/New_York'",
+            param_hint="--close-time",
         ) from error
-    return timedelta(hours=time.hour, minutes=time.minute)
 
 
 def named(symbols: str | None) -> list[str]:
@@ -42,11 +64,21 @@ def named(symbols: str | None) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in symbols.split(",")))
 
 
-def closed_at(closes: pd.DataFrame, close_time: timedelta) -> pd.DataFrame:
-    """Move bars that have only dates to the time of their close."""
+def closed_at(closes: pd.DataFrame, closing: Clock) -> pd.DataFrame:
+    """Move bars that have only dates to the time of their close, in UTC.
+
+    Where clocks go back over the close it is the first of the two; where they go forward
+    over it, the moment when they do.
+    """
+    import numpy as np
     import pandas as pd
 
     from megatick_training.times import are_dates
 
     index = pd.DatetimeIndex(closes.index)
-    return closes.set_axis(index + close_time) if are_dates(index) else closes
+    if not are_dates(index):
+        return closes
+    local = (index.tz_localize(None) + closing.time).tz_localize(
+        closing.zone, ambiguous=np.ones(len(index), np.bool_), nonexistent="shift_forward"
+    )
+    return closes.set_axis(local.tz_convert("UTC"))

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from megatick_cli.bar_closes import CloseTime, clock, closed_at, named
+from megatick_cli.bar_closes import Clock, CloseTime, clock, closed_at, named
 from megatick_cli.connection import Connection, client_of, with_connection
 from megatick_cli.frames import finite, print_frame
 
@@ -56,7 +56,8 @@ def brief(
     holdings: Annotated[
         Path | None,
         typer.Option(
-            help="What is held: symbol, and quantity or value, below 0 where short.",
+            help="What is held: symbol, and quantity or value, below 0 where short; and "
+            "perhaps currency, the same for all.",
             show_default="1,000 of each symbol",
             rich_help_panel=_PORTFOLIO,
         ),
@@ -150,7 +151,7 @@ class Files:
         self,
         *,
         symbols: Sequence[str] = (),
-        closes_at: timedelta,
+        closes_at: Clock,
         as_of: datetime | None = None,
     ) -> Known:
         """Read them, as of a moment; bars that are dates close at that time."""
@@ -166,6 +167,7 @@ class Files:
             headlines.about(symbols) if symbols else headlines,
             holdings=self.holdings,
             traded=None if traded is None else closed_at(traded, closes_at),
+            currencies=prices.currencies,
             as_of=as_of,
         )
 
@@ -299,7 +301,7 @@ def _json(made: Brief, known: Known) -> str:
         ],
         "mood": now.to_dict() | {"by_symbol": made.mood.symbols.iloc[-1].to_dict()},
         "impact": None if made.impact is None else _impact(made.impact),
-        "risk": None if made.risk is None else _risk(made.risk),
+        "risk": None if made.risk is None else _risk(made.risk, known.currency),
         "backtest": None if made.backtest is None else _backtest(made.backtest),
     }
     return json.dumps(finite(document), indent=2)
@@ -315,7 +317,7 @@ def _impact(study: EventStudy) -> dict[str, object]:
     }
 
 
-def _risk(risk: PortfolioRisk) -> dict[str, object]:
+def _risk(risk: PortfolioRisk, currency: str) -> dict[str, object]:
     def simulated(each: SimulatedRisk) -> dict[str, object]:
         return asdict(each.measures) | {
             "var_95_interval": each.var_95_interval,
@@ -325,6 +327,7 @@ def _risk(risk: PortfolioRisk) -> dict[str, object]:
         }
 
     return {
+        "currency": currency or None,
         "gross_value": risk.gross_value,
         "net_value": risk.net_value,
         "scenarios": len(risk.scenarios_at),

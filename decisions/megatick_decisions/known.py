@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import pandas as pd
 
 from megatick_decisions.errors import TooFewCloses
-from megatick_decisions.holdings import read_holdings
+from megatick_decisions.holdings import Holdings, read_holdings
 from megatick_server.validation import MIN_CLOSES
 from megatick_training.headlines import Headlines
 
 HELD_BY_DEFAULT: Final = 1000.0
-"""Of each symbol, in the currency of its prices, where no holdings are given."""
+"""Of each symbol, all in one currency, where no holdings are given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Known:
             forecasts from no fewer.
         headlines: published before the moment, about a symbol that has them.
         unpriced: how many texts about each other symbol are left out.
-        values: float64, what is held, by symbol, in the currency of the prices.
+        values: float64, what is held, by symbol, money.
+        currency: of all of it; empty where no file names one.
         assumed: whether that is ``HELD_BY_DEFAULT`` of each symbol, as nothing was said.
     """
 
@@ -41,6 +43,7 @@ class Known:
     headlines: Headlines
     unpriced: Mapping[str, int]
     values: pd.Series
+    currency: str
     assumed: bool
 
     def with_scores(self, scores: Mapping[str, float]) -> Known:
@@ -54,6 +57,7 @@ def know(
     *,
     holdings: Path | None = None,
     traded: pd.DataFrame | None = None,
+    currencies: Mapping[str, str] = MappingProxyType({}),
     as_of: datetime | None = None,
 ) -> Known:
     """Leave out what came later.
@@ -66,6 +70,7 @@ def know(
         traded: closes as they were traded, in the shape of ``closes``, where those are
             adjusted: a quantity is worth what it traded at, which before a later split or
             dividend the adjusted close is not.  None where ``closes`` are as traded.
+        currencies: of the prices of each symbol, as far as they are known.
         as_of: in UTC, with or without a zone that says so; None is right after the last
             close and the last text.
 
@@ -88,7 +93,11 @@ def know(
             "Give a later --as-of.",
         )
     paid = seen if traded is None else traded.loc[traded.index <= moment, seen.columns]
-    last_price = paid.ffill().iloc[-1].dropna()
+    held = (
+        _each_alike(seen.columns, currencies)
+        if holdings is None
+        else read_holdings(holdings, paid.ffill().iloc[-1], currencies=currencies)
+    )
     told = headlines.before(moment)
     about = told.rows["symbol"]
     return Known(
@@ -97,10 +106,18 @@ def know(
         without_closes=tuple(symbols.difference(seen.columns, sort=False)),
         headlines=told.about(seen.columns),
         unpriced=dict(sorted(Counter(about[~about.isin(seen.columns)]).items())),
-        values=pd.Series(HELD_BY_DEFAULT, seen.columns, name="value")
-        if holdings is None
-        else read_holdings(holdings, last_price),
+        values=held.values,
+        currency=held.currency,
         assumed=holdings is None,
+    )
+
+
+def _each_alike(symbols: pd.Index[str], currencies: Mapping[str, str]) -> Holdings:
+    """The same value of each symbol, in the currency of their prices if it is one."""
+    named = {currencies.get(symbol, "") for symbol in symbols}
+    return Holdings(
+        pd.Series(HELD_BY_DEFAULT, symbols, name="value"),
+        currency=named.pop() if len(named) == 1 else "",
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import threading
 from typing import Any, Final
 
@@ -67,16 +68,18 @@ class Publisher:
 
     def _tell(self) -> None:
         for series, total in self._meters.totals().items():
-            if series not in self._told:
+            gauge = isinstance(series.metric, Gauge)
+            if series not in self._metrics:
                 self._metrics[series] = self._create(series)
-                self._told[series] = 0.0
-            growth = total - self._told[series]
-            if not growth:
+                # Triton keeps what a step that was killed told of a series: a counter goes
+                # on from there, a gauge is what this step says, if that is 0.
+                self._told[series] = math.nan if gauge else 0.0
+            if total == self._told[series]:
                 continue
-            if isinstance(series.metric, Gauge):
+            if gauge:
                 self._metrics[series].set(total)
             else:
-                self._metrics[series].increment(growth)
+                self._metrics[series].increment(total - self._told[series])
             self._told[series] = total
 
     def _create(self, series: Series) -> Any:

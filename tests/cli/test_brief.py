@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from served import Served
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
-from megatick_cli.bar_closes import named
+from megatick_cli.bar_closes import clock, named
 from megatick_cli.brief import Files
 from megatick_client import Client
 from megatick_contract import MegatickError
@@ -220,8 +220,8 @@ def test_a_quantity_is_worth_what_it_traded_at_whatever_was_adjusted_since(
     (tmp_path / "held.csv").write_text("symbol,quantity\nA,5\n")
     files = Files(tmp_path / "prices.csv", holdings=tmp_path / "held.csv")
 
-    before = files.read(closes_at=timedelta(hours=21), as_of=datetime(2020, 1, 2, 22))
-    after = files.read(closes_at=timedelta(hours=21))
+    before = files.read(closes_at=clock("21:00"), as_of=datetime(2020, 1, 2, 22))
+    after = files.read(closes_at=clock("21:00"))
 
     assert before.values.to_dict() == {"A": 5 * 44.0}
     assert before.closes["A"].tolist() == [10.0, 11.0]
@@ -230,7 +230,7 @@ def test_a_quantity_is_worth_what_it_traded_at_whatever_was_adjusted_since(
 
 def test_of_the_news_too_only_the_symbols_asked_for_are_read(files: Path) -> None:
     known = Files(files / "prices.csv", files / "news.csv").read(
-        symbols=["A"], closes_at=timedelta(hours=21)
+        symbols=["A"], closes_at=clock("21:00")
     )
 
     assert list(known.closes) == ["A"]

@@ -115,6 +115,74 @@ def test_bad_holdings_are_named(tmp_path: Path, lines: list[str], problem: str) 
         know(CLOSES, Headlines.none(), holdings=holdings(tmp_path, *lines))
 
 
+@pytest.mark.parametrize(
+    ("lines", "priced", "currency"),
+    [
+        (["symbol,quantity", "A,1", "B,1"], {}, ""),
+        (["symbol,quantity", "A,1", "B,1"], {"A": "USD", "B": "USD"}, "USD"),
+        (["symbol,quantity,currency", "A,1,EUR", "B,-1,EUR"], {}, "EUR"),
+        (["symbol,quantity", "A,1", "B,0"], {"A": "USD", "B": "EUR"}, "USD"),
+        (["symbol,value", "A,1", "B,1"], {"A": "USD", "B": "EUR"}, ""),
+        (["symbol,value,currency", "A,1,CHF", "B,1,CHF"], {"A": "USD"}, "CHF"),
+        (None, {"A": "USD", "B": "USD"}, "USD"),
+        (None, {"A": "USD"}, ""),
+    ],
+)
+def test_what_is_held_is_of_one_currency(
+    tmp_path: Path, lines: list[str] | None, priced: dict[str, str], currency: str
+) -> None:
+    path = None if lines is None else holdings(tmp_path, *lines)
+
+    known = know(CLOSES, Headlines.none(), holdings=path, currencies=priced)
+
+    assert known.currency == currency
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            ["symbol,quantity", "A,1", "B,1"],
+            r"2 currencies \(USD: A; EUR: B\), expected one",
+        ),
+        (
+            ["symbol,value,currency", "A,1,USD", "B,1,"],
+            r"2 currencies \(USD: A; none named: B\)",
+        ),
+        (
+            ["symbol,quantity,currency", "A,1,EUR", "B,1,EUR"],
+            r"line 2 \('A'\): is held in EUR, but its prices are in USD",
+        ),
+    ],
+)
+def test_amounts_of_several_currencies_are_not_added_up(
+    tmp_path: Path, lines: list[str], problem: str
+) -> None:
+    path = holdings(tmp_path, *lines)
+
+    with pytest.raises(DataError, match=problem):
+        know(
+            CLOSES,
+            Headlines.none(),
+            holdings=path,
+            currencies={"A": "USD", "B": "EUR"},
+        )
+
+
+@pytest.mark.parametrize("close", [0.0, -3.0, np.nan])
+def test_a_quantity_needs_a_price_that_it_traded_at(tmp_path: Path, close: float) -> None:
+    traded = CLOSES.assign(B=[np.nan, np.nan, np.nan, close])
+
+    def held(*lines: str) -> dict[str, float]:
+        path = holdings(tmp_path, *lines)
+        known = know(CLOSES, Headlines.none(), holdings=path, traded=traded)
+        return {str(symbol): value for symbol, value in known.values.items()}
+
+    with pytest.raises(DataError, match=r"line 3 \('B'\): expected a last 'close' above 0"):
+        held("symbol,quantity", "A,1", "B,1")
+    assert held("symbol,value", "A,1", "B,1") == {"A": 1, "B": 1}
+
+
 def test_what_has_too_few_closes_is_named_and_an_empty_row_is_no_bar() -> None:
     closes = CLOSES.assign(A=[1.0, 2.0, np.nan, 3.0], B=[np.nan, np.nan, 8.0, np.nan])
     closes.loc[pd.Timestamp("2020-01-03", tz="UTC")] = np.nan

@@ -42,7 +42,7 @@ class FakeTriton:
 
         def metric(labels: dict[str, str]) -> Any:
             key = " ".join([name, *(f"{k}={v}" for k, v in labels.items())])
-            self.values[key] = 0.0
+            self.values.setdefault(key, 0.0)
             return SimpleNamespace(
                 increment=lambda by: self.tell(key, self.values[key] + by, by),
                 set=lambda to: self.tell(key, to, 0),
@@ -104,6 +104,23 @@ def test_triton_is_told_the_totals_while_they_grow(
     }
     assert triton.kinds["depth_metres"] == "gauge"
     assert triton.kinds["wait_seconds_bucket"] == "counter"
+
+
+def test_gauges_of_a_step_that_was_killed_do_not_stay(triton: FakeTriton) -> None:
+    """Triton keeps them: 40 requests would wait for ever in a step that has none."""
+
+    def publish(depth: float, pears: int) -> None:
+        meters = Meters("orchard")
+        meters.watch(DEPTH, lambda: depth)
+        meters.add(PEARS, pears)
+        Publisher(meters, SimpleNamespace(MetricFamily=triton), period_s=PERIOD_S).close()
+
+    publish(depth=40.0, pears=3)
+    triton.kinds.clear()  # another process makes its own
+    publish(depth=0.0, pears=2)
+
+    assert triton.values["depth_metres model=orchard"] == 0
+    assert triton.values["pears_total model=orchard"] == 5
 
 
 def test_what_triton_gave_outlives_the_publisher(meters: Meters) -> None:

@@ -501,3 +501,20 @@ def test_a_snapshot_for_which_there_is_no_room_names_where(
     with pytest.raises(RepositoryError) as caught:
         Snapshot(check_repository(repository), tmp_path / "snapshot")
     assert caught.value.path == tmp_path / "snapshot" / "identity" / "1" / "model.py"
+
+
+@pytest.mark.parametrize("name", ["config.pbtxt", "1/weights.bin"])
+def test_a_pipe_among_the_files_is_named_and_not_waited_for(
+    repository: Path, tmp_path: Path, name: str
+) -> None:
+    pipe = repository / "identity" / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    before = os.listdir("/proc/self/fd")
+
+    with pytest.raises(RepositoryError, match="is a pipe, a socket or a device") as caught:
+        Snapshot(check_repository(repository), tmp_path / "snapshot")
+
+    assert caught.value.path == pipe
+    assert os.listdir("/proc/self/fd") == before
+    assert not (tmp_path / "snapshot").exists()

@@ -109,6 +109,31 @@ def test_a_step_that_dies_during_a_reload_is_replaced_after_it(
     assert not [each for each in raised if isinstance(each, StepDiedError)]
 
 
+def test_a_step_that_a_reload_has_replaced_is_not_replaced_again(
+    identity_repository: Path,
+) -> None:
+    """Triton keeps the dead one for some seconds; a minute later it may die in earnest."""
+    with TritonServer(identity_repository, ON_FREE_PORTS) as server:
+        (dead,) = steps_of(server)
+        os.kill(dead, signal.SIGKILL)
+        server.reload()
+        (loaded,) = steps_of(server)
+        assert _ended(dead), "Triton still keeps it"
+
+        for _ in range(4):
+            server.check()
+
+        assert steps_of(server) == [loaded]
+        assert not server._replaced_s
+
+        os.kill(loaded, signal.SIGKILL)
+        until(lambda: _ended(loaded))
+        server.check()
+        server.check()
+        assert list(server._replaced_s) == ["identity"]
+        assert answers(server)
+
+
 def test_whoever_waits_is_let_go_by_a_stop(
     identity_repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +169,19 @@ def test_where_callers_load_models_the_server_ends(identity_repository: Path) ->
         until(lambda: bool(raised))
 
     assert "callers alone load models" in str(raised[0])
+
+
+def test_the_others_of_a_model_that_was_loaded_again_are_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two instances one died: with the next two, Triton ends the other."""
+    steps = Steps(os.getpid())
+    steps._models |= {7: "identity", 8: "identity", 9: "other"}
+    steps.replaced(steps.met("identity"))
+    monkeypatch.setattr("megatick_server.launcher.steps._children", lambda _: [7, 8, 9])
+    monkeypatch.setattr("megatick_server.launcher.steps._ended", lambda _: True)
+
+    assert [steps.died(), steps.died()] == [set(), {"other"}]
 
 
 def test_a_step_that_triton_ends_is_not_dead(identity_repository: Path) -> None:

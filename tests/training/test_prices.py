@@ -47,6 +47,19 @@ def test_a_long_table_becomes_one_column_a_symbol(tmp_path: Path, suffix: str) -
     assert prices.bars.keys() == {"close", "volume"}
 
 
+def test_a_long_table_tells_the_currency_of_each_symbol(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    lines = ["symbol,date,close,currency", "A,2020-01-02,1,GBp", "A,2020-01-03,1,"]
+    path.write_text("\n".join([*lines, "B,2020-01-02,1, GBP", "C,2020-01-02,1,"]) + "\n")
+
+    assert read_prices(path).currencies == {"A": "GBp", "B": "GBP"}
+    assert read_prices(path, symbols=["B"]).currencies == {"B": "GBP"}
+
+    path.write_text("\n".join([*lines, "A,2020-01-06,1,GBP"]) + "\n")
+    with pytest.raises(DataError, match="has prices of A in GBp and in GBP, expected one"):
+        read_prices(path)
+
+
 def test_only_the_symbols_that_are_named_are_given(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_text(LONG)

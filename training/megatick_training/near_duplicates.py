@@ -92,20 +92,19 @@ class NearDuplicates:
         found = self._find(text, apart=apart, always_add=False)
         return found[0] if found else None
 
+    def __contains__(self, text: str) -> bool:
+        """Whether a text resembles one that was added; it is not remembered itself."""
+        return _key(text, None) in self._first_of or bool(
+            self._alike(*self._signed(text), None)
+        )
+
     def _find(self, text: str, *, apart: Hashable, always_add: bool) -> list[int]:
-        key = near_duplicate_key(text) or text.strip(), apart
+        key = _key(text, apart)
         if key in self._first_of:
             self._texts += always_add
             return [self._first_of[key]]
-        hashes = sketch(text)
-        signature = self._empty.copy()
-        signature.update_batch(hashes.tolist())
-        alike = sorted(
-            other
-            for other in self._index.query(signature)
-            if self._apart[other] == apart
-            and resemblance(hashes, self._sketches[other]) >= self._at_least
-        )
+        hashes, signature = self._signed(text)
+        alike = self._alike(hashes, signature, apart)
         if always_add or not alike:
             number, self._texts = self._texts, self._texts + 1
             self._first_of[key] = number
@@ -113,6 +112,24 @@ class NearDuplicates:
             if hashes.size:
                 self._index.insert(number, signature, check_duplication=False)
         return alike
+
+    def _signed(self, text: str) -> tuple[Sketch, MinHash]:
+        hashes = sketch(text)
+        signature = self._empty.copy()
+        signature.update_batch(hashes.tolist())
+        return hashes, signature
+
+    def _alike(self, hashes: Sketch, signature: MinHash, apart: Hashable) -> list[int]:
+        return sorted(
+            other
+            for other in self._index.query(signature)
+            if self._apart[other] == apart
+            and resemblance(hashes, self._sketches[other]) >= self._at_least
+        )
+
+
+def _key(text: str, apart: Hashable) -> tuple[str, Hashable]:
+    return near_duplicate_key(text) or text.strip(), apart
 
 
 def near_duplicate_groups(

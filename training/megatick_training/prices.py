@@ -16,6 +16,7 @@ from megatick_training.tables import (
     find_column,
     numbers,
     read_table,
+    strings,
     symbols_of,
     times,
 )
@@ -34,27 +35,30 @@ class Prices:
             Adjusted for splits and dividends where the file says so.
         bars: the fields of ``BAR_FIELDS`` that a long table had, in the same shape, as
             traded and never adjusted.
+        currencies: of each symbol's prices, where a long table has a column of them.
     """
 
     closes: pd.DataFrame
     bars: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    currencies: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_prices(path: Path, *, symbols: Sequence[str] = ()) -> Prices:
     """Read price histories from a table that ``read_table`` reads.
 
     A long table has the columns symbol (or ticker), date (or time, published_at) and
-    close; where it has adj_close, that is taken.  Any other table is wide: one column is
-    the time (that of a Parquet file which has the type, else the first), every further one
-    a symbol's closes, and its times rise.  A time is in UTC and says so, or is a date
-    alone, which is taken as that day's midnight.
+    close; where it has adj_close, that is taken, and a currency tells that of a symbol's
+    prices.  Any other table is wide: one column is the time (that of a Parquet file which
+    has the type, else the first), every further one a symbol's closes, and its times rise.
+    A time is in UTC and says so, or is a date alone, which is taken as that day's midnight.
 
     Args:
         path: of the file.
         symbols: those to give, in this order; all if none is named.
 
     Raises:
-        DataError: not such a table, a close that is not above 0, or no such symbol.
+        DataError: not such a table, a close that is not above 0, a symbol's prices in two
+            currencies, or no such symbol.
     """
     rows = read_table(path)
     if find_column(rows, SYMBOL_NAMES) and find_column(rows, _CLOSE_NAMES):
@@ -69,7 +73,9 @@ def read_prices(path: Path, *, symbols: Sequence[str] = ()) -> Prices:
         return prices
     named = list(symbols)
     return Prices(
-        prices.closes[named], {name: bars[named] for name, bars in prices.bars.items()}
+        prices.closes[named],
+        {name: bars[named] for name, bars in prices.bars.items()},
+        {name: prices.currencies[name] for name in named if name in prices.currencies},
     )
 
 
@@ -100,9 +106,30 @@ def _from_long(rows: pd.DataFrame, path: Path) -> Prices:
         return values.sort_index()
 
     found = {name: find_column(rows, (name,)) for name in BAR_FIELDS}
+    currency = find_column(rows, ("currency",))
     return Prices(
-        wide(close), {name: wide(column) for name, column in found.items() if column}
+        wide(close),
+        {name: wide(column) for name, column in found.items() if column},
+        _currencies(index.get_level_values("symbol"), rows[currency], path)
+        if currency
+        else {},
     )
+
+
+def _currencies(symbols: pd.Index[str], told: pd.Series, path: Path) -> dict[str, str]:
+    """The currency of each symbol that has one; pence, GBp, are not pounds, GBP."""
+    pairs = pd.DataFrame({"symbol": symbols, "currency": strings(told).str.strip().array})
+    pairs = pairs[pairs["currency"] != ""].drop_duplicates()
+    twice = pairs["symbol"].duplicated()
+    if twice.any():
+        symbol = pairs.loc[twice, "symbol"].iloc[0]
+        both = " and in ".join(pairs.loc[pairs["symbol"] == symbol, "currency"])
+        raise DataError(
+            path,
+            f"has prices of {symbol} in {both}, expected one currency a symbol: convert"
+            " them to one",
+        )
+    return dict(zip(pairs["symbol"], pairs["currency"], strict=True))
 
 
 def _from_wide(rows: pd.DataFrame, path: Path) -> pd.DataFrame:

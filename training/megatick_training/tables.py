@@ -63,7 +63,13 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(path, "holds no row")
     table = joined([block.table for block in blocks])
     rows: pd.DataFrame = table.to_pandas(integer_object_nulls=True, date_as_object=False)
-    return rows.set_axis(pd.Index(lines, name="line")).rename(columns=str.strip)
+    rows = rows.set_axis(pd.Index(lines, name="line")).rename(columns=str.strip)
+    if not rows.columns.is_unique:
+        twice = rows.columns[rows.columns.duplicated()][0]
+        raise DataError(
+            path, f"has two columns {twice!r} that spaces alone tell apart: rename one"
+        )
+    return rows
 
 
 @overload
@@ -75,10 +81,15 @@ def find_column(
 ) -> str | None:
     """The column with the first of these names; case and spaces do not count ("Adj Close").
 
+    Where columns differ by those alone, it is the one that is written as the name is, or
+    the first.
+
     Raises:
         DataError: there is none, and it is required in that file.
     """
-    plain = {str(column).lower().replace(" ", "_"): str(column) for column in rows.columns}
+    columns = [str(column) for column in rows.columns]
+    plain = {each.lower().replace(" ", "_"): each for each in reversed(columns)}
+    plain |= {each: each for each in columns}
     found = next((plain[name] for name in names if name in plain), None)
     if found is None and required_in is not None:
         wanted = " or ".join(map(repr, names))
@@ -126,5 +137,5 @@ def symbols_of(values: pd.Series) -> tuple[tuple[str, ...], ...]:
 
 def _symbols(value: Any) -> tuple[str, ...]:
     if pd.api.types.is_list_like(value):
-        return tuple(map(str, value))
+        return tuple(symbol for each in value for symbol in _symbols(each))
     return () if pd.isna(value) or value == "" else (str(value),)

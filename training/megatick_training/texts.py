@@ -15,6 +15,7 @@ from megatick_training.errors import DataError, SplitError
 from megatick_training.near_duplicates import (
     LEAKING_RESEMBLANCE,
     IntArray,
+    NearDuplicates,
     near_duplicate_groups,
 )
 from megatick_training.splits import (
@@ -71,14 +72,6 @@ class Texts:
         """
         return near_duplicate_groups(self.texts, at_least=LEAKING_RESEMBLANCE)
 
-    def repeating(self, others: Texts) -> int:
-        """Count the texts that resemble one of the others, directly or by way of more."""
-        groups = near_duplicate_groups(
-            (*others.texts, *self.texts), at_least=LEAKING_RESEMBLANCE
-        )
-        theirs, ours = groups[: len(others)], groups[len(others) :]
-        return int(np.isin(ours, theirs).sum())
-
     def split(self, by: SplitBy, *, share: float, seed: int, embargo: timedelta) -> Split:
         """Split the texts; near-duplicates never part.
 
@@ -105,6 +98,14 @@ class Texts:
             f"expected a column {column!r} beside the texts to split them by {by}, found "
             "none: add it, or split by group"
         )
+
+
+def repeating(known: Texts, *sets: Texts) -> tuple[int, ...]:
+    """Count of each set the texts that resemble a known one by ``LEAKING_RESEMBLANCE``."""
+    seen = NearDuplicates(at_least=LEAKING_RESEMBLANCE)
+    for text in known.texts:
+        seen.add(text)
+    return tuple(sum(text in seen for text in each.texts) for each in sets)
 
 
 AnyTexts = TypeVar("AnyTexts", bound=Texts)

@@ -19,6 +19,7 @@ def risk_sections(
     risk: PortfolioRisk,
     values: pd.Series,
     *,
+    currency: str,
     assumed: bool,
     without_width: Sequence[str],
 ) -> list[Section]:
@@ -27,10 +28,12 @@ def risk_sections(
     Args:
         risk: of the holdings.
         values: what is held, by symbol.
+        currency: of it; empty where no file names one.
         assumed: whether nothing was said of what is held.
         without_width: holdings whose forecasts have none.
     """
     at = risk.scenarios_at
+    money = currency or "one currency, which no file names"
     given = (
         "No holdings were given: the same value of each symbol is taken.  "
         if assumed
@@ -48,16 +51,15 @@ def risk_sections(
         Section(
             "Portfolio",
             text=f"{given}Gross {risk.gross_value:,.0f}, net {risk.net_value:+,.0f}, in "
-            "the currency of the prices.  Adds: what a holding adds to the portfolio's "
-            "expected shortfall (97.5 %); they sum to it, and one below 0 is a hedge.  "
+            f"{money}.  Adds: what a holding adds to the portfolio's expected shortfall "
+            "(97.5 %); they sum to it, and one below 0 is a hedge.  "
             f"Alone: its own, were it all that is held.{uncounted}",
             table=holdings_table(risk, values),
         ),
         Section(
             "Risk",
-            text="Losses in the currency of the prices: value at risk (VaR) that 5 and 1 % "
-            "of the outcomes exceed, expected shortfall (ES), the mean of the worst 5 and "
-            "2.5 %.\n\n"
+            text=f"Losses in {money}: value at risk (VaR) that 5 and 1 % of the outcomes "
+            "exceed, expected shortfall (ES), the mean of the worst 5 and 2.5 %.\n\n"
             f"The outcomes are {len(at)} scenarios, one a close of all holdings from "
             f"{at[0]:%Y-%m-%d} to {at[-1]:%Y-%m-%d}: where the next return of each fell "
             "among the quantiles of its forecast of then, all of them together, taken to "

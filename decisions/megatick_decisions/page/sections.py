@@ -42,6 +42,7 @@ def sections(made: Brief, known: Known) -> list[Section]:
     parts += risk_sections(
         made.risk,
         known.values,
+        currency=known.currency,
         assumed=known.assumed,
         without_width=[s for s in made.outlook.without_width if s in known.values],
     )
@@ -65,6 +66,7 @@ def in_short(made: Brief, known: Known) -> list[str]:
         said.append(f"Market mood {now['mood']:+.2f}, breadth {now['breadth']:+.2f}.")
     if made.risk is not None:
         gross = made.risk.gross_value
+        currency = f" {known.currency}" if known.currency else ""
         losses = [
             f"{each.forecast.measures.es_975:,.0f} "
             f"({100 * each.forecast.measures.es_975 / gross:.1f} %) over "
@@ -72,8 +74,8 @@ def in_short(made: Brief, known: Known) -> list[str]:
             for each in made.risk.horizons
         ]
         said.append(
-            f"Of a gross {gross:,.0f} the worst 2.5 % of outcomes lose, on average, "
-            f"{', '.join(losses)} bars."
+            f"Of a gross {gross:,.0f}{currency} the worst 2.5 % of outcomes lose, on "
+            f"average, {', '.join(losses)} bars."
         )
     if made.backtest is not None:
         less, more = made.backtest.var_95, made.backtest.var_99

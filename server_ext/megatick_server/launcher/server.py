@@ -98,6 +98,7 @@ class TritonServer:
         self._directory = Path()
         self._shown: Shown | None = None
         self._steps = Steps(0)
+        self._loading = threading.RLock()  # models, and no step is missed meanwhile
         self._replaced_s: dict[str, float] = {}
         self._stopped = False
 
@@ -251,7 +252,10 @@ class TritonServer:
             )
         found = check_repository(repository or self.repository.path)
         check_engines(found, find_installation())
-        self._shown.change(found, self._look, timeout_s=self.options.ready_timeout_s)
+        with self._loading:
+            former = self._steps.met()
+            self._shown.change(found, self._look, timeout_s=self.options.ready_timeout_s)
+            self._steps.replaced(former)
 
     def _look(self) -> None:
         """While models are loaded."""
@@ -292,8 +296,9 @@ class TritonServer:
         if not self.running:
             self._end()
             raise self._why_it_ended("on its own")
-        for model in sorted(self._steps.died()):
-            self._replace(model)
+        with self._loading:
+            for model in sorted(self._steps.died()):
+                self._replace(model)
 
     def _replace(self, model: str) -> None:
         now_s = time.monotonic()
@@ -304,7 +309,9 @@ class TritonServer:
             if now_s - last_s < _SAME_AGAIN_S:
                 raise StepDiedError(model, f"{now_s - last_s:.0f} s after it was replaced")
             _LOG.error("the process of %s died; it is loaded again", model)
+            former = self._steps.met(model)
             self._shown.again(model, self._look, timeout_s=self.options.ready_timeout_s)
+            self._steps.replaced(former)
         except LaunchError as error:
             self._end()
             if isinstance(error, ModelLoadError | ReadyTimeoutError):

@@ -18,7 +18,7 @@ import shutil
 from pathlib import Path
 
 from megatick_server.errors import RepositoryError
-from megatick_server.launcher.repository import Repository
+from megatick_server.launcher.repository import Repository, check_readable
 
 
 class Snapshot:
@@ -32,14 +32,17 @@ class Snapshot:
             folder: to be made; Triton is shown this one.
 
         Raises:
-            RepositoryError: a file or folder cannot be read, or the new folder not be made;
-                nothing is left.
+            RepositoryError: a file or folder cannot be read or is neither, or the new
+                folder cannot be made; nothing is left.
         """
         self.repository, self.folder = repository, folder
         self._files: list[int] = []
         try:
             for model in repository.models:
                 self._take(repository.path / model, folder / model)
+        except RepositoryError:
+            self.close()
+            raise
         except OSError as error:
             self.close()
             # The second name is the link's, where it is that which cannot be made.
@@ -56,6 +59,7 @@ class Snapshot:
             if each.is_dir():
                 self._take(each, link)
                 continue
+            check_readable(each)
             self._files.append(os.open(each, os.O_RDONLY))
             # Whoever runs as this user may follow it, as long as this process lives.
             link.symlink_to(f"/proc/{os.getpid()}/fd/{self._files[-1]}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -32,18 +32,32 @@ class Steps:
         self._models: dict[int, str] = {}
         self._suspected: set[int] = set()
         self._told: set[int] = set()
+        self._replaced: set[int] = set()
 
     def meet(self) -> None:
         """Learn which process is whose, while they are alive: a dead one tells no more."""
         self._look()
 
+    def met(self, model: str = "") -> frozenset[int]:
+        """The processes that were met, of every model or of one."""
+        return frozenset(
+            pid for pid, of in self._models.items() if not model or of == model
+        )
+
+    def replaced(self, former: Collection[int]) -> None:
+        """Hear that others do their work: that these die is no matter any more.
+
+        Triton keeps one that was killed for some seconds after another was loaded.
+        """
+        self._replaced.update(former)
+
     def died(self) -> set[str]:
         """Name the models whose step ended, and was still not seen to at the last look.
 
         A step that Triton ends itself is gone at once, since Triton waits for it.  Each is
-        named once, and only if it was met alive.
+        named once, and only if it was met alive and was not replaced.
         """
-        ended = self._look()
+        ended = self._look() - self._replaced
         sure = (ended & self._suspected) - self._told
         self._suspected = ended
         self._told = (self._told | sure) & ended  # the kernel gives numbers again
@@ -51,7 +65,9 @@ class Steps:
 
     def _look(self) -> set[int]:
         ended = set()
-        for child in _children(self._pid):
+        children = set(_children(self._pid))
+        self._replaced &= children  # the kernel gives numbers again
+        for child in children:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 if _ended(child):
                     ended.add(child)

@@ -65,6 +65,25 @@ def test_what_is_written_as_json_is_json(client: Client, tmp_path: Path) -> None
     assert error["values"] == {"text": " ", "one": None, "many": [None, None]}
 
 
+def test_a_row_without_a_text_is_listed_with_what_it_has(
+    client: Client, tmp_path: Path
+) -> None:
+    source = tmp_path / "news.jsonl"
+    source.write_text(
+        '{"id": 1, "text": "up +"}\n{"id": 2}\n{"id": 3, "text": null}\n[4]\n'
+    )
+    output = tmp_path / "scores.jsonl"
+
+    client.batches.submit(source, output=output)
+
+    assert [row["id"] for row in rows_of(output)] == [1]
+    assert [error["values"] for error in errors_of(output)] == [
+        {"id": 2, "text": None},
+        {"id": 3, "text": None},
+        None,
+    ]
+
+
 def test_times_that_python_has_no_year_for(client: Client, tmp_path: Path) -> None:
     """Milliseconds that were written as seconds: the number is kept."""
     table = pa.table(

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import typer
+
+from megatick_cli.bar_closes import clock, closed_at
+
+
+def closes_of(close_time: str, *moments: str) -> list[str]:
+    index = pd.DatetimeIndex(moments, tz="UTC")
+    closes = pd.DataFrame({"A": range(len(index))}, index=index)
+    moved = closed_at(closes, clock(close_time))
+    assert moved["A"].tolist() == closes["A"].tolist()
+    return [each.isoformat() for each in moved.index]
+
+
+def test_a_date_closes_at_that_time_in_utc() -> None:
+    assert closes_of("21:30", "2020-01-02") == ["2020-01-02T21:30:00+00:00"]
+
+
+def test_new_york_closes_an_hour_earlier_in_summer() -> None:
+    # Clocks went forward on 8 March 2020, and back on 1 November.
+    days = ("2020-03-06", "2020-03-09", "2020-10-30", "2020-11-02")
+
+    assert closes_of("16:00 America/New_York", *days) == [
+        "2020-03-06T21:00:00+00:00",
+        "2020-03-09T20:00:00+00:00",
+        "2020-10-30T20:00:00+00:00",
+        "2020-11-02T21:00:00+00:00",
+    ]
+
+
+def test_an_hour_that_is_there_twice_is_its_first_and_one_that_is_not_its_end() -> None:
+    assert closes_of("01:30 America/New_York", "2020-11-01") == [
+        "2020-11-01T05:30:00+00:00"
+    ]
+    assert closes_of("02:30 America/New_York", "2020-03-08") == [
+        "2020-03-08T07:00:00+00:00"
+    ]
+
+
+def test_a_bar_with_a_time_stays() -> None:
+    moments = ("2020-01-02", "2020-01-02T15:00")
+
+    assert closes_of("16:00 America/New_York", *moments) == [
+        "2020-01-02T00:00:00+00:00",
+        "2020-01-02T15:00:00+00:00",
+    ]
+
+
+@pytest.mark.parametrize("given", ["9pm", "16:00 Mars", "16:00 ../etc/passwd", "", "25:00"])
+def test_what_is_no_time_is_refused(given: str) -> None:
+    with pytest.raises(typer.BadParameter, match=r"HH:MM.*16:00 America/New_York"):
+        clock(given)
