@@ -184,7 +184,7 @@ def test_a_caller_whom_mutual_tls_keeps_out(
 
     assert type(error) is ServerUnavailable
     assert f"{mutual}: the server closed the connection before the call (" in str(error)
-    assert "if it wants a certificate of its callers, pass certificate= and key=" in str(
+    assert "if it wants its callers' certificate, pass certificate= and key= (" in str(
         error
     )
 
