@@ -25,6 +25,7 @@ BLOCK_ROWS: Final = 256
 """Eight requests' rows."""
 
 _SHOWN: Final = 200  # characters of a broken line
+_NO_NAMES: Final = "expected a line with the columns' names"
 
 Record: TypeAlias = tuple[int, dict[str, Any] | None, str]
 """The line at which a row begins; its values, or None and what is wrong with it."""
@@ -115,10 +116,22 @@ _READERS: Final = {"csv": _read_lines, "jsonl": _read_lines, "parquet": _read_pa
 
 def _csv_records(source: Source, text: Iterable[str]) -> Iterator[Record]:
     tab = source.path.name.lower().split(".")[-1 - bool(source.compression)] == "tsv"
-    reader = csv.reader(text, delimiter="\t" if tab else ",")
-    names = next(reader, None)
+    ended = False
+
+    def lines() -> Iterator[str]:
+        nonlocal ended
+        yield from text
+        ended = True  # who asks for more within a row is inside an open quote
+
+    reader = csv.reader(lines(), delimiter="\t" if tab else ",")
+    try:
+        names = next(reader, None)
+    except csv.Error as error:
+        raise TableError(source.path, f"{_NO_NAMES} ({error}): an open quote?") from error
     if not names:
-        raise TableError(source.path, "expected a line with the columns' names, found none")
+        raise TableError(source.path, f"{_NO_NAMES}, found none")
+    if ended:
+        raise TableError(source.path, f"{_NO_NAMES}, found a quote that nothing closes")
     try:
         "".join(names).encode()
     except UnicodeEncodeError as error:
@@ -130,6 +143,8 @@ def _csv_records(source: Source, text: Iterable[str]) -> Iterator[Record]:
         line = reader.line_num + 1
         try:
             values = next(reader)
+            if ended:
+                raise csv.Error("the file ends in a quote")
         except StopIteration:
             return
         except csv.Error as error:
