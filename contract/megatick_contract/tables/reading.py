@@ -197,7 +197,21 @@ def _block(source: Source, first: int, records: list[Record], read_bytes: int) -
         names = list(dict.fromkeys(name for row in rows for name in row))
         table = _table(names, rows)
     lines = tuple(line for line, _, _ in records)
-    return Block(first, str(source.path), lines, table, problems, read_bytes)
+    written = _written(table, rows) if source.kind == "jsonl" else {}
+    return Block(first, str(source.path), lines, table, problems, read_bytes, written)
+
+
+def _written(table: pa.Table, rows: Sequence[dict[str, Any]]) -> dict[str, frozenset[int]]:
+    """Where values that are no text stand as their JSON among texts, by column."""
+    return {
+        column.name: frozenset(
+            place
+            for place, row in enumerate(rows)
+            if not isinstance(row.get(column.name), str | None)
+        )
+        for column in table.schema
+        if pa.types.is_string(column.type)
+    }
 
 
 def _table(names: list[str], rows: list[dict[str, Any]]) -> pa.Table:
