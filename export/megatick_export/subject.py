@@ -65,7 +65,7 @@ class Subject:
         if self.classifier.prompt is None:
             self.source.write(path)
         else:
-            self.tokenizer.save(str(path))
+            path.write_text(self.tokenizer.to_str(pretty=True), "utf-8")
 
     def tokenizer_evidence(self) -> dict[str, Any]:
         """What the receipt says of the tokenizer."""
