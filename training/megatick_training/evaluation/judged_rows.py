@@ -85,9 +85,9 @@ def describe(windows: Windows, forecaster: Forecaster, *, allow_fitted: bool) ->
     """Say what is judged, and what it was fitted on."""
     symbols = len(np.unique(windows.symbols))
     still = (windows.closes == windows.closes[:, :1]).all(axis=1)
+    names = ", ".join(np.unique(windows.symbols[still]))
     flat = (
-        f"  {still.sum():,} of them, of {', '.join(np.unique(windows.symbols[still]))}, are "
-        f"of prices that had not moved in {WINDOW_BARS} closes: they have no width, and no "
+        f"  {still.sum():,} of them, of {names}, are of prices that had not moved in {WINDOW_BARS} closes: they have no width, and no "
         "coverage counts them."
         if still.any()
         else ""
