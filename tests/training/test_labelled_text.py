@@ -13,7 +13,7 @@ import pytest
 from megatick_contract.near_duplicates import near_duplicate_key
 from megatick_training.errors import DataError
 from megatick_training.labelled_text import read_labelled_texts, read_synonyms
-from megatick_training.texts import hold_back
+from megatick_training.texts import hold_back, read_texts
 
 
 def write(folder: Path, text: str) -> Path:
@@ -204,3 +204,13 @@ def test_no_symbol_is_none(tmp_path: Path) -> None:
     frame.to_parquet(path)
 
     assert read_labelled_texts(path).symbols == (("A",), (), (), ())
+
+
+@pytest.mark.parametrize("text", [b"up", ["up"], {"a": 1}])
+def test_what_is_no_text_is_refused(tmp_path: Path, text: object) -> None:
+    path = tmp_path / "texts.parquet"
+    pd.DataFrame({"text": [None, text], "label": ["neutral"] * 2}).iloc[1:].to_parquet(path)
+
+    for read in (read_labelled_texts, read_texts):
+        with pytest.raises(DataError, match="line 1, 'text': expected text, found"):
+            read(path)

@@ -14,7 +14,7 @@ import numpy as np
 from megatick_contract import LABELS, Label
 from megatick_training.errors import DataError
 from megatick_training.near_duplicates import IntArray
-from megatick_training.tables import find_column, strings
+from megatick_training.tables import find_column, texts_in
 from megatick_training.texts import Texts, read_split, texts_of
 
 _SHOWN_LABELS: Final = 8
@@ -59,7 +59,7 @@ def read_labelled_texts(
     text = find_column(rows, ("text",), required_in=path)
     label = find_column(rows, ("label",), required_in=path)
     meaning: dict[str, Label] = {**{each: each for each in LABELS}, **synonyms}
-    labels = strings(rows[label])
+    labels = texts_in(rows[label], path)
     unknown = labels[~labels.isin(meaning)]
     if len(unknown):
         others = sorted(set(unknown))
@@ -71,7 +71,7 @@ def read_labelled_texts(
             f"{unknown.index[0]}), expected {list(LABELS)}: say what others mean, as "
             '{"bullish": "positive"}',
         )
-    empty = strings(rows[text]).str.strip() == ""
+    empty = texts_in(rows[text], path).str.strip() == ""
     if empty.any():
         raise DataError(
             path, f"line {empty.idxmax()}: the text is empty: fill it, or drop the row"

@@ -20,6 +20,18 @@ _NO_NUMBER: Final = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 """What pandas, R and JSON write where a number is missing."""
 
 
+def input_files(pattern: str | Path) -> tuple[Path, ...]:
+    """Find a file, the files of a folder or those of a glob, in the order of their paths.
+
+    Raises:
+        DataError: there is none, or one of another kind.
+    """
+    try:
+        return find_files(pattern)
+    except TableError as error:
+        raise DataError(error.source, error.problem) from error
+
+
 def read_blocks(pattern: str | Path) -> Iterator[Block]:
     """Read a file, the files of a folder or those of a glob, in bounded memory.
 
@@ -34,7 +46,7 @@ def read_blocks(pattern: str | Path) -> Iterator[Block]:
         DataError: a file is absent, damaged, or of another kind.
     """
     try:
-        yield from tables.read_blocks([Source.of(path) for path in find_files(pattern)])
+        yield from tables.read_blocks([Source.of(path) for path in input_files(pattern)])
     except TableError as error:
         raise DataError(error.source, error.problem) from error
 
@@ -95,6 +107,24 @@ def find_column(
         wanted = " or ".join(map(repr, names))
         raise DataError(required_in, f"lacks column {wanted}, it has {list(rows.columns)}")
     return found
+
+
+def texts_in(values: pd.Series, path: Path) -> pd.Series:
+    """Text as ``strings`` gives it, of a column that holds nothing else but numbers.
+
+    Raises:
+        DataError: a value is bytes, or a list or an object, which would be their Python.
+    """
+    other = values.map(
+        lambda each: isinstance(each, bytes) or pd.api.types.is_list_like(each)
+    )
+    if other.any():
+        raise DataError(
+            path,
+            f"line {other.idxmax()}, {values.name!r}: expected text, found "
+            f"{values[other].iloc[0]!r:.60}: write the column as strings",
+        )
+    return strings(values)
 
 
 def strings(values: pd.Series) -> pd.Series:

@@ -30,6 +30,7 @@ from megatick_training.tables import (
     read_table,
     strings,
     symbols_of,
+    texts_in,
     times,
 )
 
@@ -188,7 +189,7 @@ def read_texts(path: Path, *, split: str | None = None) -> Texts:
     """
     rows = read_split(path, split)
     text = find_column(rows, ("text",), required_in=path)
-    rows[text] = strings(rows[text]).str.strip()
+    rows[text] = texts_in(rows[text], path).str.strip()
     rows = rows[rows[text] != ""]
     if rows.empty:
         raise DataError(path, "holds no text")
@@ -220,7 +221,7 @@ def texts_of(rows: pd.DataFrame, path: Path) -> Texts:
     published = find_column(rows, ("published_at",))
     symbol = find_column(rows, SYMBOL_NAMES)
     return Texts(
-        tuple(strings(rows[text])),
+        tuple(texts_in(rows[text], path)),
         published_at=None if published is None else times(rows[published], path),
         symbols=None if symbol is None else symbols_of(rows[symbol]),
     )

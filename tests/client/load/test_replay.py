@@ -144,7 +144,7 @@ def test_refusals_are_counted_by_their_class() -> None:
 
     assert result.outcome("Overloaded") == 20
     assert result.outcome("answered") == 80
-    assert "queue is full" in result.examples["Overloaded"]
+    assert "server is overloaded" in result.examples["Overloaded"]
     assert result.answers.checked == 80
 
 
