@@ -87,8 +87,8 @@ def describe(windows: Windows, forecaster: Forecaster, *, allow_fitted: bool) ->
     still = (windows.closes == windows.closes[:, :1]).all(axis=1)
     names = ", ".join(np.unique(windows.symbols[still]))
     flat = (
-        f"  {still.sum():,} of them, of {names}, are of prices that had not moved in {WINDOW_BARS} closes: they have no width, and no "
-        "coverage counts them."
+        f"  {still.sum():,} of them, of {names}, are of prices that had not moved in "
+        f"{WINDOW_BARS} closes: they have no width, and no coverage counts them."
         if still.any()
         else ""
     )
