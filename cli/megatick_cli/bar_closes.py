@@ -10,7 +10,11 @@ from zoneinfo import ZoneInfo
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+
+    from megatick_training.forecasting.news import News
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,45 @@ def named(symbols: str | None) -> list[str]:
     if symbols is None:
         return []
     return list(dict.fromkeys(name.strip() for name in symbols.split(",")))
+
+
+def left_out(
+    closes: pd.DataFrame, news: News | None, *, news_file: Path | None
+) -> list[str]:
+    """Say which symbols no forecast can be made of, and which texts are of none.
+
+    Args:
+        closes: as ``read_closes`` gives them.
+        news: scored texts, or None.
+        news_file: that they were read from.
+
+    Raises:
+        DataError: no text is about a symbol that has closes.
+    """
+    from megatick_contract import WINDOW_BARS
+    from megatick_decisions.errors import listed
+    from megatick_training.errors import DataError
+
+    told = []
+    short = [symbol for symbol in closes if closes[symbol].count() <= WINDOW_BARS]
+    if short:
+        told.append(f"Left out, with no more than {WINDOW_BARS} closes: {listed(short)}.")
+    if news is None or news_file is None:
+        return told
+    unknown = [symbol for symbol in news.stories if symbol not in closes]
+    about = news.about(closes)
+    if not about:
+        raise DataError(
+            news_file,
+            f"has no text about a symbol of the prices: it is about {listed(unknown)}, "
+            f"they are of {listed([*closes])}; write symbols alike in both",
+        )
+    if unknown:
+        told.append(
+            f"Left out, {news.texts - about:,} of {news.texts:,} texts, about other "
+            f"symbols than those of the prices: {listed(unknown)}."
+        )
+    return told
 
 
 def closed_at(closes: pd.DataFrame, closing: Clock) -> pd.DataFrame:

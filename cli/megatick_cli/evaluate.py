@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from megatick_cli.bar_closes import CloseTime, clock, closed_at, named
+from megatick_cli.bar_closes import CloseTime, clock, closed_at, left_out, named
 from megatick_cli.frames import finite, print_frame
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def evaluate(
         table = read_prices(prices, symbols=named(symbols))
         closes = closed_at(table.closes, closes_at)
         stories = None if news is None else read_news(news)
+        notices = left_out(closes, stories, news_file=news)
 
         def make(of: pd.DataFrame, told: News | None) -> Windows:
             return make_windows(of, news=told, half_life_s=judged_one.half_life_s)
@@ -208,7 +209,7 @@ def evaluate(
             ablations=refitted,
         ),
     )
-    for notice in refitted.notices if refitted else ():
+    for notice in [*notices, *(refitted.notices if refitted else ())]:
         console.print(notice, highlight=False)
     if as_json:
         typer.echo(_json(horizons, invested, refitted))

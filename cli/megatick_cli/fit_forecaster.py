@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from megatick_cli.bar_closes import clock, close_time_option, closed_at, named
+from megatick_cli.bar_closes import clock, close_time_option, closed_at, left_out, named
 from megatick_cli.frames import print_frame
 from megatick_contract.files import whole
 
@@ -176,6 +176,7 @@ def fit_forecaster(
         closes, files = _closes(prices, source, symbols, start, end, out)
         closes = closed_at(closes, closes_at)
         story = None if news is None else read_news(news)
+        notices = left_out(closes, story, news_file=news)
         windows = make_windows(closes, news=story, half_life_s=HALF_LIFE_S)
     periods = make_periods(
         windows,
@@ -198,6 +199,8 @@ def fit_forecaster(
     with whole(out) as unfinished:
         unfinished.write_text(fitted.forecaster.model_dump_json(indent=2) + "\n")
     _print(fitted)
+    for notice in notices:
+        console.print(notice, highlight=False)
     console.print(f"[green]✓[/] {out}  [dim]report: {report}[/]", highlight=False)
 
 

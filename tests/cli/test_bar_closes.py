@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 import typer
 
-from megatick_cli.bar_closes import clock, closed_at
+from megatick_cli.bar_closes import clock, closed_at, left_out
+from megatick_training.errors import DataError
+from megatick_training.forecasting.news import News, Story
 
 
 def closes_of(close_time: str, *moments: str) -> list[str]:
@@ -47,6 +52,29 @@ def test_a_bar_with_a_time_stays() -> None:
         "2020-01-02T00:00:00+00:00",
         "2020-01-02T15:00:00+00:00",
     ]
+
+
+def story(texts: int) -> Story:
+    return Story(np.zeros(texts, "datetime64[ns]"), np.zeros(texts, np.float32))
+
+
+def test_what_is_left_out_is_named() -> None:
+    closes = pd.DataFrame({"A": range(65), "B": [np.nan, *range(64)]})
+    news = News({"A": story(3), "Y": story(1), "Z": story(2)})
+
+    assert left_out(closes, news, news_file=Path("n.csv")) == [
+        "Left out, with no more than 64 closes: B.",
+        "Left out, 3 of 6 texts, about other symbols than those of the prices: Y, Z.",
+    ]
+    assert left_out(closes[["A"]], News({"A": story(3)}), news_file=Path("n.csv")) == []
+    assert left_out(closes[["A"]], None, news_file=None) == []
+
+
+def test_news_of_none_of_the_symbols_is_refused() -> None:
+    closes = pd.DataFrame({"AAPL": range(65)})
+
+    with pytest.raises(DataError, match=r"n.csv: .*about AAPL.O, they are of AAPL; write"):
+        left_out(closes, News({"AAPL.O": story(3)}), news_file=Path("n.csv"))
 
 
 @pytest.mark.parametrize("given", ["9pm", "16:00 Mars", "16:00 ../etc/passwd", "", "25:00"])

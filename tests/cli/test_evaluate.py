@@ -56,6 +56,17 @@ def test_it_reports(prices: Path, forecaster: Path) -> None:
     assert shown[0][3] == f"{first['scores']['pinball'] * 1e4:.4g}"
 
 
+def test_it_names_what_it_leaves_out(prices: Path, forecaster: Path) -> None:
+    table = pd.read_csv(prices)
+    table.assign(C=table["A"].where(table.index < 64)).to_csv(prices, index=False)
+
+    result = CliRunner().invoke(
+        app, arguments(prices, forecaster, "--auto-ets-rows=0"), catch_exceptions=False
+    )
+
+    assert "Left out, with no more than 64 closes: C." in result.stderr
+
+
 def test_it_prints_tables(prices: Path, forecaster: Path) -> None:
     asked = arguments(prices, forecaster, "--auto-ets-rows=0")
 

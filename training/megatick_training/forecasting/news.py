@@ -8,7 +8,7 @@ second of a decision was not read in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,10 @@ class News:
     def of(self, symbol: str) -> Story:
         """One symbol's texts, or none."""
         return self.stories.get(symbol, _NOTHING)
+
+    def about(self, symbols: Iterable[str]) -> int:
+        """How many texts are about one of these symbols, each once."""
+        return sum(len(self.of(symbol).at) for symbol in symbols)
 
     @property
     def texts(self) -> int:
