@@ -275,7 +275,7 @@ def test_what_was_in_flight_when_the_line_was_cut_is_sent_again(address: str) ->
 
 
 def test_a_lost_stream_leaves_nothing_behind(address: str) -> None:
-    """No task of grpcio's that asyncio would tell of, as destroyed while it was pending."""
+    """It is lost while grpcio waits for a request, of a source that takes its time."""
 
     async def run() -> list[str]:
         told: list[str] = []
@@ -285,13 +285,19 @@ def test_a_lost_stream_leaves_nothing_behind(address: str) -> None:
             line_to(address) as (line, at),
             AsyncClient(at, timeout_s=10) as client,
         ):
-            async for reply in client.stream(["0", *signs(200)[1:]], max_in_flight=20):
-                if reply.position in (30, 120):
-                    line.cut()
-                if reply.position % 20 == 0:
-                    gc.collect()
+
+            async def source() -> AsyncIterator[str]:
+                yield "+"
+                await cut.wait()
+                await asyncio.sleep(0.2)  # for the news of it
+                yield "++"
+
+            cut = asyncio.Event()
+            async for _ in client.stream(source()):
+                line.cut()
+                cut.set()
             gc.collect()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.1)
         return told
 
     # "Task was destroyed but it is pending!"; the line of this test tells of callbacks
