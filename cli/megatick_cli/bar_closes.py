@@ -85,19 +85,19 @@ def left_out(
     from megatick_decisions.errors import listed
     from megatick_training.errors import DataError
 
-    told = []
-    short = [symbol for symbol in closes if closes[symbol].count() <= WINDOW_BARS]
+    told, symbols = [], [str(symbol) for symbol in closes.columns]
+    short = [symbol for symbol in symbols if closes[symbol].count() <= WINDOW_BARS]
     if short:
         told.append(f"Left out, with no more than {WINDOW_BARS} closes: {listed(short)}.")
     if news is None or news_file is None:
         return told
-    unknown = [symbol for symbol in news.stories if symbol not in closes]
-    about = news.about(closes)
+    unknown = [symbol for symbol in news.stories if symbol not in symbols]
+    about = news.about(symbols)
     if not about:
         raise DataError(
             news_file,
             f"has no text about a symbol of the prices: it is about {listed(unknown)}, "
-            f"they are of {listed([*closes])}; write symbols alike in both",
+            f"they are of {listed(symbols)}; write symbols alike in both",
         )
     if unknown:
         told.append(
