@@ -551,6 +551,8 @@ def test_a_snapshot_is_younger_than_the_last_though_the_clock_was_set_back(
         return [each.stat().st_mtime_ns for each in (folder, *folder.rglob("*"))]
 
     checked = check_repository(repository)
+    for each in repository.rglob("*"):
+        os.utime(each, (0, 0))  # an export of long ago
     first = Snapshot(checked, tmp_path / "first")
     an_hour_ago_ns = time.time_ns() - 3600 * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: an_hour_ago_ns)
