@@ -55,7 +55,9 @@ class BaseClient(ABC):
         """Check the settings; the first call connects.
 
         Args:
-            addresses: ``HOST:PORT`` of the server's gRPC port, or several of them.
+            addresses: ``HOST:PORT`` of the server's gRPC port, or several of them.  A name
+                is one server, however many addresses it resolves to: the first that
+                answers is kept while its connection lasts.
             timeout_s: seconds that a call may take in all, its repeats included, unless the
                 call itself says; a finite number > 0.
             balance: whose turn it is among several: "round_robin", or "least_outstanding"

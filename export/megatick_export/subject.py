@@ -83,12 +83,6 @@ def prepare(checkpoint: Checkpoint, options: ExportOptions) -> Subject:
         check_classification_head(checkpoint, options.labels)
     window = min(options.max_tokens, checkpoint.architecture.max_position_embeddings)
     source = prepare_tokenizer(checkpoint, options.tokenizer, max_tokens=window)
-    float32_alone = options.precision == "fp32"
-    texts = evaluation_texts(
-        options.calibration,
-        options.labels,
-        invented=INVENTED_FOR_FLOAT32 if float32_alone else INVENTED_TEXTS,
-    )
     if options.prompt is None or options.verbalizers is None:
         classifier, tokenizer = classification(checkpoint, options.labels), source.tokenizer
     else:
@@ -100,6 +94,12 @@ def prepare(checkpoint: Checkpoint, options: ExportOptions) -> Subject:
             labels=options.labels,
             max_tokens=window,
         )
+    float32_alone = options.precision == "fp32"
+    texts = evaluation_texts(
+        options.calibration,
+        classifier.labels,
+        invented=INVENTED_FOR_FLOAT32 if float32_alone else INVENTED_TEXTS,
+    )
     longest = window - len(classifier.prefix_ids)
     subject = Subject(checkpoint, classifier, tokenizer, source, longest, texts)
     return replace(subject, texts=_with_tokens(subject))

@@ -43,6 +43,24 @@ def test_texts_without_a_token_are_left_out(
     assert texts.classes.tolist() == [2, 0]
 
 
+def test_true_classes_are_in_the_order_that_is_served(
+    exported: Exported, tmp_path: Path
+) -> None:
+    """Whatever the order of the checkpoint's own rows, which are put into that one."""
+    (tmp_path / "a.csv").write_text("text,label\nup,positive\ndown,negative\n")
+    options = replace(
+        FP32,
+        calibration=tmp_path / "a.csv",
+        labels=("positive", "negative", "neutral"),
+    )
+
+    subject = prepare(read_checkpoint(exported.checkpoint), options)
+
+    assert subject.classifier.labels == ("negative", "neutral", "positive")
+    assert subject.texts.classes is not None
+    assert subject.texts.classes.tolist() == [2, 0]
+
+
 def test_nothing_but_such_texts_is_refused(
     exported: Exported, clearing: ExportOptions, tmp_path: Path
 ) -> None:
