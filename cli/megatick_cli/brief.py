@@ -78,6 +78,7 @@ def brief(
     as_of: Annotated[
         datetime | None,
         typer.Option(
+            metavar="YYYY-MM-DD[THH:MM[:SS]]",
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
             help="Nothing later is read, UTC.",
             show_default="the last close or text",

@@ -53,7 +53,9 @@ def panel(server: TritonServer) -> Panel:
 
 def _example(server: TritonServer) -> Iterator[str]:
     """Lines of Python that score a headline; a reader fills the dots in."""
-    options, address = server.options, f'"{server.endpoints.grpc}"'
+    options = server.options
+    host, _, port = server.endpoints.grpc.rpartition(":")
+    address = f'"{"…" if host == "0.0.0.0" else host}:{port}"'  # noqa: S104
     guards = []
     if options.tls is not None:
         files = "ca=…, certificate=…, key=…" if options.tls.client_ca else "ca=…"

@@ -79,7 +79,9 @@ def edgar(
     ],
     since: Annotated[
         datetime,
-        typer.Option(formats=["%Y-%m-%d"], help="First filing date, inclusive."),
+        typer.Option(
+            metavar="YYYY-MM-DD", formats=["%Y-%m-%d"], help="First filing date, inclusive."
+        ),
     ],
     symbols: Annotated[
         str, typer.Option(metavar="A,B", help="Symbols of companies.", show_default=False)
@@ -138,14 +140,15 @@ def _keep(store: Store, outcomes: Iterable[Outcome], out: Path) -> None:
         for outcome in outcomes:
             _tell(outcome, new=store.add(outcome.articles))
             failed |= bool(outcome.problem)
-            unsaved = True
+            unsaved |= bool(outcome.articles) or not outcome.problem
             if time.monotonic() - saved_s >= _SAVE_EVERY_S:
                 store.write()
                 unsaved, saved_s = False, time.monotonic()
     finally:
         if unsaved:
             store.write()
-    Console().print(f"{escape(str(out))}: {len(store)} articles", highlight=False)
+    told = f"{len(store)} articles" if out.exists() else "not written, as nothing was read"
+    Console().print(f"{escape(str(out))}: {told}", highlight=False)
     if failed:
         raise typer.Exit(1)
 

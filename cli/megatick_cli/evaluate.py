@@ -48,6 +48,7 @@ def evaluate(
     since: Annotated[
         datetime | None,
         typer.Option(
+            metavar="YYYY-MM-DD",
             formats=["%Y-%m-%d"],
             help="First day to judge, UTC.",
             show_default="after what it was fitted on, where the file says",
@@ -57,6 +58,7 @@ def evaluate(
     until: Annotated[
         datetime | None,
         typer.Option(
+            metavar="YYYY-MM-DD",
             formats=["%Y-%m-%d"],
             help="Last day to forecast on, UTC.",
             show_default="the last",

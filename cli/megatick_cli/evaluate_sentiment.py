@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from megatick_client import Client
     from megatick_training.evaluation.sentiment import SentimentJudgement
+    from megatick_training.labelled_text import LabelledTexts
 
 _TEXTS_A_CALL: Final = 256
 _TIMEOUT_S: Final = 120.0
@@ -81,7 +82,10 @@ def evaluate_sentiment(
         )
     if train_split is not None and train is None:
         raise typer.BadParameter("--train-split goes with --train")
+    if out is not None and not out.parent.is_dir():
+        raise typer.BadParameter(f"--out: its folder {out.parent} is not there")
     texts = read_labelled_texts(labelled, split=split)
+    fitted = None if train is None else read_labelled_texts(train, split=train_split)
     judged: dict[str, SentimentJudgement] = {}
     with Console(stderr=True).status("asking the model …") as status:
         if address is not None or repository is not None:
@@ -92,21 +96,37 @@ def evaluate_sentiment(
         status.update("counting words …")
         judged["Loughran-McDonald"] = judge(texts.classes, loughran_mcdonald(texts.texts))
         judged["VADER"] = judge(texts.classes, vader(texts.texts))
-        if train is not None:
+        flattered = ""
+        if fitted is not None:
             status.update("fitting TF-IDF …")
-            fitted = read_labelled_texts(train, split=train_split)
+            flattered = _flattered(fitted, texts)
             told = tfidf_logistic_regression(fitted.texts, fitted.classes, texts.texts)
             judged["TF-IDF, logistic regression"] = judge(texts.classes, told)
+    if flattered:
+        Console(stderr=True).print(f"[yellow]warning:[/] {flattered}", highlight=False)
     if out is not None:
-        _write(
-            out, judged, {"judged on": labelled} | ({"trained on": train} if train else {})
-        )
+        files = {"judged on": labelled} | ({"trained on": train} if train else {})
+        _write(out, judged, files, flattered)
     if as_json:
         typer.echo(
             json.dumps({name: asdict(each) for name, each in judged.items()}, indent=2)
         )
         return
     print_frame(f"{len(texts):,} texts of {labelled.name}", _table(judged))
+
+
+def _flattered(fitted: LabelledTexts, texts: LabelledTexts) -> str:
+    """Say how many of the texts are no test of a model that was fitted on those others."""
+    from megatick_training.near_duplicates import LEAKING_RESEMBLANCE
+    from megatick_training.texts import repeating
+
+    (repeats,) = repeating(fitted, texts)
+    if not repeats:
+        return ""
+    return (
+        f"{repeats:,} of the {len(texts):,} judged texts resemble one that TF-IDF was "
+        f"fitted on by {LEAKING_RESEMBLANCE} or more, which flatters its figures."
+    )
 
 
 def _probabilities(client: Client, texts: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -134,7 +154,12 @@ def _table(judged: dict[str, SentimentJudgement]) -> pd.DataFrame:
     )
 
 
-def _write(out: Path, judged: dict[str, SentimentJudgement], data: dict[str, Path]) -> None:
+def _write(
+    out: Path,
+    judged: dict[str, SentimentJudgement],
+    data: dict[str, Path],
+    flattered: str,
+) -> None:
     import pandas as pd
 
     from megatick_contract import LABELS
@@ -162,7 +187,8 @@ def _write(out: Path, judged: dict[str, SentimentJudgement], data: dict[str, Pat
             Section(
                 "Judged",
                 text="In brackets 95 % bootstrap intervals over the texts.  ECE is the "
-                "expected calibration error; a lexicon names no probability.",
+                "expected calibration error; a lexicon names no probability.  "
+                f"{flattered}".rstrip(),
                 table=_table(judged),
             ),
             *confusions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -167,6 +168,13 @@ def export(
         )
     console.print(parity_line(receipt), style="dim")
     console.print(trials_table(receipt))
+    texts = receipt.evaluation["texts"]
+    if calibration is not None and 0 < texts * flip_budget < 1:
+        console.print(
+            f"[yellow]warning:[/] of {texts} texts one that flips is already "
+            f"{1 / texts:.2%}: they cannot show what keeps within the budget of "
+            f"{flip_budget:.2%}.  It takes {math.ceil(1 / flip_budget):,} or more."
+        )
     following = {
         "cpu": f"megatick serve {out}",
         "tensorrt": f"megatick build-engine {out}, on its GPU",

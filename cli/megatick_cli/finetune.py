@@ -215,7 +215,7 @@ def finetune(
         data={
             "training texts": train,
             **({"dev texts": dev} if dev else {}),
-            **{f"judged texts: {file.name}": file for file in test or []},
+            **{f"judged texts: {name}": file for name, file in files.judged.items()},
         },
         split=str(held),
         notes={
@@ -327,6 +327,15 @@ class _Files:
     embargo: timedelta
     seed: int
 
+    @property
+    def judged(self) -> dict[str, Path]:
+        """The files of ``test`` by their names, or by their paths where names are alike."""
+        names = [file.name for file in self.test]
+        return {
+            file.name if names.count(file.name) == 1 else str(file): file
+            for file in self.test
+        }
+
     def hold_back(self, texts: AnyTexts) -> HeldBack[AnyTexts]:
         from megatick_training.texts import hold_back
 
@@ -352,8 +361,8 @@ def _classification(files: _Files) -> tuple[HeldBack[Any], Run]:
     dev = read_labelled_texts(files.dev, synonyms=synonyms) if files.dev else held.dev
     judged_on = {"held back": held.test} if len(held.test) else {}
     judged_on |= {
-        file.name: read_labelled_texts(file, split=files.test_split, synonyms=synonyms)
-        for file in files.test
+        name: read_labelled_texts(file, split=files.test_split, synonyms=synonyms)
+        for name, file in files.judged.items()
     }
     return held, partial(run_finetuning, train=held.train, dev=dev, judged_on=judged_on)
 

@@ -80,11 +80,21 @@ def fit_forecaster(
     ] = None,
     start: Annotated[
         datetime | None,
-        typer.Option(formats=[_DAY], help="First day, UTC.", rich_help_panel=_WHAT),
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            formats=[_DAY],
+            help="First day, UTC.",
+            rich_help_panel=_WHAT,
+        ),
     ] = None,
     end: Annotated[
         datetime | None,
-        typer.Option(formats=[_DAY], help="Last day, UTC.", rich_help_panel=_WHAT),
+        typer.Option(
+            metavar="YYYY-MM-DD",
+            formats=[_DAY],
+            help="Last day, UTC.",
+            rich_help_panel=_WHAT,
+        ),
     ] = None,
     news: Annotated[
         Path | None,
@@ -98,6 +108,7 @@ def fit_forecaster(
     train_until: Annotated[
         datetime | None,
         typer.Option(
+            metavar="YYYY-MM-DD",
             formats=[_DAY],
             help="Last day to fit on.",
             show_default="60 % of the bars",
@@ -107,6 +118,7 @@ def fit_forecaster(
     calibrate_until: Annotated[
         datetime | None,
         typer.Option(
+            metavar="YYYY-MM-DD",
             formats=[_DAY],
             help="Last day to calibrate on; what is later is judged.",
             show_default="80 % of the bars",

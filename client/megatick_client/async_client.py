@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, overload
 import grpc  # type: ignore[import-untyped]
 
 from megatick_client import calls, server_calls
-from megatick_client.base import BaseClient
+from megatick_client.base import BaseClient, Metadata
 from megatick_client.channels import Channels
 from megatick_client.sentiments import Sentiment
 from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
@@ -35,7 +35,7 @@ class AsyncClient(BaseClient):
     """Connections to Megatick servers, for tasks of an event loop.
 
     Safe to share between tasks, and between event loops, each of which has connections of
-    its own.  A task that is cancelled cancels its call on the server.
+    its own.  A task that is cancelled ends at once; the server is not told (``steps``).
 
         async with AsyncClient("127.0.0.1:8001", timeout_s=0.5) as client:
             news, fall = await asyncio.gather(
@@ -155,10 +155,10 @@ class AsyncClient(BaseClient):
         return method(requests, metadata=self._metadata())
 
     def _make_channels(self, tls: Tls | None) -> Channels:
-        self._beside: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[Any]] = set()
         return Channels.awaiting(tls)
 
-    def _begin_beside(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _begin_beside(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Make a task that no call waits for, and that ends with the client."""
         task = asyncio.create_task(coroutine)
         self._beside.add(task)  # the loop itself keeps no hold of it
@@ -185,11 +185,20 @@ class AsyncClient(BaseClient):
         return None
 
     async def _send(self, send: Send) -> Outcome:
+        """Send, and wait for the answer in time; who stops waiting lets the call be."""
         self._refuse_if_closed()  # while this call slept, or between two of its requests
+        answered = self._begin_beside(self._answered(send, self._metadata()))
+        answered.add_done_callback(_looked_at)
+        await asyncio.wait((answered,), timeout=send.timeout_s)
+        if answered.cancelled():
+            raise self._use_after_close()
+        return answered.result() if answered.done() else self._late(send)
+
+    async def _answered(self, send: Send, metadata: Metadata) -> Outcome:
         method = self._channels.method(send.endpoint.address, send.method)
         try:
             answer = await method(
-                send.message, timeout=send.timeout_s, metadata=self._metadata()
+                send.message, timeout=send.rpc_timeout_s, metadata=metadata
             )
         except grpc.RpcError as error:
             if self._closed:
@@ -231,3 +240,9 @@ class AsyncClient(BaseClient):
                 self._line.endpoints.probed(send.endpoint, ready=ready)
 
         self._begin_beside(probe())
+
+
+def _looked_at(answered: asyncio.Task[Outcome]) -> None:
+    """Take an error that nobody waits for, which the loop would tell of."""
+    if not answered.cancelled():
+        answered.exception()

@@ -13,7 +13,7 @@ from megatick_client.attempts import Line
 from megatick_client.channels import Channels
 from megatick_client.deadlines import Deadline
 from megatick_client.endpoints import Balance, Endpoints
-from megatick_client.errors import BadRequest, ClientClosed
+from megatick_client.errors import BadRequest, ClientClosed, ClientError
 from megatick_client.hedging import Hedging, Latencies
 from megatick_client.retries import Retries
 from megatick_client.statuses import translate
@@ -23,6 +23,9 @@ from megatick_client.tls import Tls
 
 Headers: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str]]
 """Names and values of gRPC's metadata, or what is called before every sending for them."""
+
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
+"""The same as gRPC takes them."""
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8001"  # 8001 is Triton's gRPC port
 DEFAULT_TIMEOUT_S: Final = 5.0
@@ -52,7 +55,9 @@ class BaseClient(ABC):
         """Check the settings; the first call connects.
 
         Args:
-            addresses: ``HOST:PORT`` of the server's gRPC port, or several of them.
+            addresses: ``HOST:PORT`` of the server's gRPC port, or several of them.  A name
+                is one server, however many addresses it resolves to: the first that
+                answers is kept while its connection lasts.
             timeout_s: seconds that a call may take in all, its repeats included, unless the
                 call itself says; a finite number > 0.
             balance: whose turn it is among several: "round_robin", or "least_outstanding"
@@ -130,16 +135,13 @@ class BaseClient(ABC):
 
     def _failed(self, send: Send, error: Any) -> Outcome:
         """What a ``grpc.RpcError`` means."""
-        meaning = translate(
-            error.code().name,
-            error.details() or "",
-            address=send.endpoint.address,
-            model=send.model,
-            rows=send.rows,
-            timeout_s=send.budget_s,
-        )
+        meaning = _meaning(send, error.code().name, error.details() or "")
         meaning.__cause__ = error
         return Outcome(send, b"", meaning)
+
+    def _late(self, send: Send) -> Outcome:
+        """What a call means that was not answered in time."""
+        return Outcome(send, b"", _meaning(send, "DEADLINE_EXCEEDED", "Deadline Exceeded"))
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -154,13 +156,24 @@ class BaseClient(ABC):
         )
 
 
+def _meaning(send: Send, status: str, detail: str) -> ClientError:
+    return translate(
+        status,
+        detail,
+        address=send.endpoint.address,
+        model=send.model,
+        rows=send.rows,
+        timeout_s=send.budget_s,
+    )
+
+
 def _check(name: str, found: object, kind: type, *, or_none: bool = False) -> None:
     if not (isinstance(found, kind) or (or_none and found is None)):
         expected = f"{kind.__name__} or None" if or_none else kind.__name__
         raise BadRequest(f"{name}: expected {expected}, found {type(found).__name__}")
 
 
-def metadata_of(headers: Headers | None) -> Callable[[], tuple[tuple[str, str], ...]]:
+def metadata_of(headers: Headers | None) -> Callable[[], Metadata]:
     """Turn headers into gRPC's metadata, checked once where they do not change.
 
     Raises:
@@ -172,7 +185,7 @@ def metadata_of(headers: Headers | None) -> Callable[[], tuple[tuple[str, str], 
     return lambda: checked
 
 
-def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _checked(headers: Mapping[str, str]) -> Metadata:
     if not isinstance(headers, Mapping):
         raise BadRequest(f"headers: expected a mapping, found {type(headers).__name__}")
     for name, value in headers.items():

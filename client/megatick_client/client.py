@@ -27,8 +27,10 @@ T = TypeVar("T")
 class Client(BaseClient):
     """Connections to Megatick servers, for threads.
 
-    Safe to share between threads, and usable in a process that was forked off.  It
-    connects at the first call, keeps the connection, and makes a lost one anew.
+    Safe to share between threads, and usable in a process that was forked off while no
+    thread was calling: gRPC is not made for a fork beside its calls, and the child may die
+    of it (start processes by "spawn").  It connects at the first call, keeps the
+    connection, and makes a lost one anew.
 
         with Client("127.0.0.1:8001", timeout_s=0.5) as client:
             news = client.score(["Acme beats estimates", "Acme recalls its flagship"])
@@ -116,27 +118,33 @@ class Client(BaseClient):
         return Outcome(send, answer, None)
 
     def _race(self, race: Race) -> Outcome:
+        """Who loses is let be, and so is who is late."""
         ended: queue.SimpleQueue[tuple[Send, Any]] = queue.SimpleQueue()
-        running: list[Any] = []
+        end_s = time.monotonic() + race.first.timeout_s
 
         def start(send: Send) -> None:
             future = self._future(send)
-            running.append(future)
             future.add_done_callback(lambda future: ended.put((send, future)))
 
-        try:
-            start(race.first)
+        def next_outcome(last: Send) -> Outcome:
+            left_s = max(0.0, end_s - time.monotonic())
             try:
-                outcome = self._outcome(*ended.get(timeout=race.after_s))
+                return self._outcome(*ended.get(timeout=left_s))
             except queue.Empty:
-                start(race.second())
-                outcome = self._outcome(*ended.get())
-                if not outcome.settles:
-                    outcome = self._outcome(*ended.get())
-            return outcome
-        finally:
-            for future in running:
-                future.cancel()
+                return self._late(last)
+
+        start(race.first)
+        try:
+            return self._outcome(
+                *ended.get(timeout=min(race.after_s, race.first.timeout_s))
+            )
+        except queue.Empty:
+            if time.monotonic() >= end_s:
+                return self._late(race.first)
+        second = race.second()
+        start(second)
+        outcome = next_outcome(second)
+        return outcome if outcome.settles else next_outcome(second)
 
     def _probe(self, send: Send) -> None:
         def told(future: Any) -> None:
@@ -159,7 +167,7 @@ class Client(BaseClient):
         method = self._channels.method(send.endpoint.address, send.method)
         try:
             return method.future(
-                send.message, timeout=send.timeout_s, metadata=self._metadata()
+                send.message, timeout=send.rpc_timeout_s, metadata=self._metadata()
             )
         except ValueError as error:
             if not self._closed:

@@ -18,6 +18,7 @@ from megatick_client.errors import (
     BadRequest,
     ClientError,
     DeadlineExceeded,
+    ModelNotReady,
     ServerError,
     ServerUnavailable,
 )
@@ -130,6 +131,8 @@ class Endpoints:
                 self._eject(endpoint)
             elif isinstance(error, _OUTLYING):
                 self._count_failure(endpoint)
+            elif isinstance(error, ModelNotReady):
+                self._doubt(endpoint)
             elif endpoint.ejected_until_s is None:
                 endpoint.failures = endpoint.ejections = 0
 
@@ -183,6 +186,16 @@ class Endpoints:
         endpoint.failures += 1
         if endpoint.failures >= FAILURES_IN_A_ROW:
             self._eject(endpoint)
+
+    def _doubt(self, endpoint: Endpoint) -> None:
+        """Leave a server out until it was asked whether it is ready, which is at once.
+
+        One that stops unloads its models first, and refuses for seconds what another would
+        answer; one that never had the model is ready, and takes part again.
+        """
+        if endpoint.ejected_until_s is None:
+            endpoint.ejected_until_s = self.clock()
+            self._ejected += 1
 
     def _eject(self, endpoint: Endpoint) -> None:
         if endpoint.ejected_until_s is not None:

@@ -5,7 +5,7 @@ MegatickError
     ├── BadRequest             a value is wrong: mend or drop it; a retry fails again
     │   └── LookAhead          it would know of something later than its own time
     ├── DeadlineExceeded       no answer within timeout_s: allow more, or send less
-    ├── Overloaded             the server's queue is full: wait, then send again
+    ├── Overloaded             no room, or no time, in the server's queue: send again later
     ├── ServerUnavailable      nobody answers at that address: start it, or mend the address
     ├── ModelNotReady          the server answers but lacks the model, or still loads it
     ├── Unauthenticated        the server wants a key or certificate that was not given
@@ -151,7 +151,7 @@ class DeadlineExceeded(ClientError, TimeoutError):
 
 
 class Overloaded(ClientError):
-    """The server's queue is full, and it refused the request at once."""
+    """The server refused the request at once: no room in its queue, or too long a wait."""
 
 
 class ServerUnavailable(ClientError, ConnectionError):

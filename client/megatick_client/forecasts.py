@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -129,6 +130,9 @@ class Forecast:
                 f"horizon_bars: expected one of {self.horizons_bars}, found "
                 f"{horizon_bars!r:.40}"
             )
+        given: object = coverage  # not all callers check their types
+        if not isinstance(given, Real):
+            raise BadRequest(f"coverage: expected a number, found {given!r:.40}")
         low, high = self._level((1 - coverage) / 2), self._level((1 + coverage) / 2)
         if low is None or high is None or low >= high:
             coverages = [round(2 * each - 1, 6) for each in self.levels if each > 0.5]

@@ -22,7 +22,7 @@ FEWEST: Final = 32
 class Hedging:
     """Whether, and after how long, a call is sent a second time.
 
-    The first good answer counts, and the other call is cancelled on its server.  It costs
+    The first good answer counts, and the other call is let be on its server.  It costs
     the servers up to ``1 - percentile / 100`` more calls and buys a shorter tail where one
     server stalls while another does not.
 

@@ -77,7 +77,8 @@ def split_prices(prices: object) -> PriceHistories:
         BadRequest: neither, or an index of dates that runs backwards.
     """
     prices = unwrapped(prices)
-    _refuse_newest_first(prices)
+    if problem := _newest_first(prices):
+        raise BadRequest(f"prices: {problem}")
     return PriceHistories(*_histories(prices))
 
 
@@ -85,12 +86,16 @@ def cut_windows(histories: PriceHistories) -> PriceRows:
     """Cut each history to its last 64 closes, and pad a shorter one with NaN.
 
     Raises:
-        BadRequest: not numbers, or more than one axis; lists every such row.
+        BadRequest: not numbers, more than one axis, or an index of dates that runs
+            backwards; lists every such row.
     """
     symbols = histories.symbols
     windows = np.full((len(histories.rows), WINDOW_BARS), np.nan)  # float64, (R, 64)
     rejections = []
     for row, history in enumerate(histories.rows):
+        if problem := _newest_first(history):
+            rejections.append(Rejection(row, PRICES.name, problem))
+            continue
         try:
             closes = _closes(history)
         except (TypeError, ValueError, OverflowError) as error:
@@ -133,15 +138,16 @@ def _histories(prices: Any) -> tuple[list[Any], tuple[str | None, ...], bool]:
     return list(prices), (None,) * len(prices), False
 
 
-def _refuse_newest_first(prices: Any) -> None:
+def _newest_first(prices: Any) -> str:
     """Many vendors send the newest bar first; dates in the index give that away."""
     index = getattr(prices, "index", None)
     dated = getattr(getattr(index, "dtype", None), "kind", "") == "M"
     if dated and len(prices) > 1 and index[0] > index[-1]:  # type: ignore[index]
-        raise BadRequest(
-            f"prices: expected closes, oldest first, found an index from {index[0]} "  # type: ignore[index]
-            f"back to {index[-1]}: pass prices.sort_index()"  # type: ignore[index]
+        return (
+            f"expected closes, oldest first, found an index from {index[0]} "  # type: ignore[index]
+            f"back to {index[-1]}: sort_index() turns them round"  # type: ignore[index]
         )
+    return ""
 
 
 def _axes(value: Any) -> int:

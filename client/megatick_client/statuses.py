@@ -44,7 +44,7 @@ _TOO_LATE: Final = Meaning(
     "Allow more with timeout_s, or send fewer rows.",
 )
 _FULL: Final = Meaning(
-    Overloaded, "the server's queue is full", "Wait a moment and send again."
+    Overloaded, "the server is overloaded", "Wait a moment and send again."
 )
 _NOBODY: Final = Meaning(
     ServerUnavailable,
@@ -64,7 +64,8 @@ _NO_MODEL: Final = Meaning(
 _NO_ENTRY: Final = Meaning(
     Unauthenticated,
     "the server lets in only callers with a credential",
-    "Ask who runs the server for it, or to open this protocol.",
+    "Pass it in headers= (a command's --caller-key-file or --header-file): who runs the "
+    "server has it.",
 )
 _FAILED: Final = Meaning(
     ServerError, "the server failed", "Its log tells why; the request may be sent again."
@@ -113,8 +114,9 @@ _NO_TLS: Final = Meaning(
 _HUNG_UP: Final = Meaning(
     ServerUnavailable,
     "the server closed the connection before the call",
-    "If it speaks TLS, pass tls=Tls(ca=…); if it wants a certificate of its callers, pass "
-    "certificate= and key= as well, signed by an authority of its choice and not expired.",
+    "If it speaks TLS, pass tls=Tls(ca=…) (a command's --tls-ca); if it wants its callers' "
+    "certificate, pass certificate= and key= (--tls-certificate, --tls-key) as well, "
+    "signed by an authority of its choice and not expired.",
 )
 
 BY_STATUS: Final = MappingProxyType(

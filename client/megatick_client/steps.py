@@ -10,12 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from megatick_client.endpoints import Endpoint
 from megatick_client.errors import BadRequest, ClientError
 
 T = TypeVar("T")
+
+LET_BE_S: Final = 5.0
+"""Seconds for which a request that nobody waits for any longer is let be.
+
+Triton 2.51 may die by signal 11 where a request is cancelled, or its gRPC deadline passes,
+in the moment in which it is answered (docs/decisions/0018).  The request's own ``timeout``
+tells the server what it need not begin any more; what it has begun is done within seconds.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Send:
         endpoint: to which server.
         method: gRPC's path of the method.
         message: its bytes.
-        timeout_s: seconds after which gRPC gives up and tells the server so.
+        timeout_s: seconds after which nobody waits for the answer.
         budget_s: the whole call's, for the message of an error.
         model: of which Triton model, or None.
         rows: of the request, for the message of an error.
@@ -42,12 +50,17 @@ class Send:
     rows: int = 0
     request_id: str = ""
 
+    @property
+    def rpc_timeout_s(self) -> float:
+        """Seconds after which gRPC gives up, and tells the server so."""
+        return self.timeout_s + (LET_BE_S if self.rows else 0.0)
+
 
 @dataclass(frozen=True)
 class Race:
     """Send the first; after ``after_s`` without an answer the second as well.
 
-    Its outcome is the first that ``settles`` it, and the other call is cancelled; without
+    Its outcome is the first that ``settles`` it, and the other call is let be; without
     one, that of the last to fail.
 
     Attributes:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from numbers import Real
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, overload
 
@@ -124,7 +125,7 @@ class SymbolBook(Generic[ClientT]):
 
         Args:
             symbol: its name; a new one is added to the book.
-            close: > 0, or NaN for a bar without a price.
+            close: > 0, or NaN for a bar without a price; within a bar NaN changes nothing.
             at: when it was known: no earlier than the symbol's price before.
 
         Raises:
@@ -148,7 +149,8 @@ class SymbolBook(Generic[ClientT]):
                     "Feed prices oldest first."
                 )
             if kept.closes and self._same_bar(kept.close_s, at_s):
-                kept.closes[-1] = float(close)
+                if not math.isnan(close):  # the bar has the price that it had
+                    kept.closes[-1] = float(close)
             else:
                 kept.closes.append(float(close))
             kept.close_s = at_s
@@ -403,10 +405,11 @@ def _elapsed(kept: _Symbol, at_s: float) -> float:
 
 def _seconds(moment: Any, name: str) -> float:
     """Read a ``Moment``, name the argument in an error."""
-    if isinstance(moment, datetime) and moment.tzinfo is not None:
+    if isinstance(moment, datetime) and moment.utcoffset() is not None:
         return moment.timestamp()
     if _is_number(moment):
-        with suppress(OverflowError, ValueError):  # milliseconds, say, or NaN
+        # Milliseconds, say, or nanoseconds, for which the C library has no year; or NaN.
+        with suppress(OverflowError, ValueError, OSError):
             return _utc(float(moment)).timestamp()
     raise BadRequest(
         f"{name}: expected a datetime with a time zone, or seconds since 1970 UTC, found "
@@ -415,7 +418,7 @@ def _seconds(moment: Any, name: str) -> float:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, Real | Decimal) and not isinstance(value, bool)
 
 
 def _utc(at_s: float) -> datetime:

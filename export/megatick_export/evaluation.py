@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -51,6 +52,12 @@ class EvaluationTexts:
     classes: npt.NDArray[np.intp] | None
     source: str
     sha256: str | None
+
+    def take(self, kept: npt.NDArray[np.bool_]) -> EvaluationTexts:
+        """Those that are True in ``kept``, shape (texts,)."""
+        texts = tuple(itertools.compress(self.texts, kept))
+        classes = None if self.classes is None else self.classes[kept]
+        return replace(self, texts=texts, classes=classes)
 
 
 @dataclass(frozen=True)

@@ -201,8 +201,8 @@ class RowQueue:
         if wait_s > timeout_s and (ahead or busy_s):
             raise RequestDropped(
                 "too_late",
-                f"an answer would take about {wait_s:.1f} s, longer than the request's "
-                f"timeout of {timeout_s:.1f} s",
+                f"an answer would take about {wait_s:.3g} s, longer than the request's "
+                f"timeout of {timeout_s:.3g} s",
             )
 
     def add(self, job: Job, now_s: float) -> None:
@@ -299,4 +299,4 @@ def _not_worth_it(job: Job, now_s: float) -> RequestDropped | None:
 
 def _too_late(job: Job, now_s: float) -> RequestDropped:
     waited_s = now_s - job.submitted_s
-    return RequestDropped("expired", f"it waited {waited_s:.2f} s for its turn")
+    return RequestDropped("expired", f"it waited {waited_s:.3g} s for its turn")

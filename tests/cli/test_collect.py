@@ -61,6 +61,16 @@ def test_one_bad_feed_does_not_lose_the_others(server: str, tmp_path: Path) -> N
     assert pq.read_table(out).to_pylist()[0]["symbol"] == ["ACME"]
 
 
+def test_a_first_run_that_reads_nothing_leaves_no_file(server: str, tmp_path: Path) -> None:
+    out = tmp_path / "news.parquet"
+
+    told = CliRunner().invoke(app, ["collect", "rss", f"{server}/none", "--out", str(out)])
+
+    assert told.exit_code == 1
+    assert "not written, as nothing was read" in " ".join(told.stdout.split())
+    assert not out.exists()
+
+
 def test_all_well(server: str, tmp_path: Path) -> None:
     out = tmp_path / "news.parquet"
 

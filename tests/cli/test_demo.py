@@ -71,6 +71,7 @@ def test_the_demo_answers_and_leaves_no_server(tmp_path: Path) -> None:
         assert [horizon["edge"] for horizon in answer["horizons"]] == [False, False, True]
         # What is in the file is what the table shows.
         assert f"{answer['score']:+.2f}" in done.stdout
+    assert f"Next: megatick serve {out / 'repository'}\n" in done.stdout
     receipt = json.loads(Path(result["receipt"]).read_text())
     assert receipt["checkpoint"]["parameters"] == 134_515_008 + 3 * 576 + 3
     assert "beat the random walk at 20 days" in done.stdout

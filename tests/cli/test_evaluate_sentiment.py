@@ -54,6 +54,36 @@ def test_baselines_are_judged_without_a_server(labelled: Path, tmp_path: Path) -
     assert page.rows[-1][0] == "trained on"
 
 
+def test_texts_that_were_fitted_on_are_told(tmp_path: Path) -> None:
+    names = ("qwertz", "asdfgh", "yxcvbn", "poiuzt", "lkjhgf")
+    known = [f'"{name} {text}",{label}' for label, text in ROWS.items() for name in names]
+    unlike = "Oil climbs while the tankers wait,positive"
+    train, judged = tmp_path / "train.csv", tmp_path / "judged.csv"
+    train.write_text("\n".join(["text,label", *known]))
+    asked = ["evaluate-sentiment", str(judged), f"--train={train}"]
+    out = tmp_path / "out.html"
+
+    judged.write_text("\n".join(["text,label", unlike, *known[:2]]))
+    some = CliRunner().invoke(app, [*asked, f"--out={out}"], env={"COLUMNS": "160"})
+    judged.write_text("\n".join(["text,label", unlike]))
+    none = CliRunner().invoke(app, asked)
+
+    told = "2 of the 3 judged texts resemble one that TF-IDF was fitted on by 0.6 or more"
+    assert told in some.stderr.replace("\n", " ")
+    assert told in out.read_text()
+    assert none.exit_code == 0, none.output
+    assert "warning" not in none.stderr
+
+
+def test_a_report_without_a_folder_is_refused_first(labelled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "none" / "out.html"
+
+    told = CliRunner().invoke(app, ["evaluate-sentiment", str(labelled), f"--out={out}"])
+
+    assert told.exit_code == 2
+    assert "--out: its folder" in told.stderr
+
+
 @pytest.mark.triton
 @pytest.mark.parametrize("how", ["url", "repository"])
 def test_a_served_model_is_judged_by_what_it_says(

@@ -60,6 +60,32 @@ def test_export_writes_the_repository_and_prints_its_evidence(
     assert (out / "receipt.json").is_file()
 
 
+def test_texts_too_few_to_show_what_a_budget_allows_are_told(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    texts = tmp_path / "texts.csv"
+    texts.write_text("text\n" + "Profit doubles\n" * 4)
+
+    def warned(budget: float) -> bool:
+        asked = [
+            "export",
+            checkpoint,
+            "--out",
+            tmp_path / str(budget),
+            "--precision",
+            "fp32",
+        ]
+        asked += ["--calibration", texts, "--flip-budget", budget]
+        told = CliRunner().invoke(
+            app, [str(each) for each in asked], catch_exceptions=False
+        )
+        assert told.exit_code == 0, told.stderr
+        return "one that flips is already 25.00%" in " ".join(told.stdout.split())
+
+    assert warned(0.2)
+    assert not warned(0.25)
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -161,6 +161,27 @@ def test_plain_text_needs_no_labels(checkpoint: Path, tmp_path: Path) -> None:
     assert json.loads((out / "finetune.json").read_text())["judged"] == {}
 
 
+def test_files_of_one_name_are_judged_each(
+    checkpoint: Path, labelled: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / name / "test.csv" for name in ("one", "other")]
+    for rows, file in enumerate(files, start=1):
+        file.parent.mkdir()
+        file.write_text("text,label\n" + "Zyx falls,negative\n" * rows)
+    out = tmp_path / "out"
+    tests = [word for file in files for word in ("--test", str(file))]
+
+    told = CliRunner().invoke(
+        app, command(checkpoint, labelled, out, "--epochs", "1", *tests)
+    )
+
+    assert told.exit_code == 0, told.output
+    card = json.loads((out / "finetune.json").read_text())
+    for rows, file in enumerate(files, start=1):
+        assert card["rows"][str(file)] == card["judged"][str(file)]["texts"] == rows
+        assert f"judged texts: {file}" in card["data"]
+
+
 @pytest.mark.parametrize(
     ("options", "left_out"),
     [

@@ -155,7 +155,7 @@ def test_a_model_that_one_server_lacks_may_be_elsewhere() -> None:
 
     result, log = call(line("a:1", "b:1"), {"a:1": [None], "b:1": [missing]})
     assert isinstance(result, Answer)
-    assert log == ["b:1", "a:1"]
+    assert log == ["b:1", "probe b:1", "a:1"]
 
     result, log = call(line("a:1"), {"a:1": [missing]})
     assert result is missing

@@ -23,6 +23,7 @@ from megatick_client import (
     BadRequest,
     Client,
     ClientClosed,
+    DeadlineExceeded,
     Hedging,
     Retries,
 )
@@ -38,11 +39,13 @@ class Halting(Endpoint):
 
     Attributes:
         held: a call waits for the end of it.
-        ended: its caller has not waited.
+        ended: it is answered, or its caller has not waited.
+        waited: of each call that it went on with, whether its caller was still there.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.waited: list[bool] = []
         self.held, self.ended = threading.Event(), threading.Event()
         self._goes_on = threading.Event()
         self._goes_on.set()
@@ -60,6 +63,7 @@ class Halting(Endpoint):
             context.add_callback(self.ended.set)
             self.held.set()
             self._goes_on.wait()
+            self.waited.append(context.is_active())
 
 
 @pytest.fixture
@@ -246,20 +250,33 @@ def test_closing_ends_what_is_in_flight(make_client: MakeClient) -> None:
         assert told == [True]
 
 
-def test_a_cancelled_task_cancels_its_call() -> None:
-    """The endpoint sees the call end, though it has not answered."""
+@pytest.mark.parametrize(
+    ("timeout_s", "raised"),
+    [
+        pytest.param(60, asyncio.CancelledError, id="cancelled"),
+        pytest.param(0.5, DeadlineExceeded, id="late"),
+    ],
+)
+def test_a_call_that_nobody_waits_for_is_let_be(
+    timeout_s: float, raised: type[BaseException]
+) -> None:
+    """The endpoint has its caller yet when it answers, long after the task has ended."""
 
-    async def cancel(endpoint: Halting) -> None:
-        async with AsyncClient(endpoint.address, timeout_s=60) as client:
-            task = asyncio.create_task(client.score("a"))
-            assert await asyncio.to_thread(endpoint.held.wait, 30)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+    async def leave(endpoint: Halting) -> None:
+        async with AsyncClient(endpoint.address, timeout_s=timeout_s) as client:
+            with endpoint.halted():
+                task = asyncio.create_task(client.score("a"))
+                assert await asyncio.to_thread(endpoint.held.wait, 30)
+                if raised is asyncio.CancelledError:
+                    task.cancel()
+                with pytest.raises(raised):
+                    await task
+                await asyncio.sleep(0.3)  # for a cancellation's way
             assert await asyncio.to_thread(endpoint.ended.wait, 30)
 
-    with serve(Halting()) as endpoint, endpoint.halted():
-        asyncio.run(cancel(endpoint))
+    with serve(Halting()) as endpoint:
+        asyncio.run(leave(endpoint))
+    assert endpoint.waited == [True]
 
 
 def test_a_hedge_wins_over_a_server_that_stalls(make_client: MakeClient) -> None:
@@ -277,9 +294,12 @@ def test_a_hedge_wins_over_a_server_that_stalls(make_client: MakeClient) -> None
         with stalls.halted():
             while not stalls.held.is_set():
                 replies.append(client.score("+").reply)
+            time.sleep(0.3)  # for a cancellation's way
+        assert stalls.ended.wait(30)
 
     assert {reply.address for reply in replies} == {other.address}
     assert max(reply.attempts for reply in replies) == 2
+    assert stalls.waited == [True]  # who lost was let be
 
 
 def test_a_refusal_ends_a_race(make_client: MakeClient) -> None:

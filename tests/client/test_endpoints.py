@@ -109,9 +109,7 @@ def test_five_failures_in_a_row_eject(
     assert "a:1" not in turns(three, 6)
 
 
-@pytest.mark.parametrize(
-    "error", [Overloaded("full"), BadRequest("blank"), ModelNotReady("no embedding")]
-)
+@pytest.mark.parametrize("error", [Overloaded("full"), BadRequest("blank")])
 def test_a_server_that_refuses_still_stands(three: Endpoints, error: Exception) -> None:
     a = three.all[0]
     for _ in range(20):
@@ -119,6 +117,24 @@ def test_a_server_that_refuses_still_stands(three: Endpoints, error: Exception) 
         three.done(a, error)  # type: ignore[arg-type]
 
     assert "a:1" in turns(three, 3)
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["it-stops", "it-never-had-it"])
+def test_who_lacks_a_model_is_asked_at_once_whether_it_is_ready(
+    three: Endpoints, clock: Clock, ready: bool
+) -> None:
+    a = three.all[0]
+    for _ in range(2):  # calls that were in flight together
+        a.in_flight += 1
+        three.done(a, ModelNotReady("it has no available versions"))
+
+    assert "a:1" not in turns(three, 6)
+    assert three.due_for_a_probe() == [a]
+    three.probed(a, ready=ready)
+
+    assert ("a:1" in turns(three, 3)) is ready
+    clock.now_s += 1
+    assert list(three.due_for_a_probe()) == ([] if ready else [a])
 
 
 def test_a_call_that_another_beat_is_a_failure(three: Endpoints) -> None:

@@ -194,7 +194,7 @@ def test_a_full_queue_refuses_at_once(
         answers = [each.result() for each in calls]
 
     assert isinstance(refused, Overloaded)
-    assert "the server's queue is full (call to 'market_view'" in str(refused)
+    assert "the server is overloaded (call to 'market_view'" in str(refused)
     assert {type(answer) for answer in answers} == {MarketView, Overloaded}
 
 

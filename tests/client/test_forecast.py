@@ -96,6 +96,27 @@ def test_many_histories(
     assert [forecast.symbol for forecast in forecasts] == symbols
 
 
+_RISING = pd.Series([1.0, 2.0], index=pd.date_range("2026-11-26", periods=2))
+_FALLING = _RISING[::-1]
+
+
+@pytest.mark.parametrize(
+    ("prices", "rows"),
+    [
+        pytest.param(_FALLING, (), id="series"),
+        pytest.param(_FALLING.to_frame(), (), id="frame"),
+        pytest.param({"A": _RISING, "B": _FALLING}, (1,), id="mapping"),
+        pytest.param([_FALLING, _RISING], (0,), id="rows"),
+    ],
+)
+def test_newest_first_is_refused(client: Client, prices: Any, rows: tuple[int]) -> None:
+    with pytest.raises(
+        BadRequest, match=r"2026-11-27 .* back to .*: sort_index\(\)"
+    ) as error:
+        client.forecast(prices)
+    assert error.value.rows == rows
+
+
 def test_a_series_names_its_symbol(client: Client) -> None:
     forecast = client.forecast(pd.Series([1.0, 2.0], name="ACME"))
 
@@ -135,6 +156,7 @@ def test_price_quantiles_and_interval(client: Client) -> None:
         pytest.param(5, -0.8, "found -0.8", id="its-ends-the-wrong-way-round"),
         pytest.param(5, 0, "found 0", id="no-width"),
         pytest.param(5, float("nan"), "found nan", id="nan"),
+        pytest.param(5, "0.8", "expected a number, found '0.8'", id="coverage-as-text"),
     ],
 )
 def test_interval_invents_nothing(

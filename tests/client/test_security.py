@@ -184,7 +184,7 @@ def test_a_caller_whom_mutual_tls_keeps_out(
 
     assert type(error) is ServerUnavailable
     assert f"{mutual}: the server closed the connection before the call (" in str(error)
-    assert "if it wants a certificate of its callers, pass certificate= and key=" in str(
+    assert "if it wants its callers' certificate, pass certificate= and key= (" in str(
         error
     )
 
@@ -330,7 +330,8 @@ def test_a_wrong_key_or_none(
     assert str(error) == (
         f"{guarded}: the server lets in only callers with a credential (call to "
         "'sentiment', UNAVAILABLE: This protocol is restricted, expecting header "
-        f"'{HEADER}').  Ask who runs the server for it, or to open this protocol."
+        f"'{HEADER}').  Pass it in headers= (a command's --caller-key-file or "
+        "--header-file): who runs the server has it."
     )
 
 

@@ -12,6 +12,7 @@ import math
 import re
 import threading
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -264,6 +265,24 @@ def test_ticks_within_a_bar_are_its_close_so_far(unsent: Client) -> None:
     assert book.closes("ACME") == (2.0, 4.0, 5.0)
 
 
+def test_a_tick_without_a_price_leaves_its_bar_the_one_before(unsent: Client) -> None:
+    """Bars of a minute: 0, 59 | 60."""
+    book = SymbolBook(unsent, bar_s=60)
+    for at_s, tick in [(0, 1.0), (59, math.nan), (60, math.nan)]:
+        book.price("ACME", tick, at=after(at_s))
+
+    assert book.closes("ACME") == pytest.approx((1.0, math.nan), nan_ok=True)
+
+
+def test_exact_decimals_are_prices(unsent: Client) -> None:
+    book = SymbolBook(unsent)
+    book.price("ACME", Decimal("101.25"), at=Decimal(5))  # type: ignore[arg-type]
+
+    assert book.closes("ACME") == (101.25,)
+    with pytest.raises(BadRequest, match="expected a price > 0, found Decimal"):
+        book.price("ACME", Decimal(0), at=6)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("close", "at", "message"),
     [
@@ -274,6 +293,9 @@ def test_ticks_within_a_bar_are_its_close_so_far(unsent: Client) -> None:
         pytest.param(True, after(1), "expected a price > 0, found True", id="bool"),
         pytest.param(1.0, datetime(2026, 11, 27), "with a time zone", id="no-zone"),
         pytest.param(1.0, 1.8e12, "seconds since 1970 UTC, found 18", id="milliseconds"),
+        pytest.param(
+            1.0, 18 * 10**17, "seconds since 1970 UTC, found 18", id="nanoseconds"
+        ),
         pytest.param(1.0, math.nan, "seconds since 1970 UTC, found nan", id="nan-time"),
     ],
 )

@@ -98,7 +98,7 @@ def test_grpcurl(address: str, folder: Path) -> None:
     check(found)
 
 
-@pytest.mark.parametrize("language", ["cpp", "java", "go"])
+@pytest.mark.parametrize("language", ["cpp", "java", "go", "js"])
 def test_what_is_not_run_here_names_what_the_contract_has(language: str) -> None:
     """Each input's columns, and each model's inputs and outputs."""
     code = block(language, "market_view")

@@ -20,6 +20,7 @@ from megatick_cli import app as command
 from megatick_client import BadRequest, Client, SentimentState, ServerError
 from megatick_server.audit import AuditKey, AuditSettings, read_records, verify_folder
 from megatick_server.launcher import ServeOptions, TritonServer
+from megatick_server.launcher.diagnosis import worth_showing
 
 pytestmark = pytest.mark.triton
 
@@ -143,6 +144,10 @@ def test_a_full_disk_refuses_and_is_told_and_a_stop_ends_the_chains(
             str(server.endpoints.metrics),
             lambda got: got.values.get(recorded) == got.values.get(lost) == 1,
         )
+        shown = "\n".join(line for line in server.log if worth_showing(line))
+        assert "scorer] the audit log fails" in shown
+        assert "the audit log cannot be written: File too large" in shown
+        assert "scorer] the audit log is written again" in shown
 
     reports = verify_folder(folder)
     assert all(report.ended and not report.findings for report in reports)

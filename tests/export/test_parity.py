@@ -53,6 +53,28 @@ def test_an_engine_that_is_not_the_model_is_refused(
         prove(network, graph, max_tokens=WINDOW)
 
 
+def test_large_logits_are_held_by_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounding alone moves them by more than the thousandth that others may be off."""
+    network = tiny_network("llama")
+    network.classification_head.weight.data *= 1e4
+    graph = tmp_path / "model.onnx"
+    write_onnx(PackedClassifier(network), graph)
+    real = parity.openvino_engine
+
+    def broken(path: Path, **options: Any) -> Engine:
+        return lambda rows: Outputs(real(path, **options)(rows).logits * np.float32(1.001))
+
+    assert (
+        max(each.max_abs_diff for each in prove(network, graph, max_tokens=WINDOW)) > 1e-3
+    )
+    monkeypatch.setattr(parity, "openvino_engine", broken)
+
+    with pytest.raises(ParityError, match="openvino fp32: expected logits within"):
+        prove(network, graph, max_tokens=WINDOW)
+
+
 def test_an_embedding_that_is_not_the_models_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

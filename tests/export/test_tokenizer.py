@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
+from full_disk import files_of_at_most
 from tiny import BERT, LLAMA, byte_tokenizer
 from tiny_tokenizers import write_gpt2, write_sentencepiece, write_wordpiece
 from tokenizers import Tokenizer
@@ -188,6 +189,14 @@ def test_whether_bos_is_added_is_never_guessed(tmp_path: Path, kind: str | None)
 
     with pytest.raises(TokenizerError, match=f"begins with <s> .* found {kind};"):
         prepare(make_checkpoint(tmp_path, tokenizer_type=kind))
+
+
+def test_no_room_for_what_was_converted_is_an_error_of_the_system(tmp_path: Path) -> None:
+    write_gpt2(tmp_path)
+    prepared = prepare(make_checkpoint(tmp_path))
+
+    with pytest.raises(OSError, match="File too large"), files_of_at_most(1000):
+        prepared.write(tmp_path / "served.json")
 
 
 def test_a_tokenizer_json_is_copied_byte_by_byte(tmp_path: Path) -> None:

@@ -501,3 +501,64 @@ def test_a_snapshot_for_which_there_is_no_room_names_where(
     with pytest.raises(RepositoryError) as caught:
         Snapshot(check_repository(repository), tmp_path / "snapshot")
     assert caught.value.path == tmp_path / "snapshot" / "identity" / "1" / "model.py"
+
+
+@pytest.mark.parametrize("name", ["config.pbtxt", "1/weights.bin"])
+def test_a_pipe_among_the_files_is_named_and_not_waited_for(
+    repository: Path, tmp_path: Path, name: str
+) -> None:
+    pipe = repository / "identity" / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    before = os.listdir("/proc/self/fd")
+
+    with pytest.raises(RepositoryError, match="is a pipe, a socket or a device") as caught:
+        Snapshot(check_repository(repository), tmp_path / "snapshot")
+
+    assert caught.value.path == pipe
+    assert os.listdir("/proc/self/fd") == before
+    assert not (tmp_path / "snapshot").exists()
+
+
+def test_files_from_a_clock_that_is_ahead_keep_nothing_from_being_loaded(
+    repository: Path, server: TritonServer, client: triton.InferenceServerClient
+) -> None:
+    """As is with a clock that was set back: what follows is older than what was served."""
+    code = code_of(repository)
+    put(repository, ADDS.format(added=2))
+    os.utime(code, (time.time() + 3600, time.time() + 3600))
+    server.reload()
+    assert ask(client) == 2
+
+    put(repository, ADDS.format(added=3))
+    server.reload()
+    assert ask(client) == 3
+
+    put(repository, FAILS)
+    os.utime(code, (time.time() + 7200, time.time() + 7200))
+    with pytest.raises(ModelLoadError):
+        server.reload()
+    assert ask(client) == 3
+    put(repository, ADDS.format(added=4))
+    server.reload()
+    assert ask(client) == 4
+
+
+def test_a_snapshot_is_younger_than_the_last_though_the_clock_was_set_back(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def times_of(folder: Path) -> list[int]:
+        return [each.stat().st_mtime_ns for each in (folder, *folder.rglob("*"))]
+
+    checked = check_repository(repository)
+    first = Snapshot(checked, tmp_path / "first")
+    an_hour_ago_ns = time.time_ns() - 3600 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: an_hour_ago_ns)
+    second = Snapshot(checked, tmp_path / "second")
+    second.renew(than_ns=first.youngest_ns)
+
+    model = tmp_path / "second" / "identity"
+    latest_ns = max(times_of(tmp_path / "first"))
+    assert min(model.stat().st_mtime_ns, (model / "1").stat().st_mtime_ns) > latest_ns
+    first.close()
+    second.close()

@@ -137,7 +137,7 @@ def test_what_expired_or_was_cancelled_is_dropped_and_not_run() -> None:
 
     assert [each for each, _ in turn.run] == [good]
     assert [(each, str(reason)) for each, reason in turn.dropped] == [
-        (late, "Request timeout expired: it waited 1.00 s for its turn"),
+        (late, "Request timeout expired: it waited 1 s for its turn"),
         (gone, "Request timeout expired: its caller has cancelled it"),
     ]
     assert len(queue) == 0
@@ -166,8 +166,16 @@ def test_a_request_that_could_not_be_in_time_is_turned_away(
         queue.check(priority, timeout_s=timeout_s, tokens_per_s=10.0, tokens=3, busy_s=2.0)
 
     check(expected_s + 0.001)
-    with pytest.raises(RequestDropped, match=f"about {expected_s:.1f} s, longer than"):
+    with pytest.raises(RequestDropped, match=f"about {expected_s:.3g} s, longer than"):
         check(expected_s - 0.001)
+
+
+def test_times_of_milliseconds_are_told_apart() -> None:
+    """70 tokens of which 1000 take a second: 1.4 x 0.07 s, where 0.05 s are left."""
+    queue = queue_of(job(60))
+
+    with pytest.raises(RequestDropped, match=r"about 0\.098 s, longer .* of 0\.05 s$"):
+        queue.check("live", timeout_s=0.05, tokens_per_s=1000.0, tokens=10)
 
 
 def test_whoever_finds_the_engine_idle_is_let_in_at_any_speed() -> None:

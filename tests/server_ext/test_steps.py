@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from megatick_server.launcher import Api, ServeOptions, TritonServer
 from megatick_server.launcher.steps import Steps, _ended
 
 pytestmark = pytest.mark.triton
+
+WriteModel = Callable[..., Path]
 
 # Triton 2.51 waits for a step that died for as long as it may.
 ON_FREE_PORTS = ServeOptions(grpc_port=0, metrics_port=None, stop_timeout_s=2)
@@ -90,6 +93,42 @@ def test_it_is_replaced_once_and_then_no_more(identity_repository: Path) -> None
     assert error.model == "identity"
     assert "s after it was replaced" in str(error)
     assert not server._directory.exists()
+
+
+TAKES_ON = """
+class TritonPythonModel:
+    def execute(self, requests):
+        self._kept = [each.get_response_sender() for each in requests]
+"""
+
+
+def test_calls_that_a_dead_step_had_taken_on_end_at_their_deadline(
+    write_model: WriteModel,
+) -> None:
+    """Triton answers them neither as the step dies nor once another is loaded."""
+    repository = write_model(code=TAKES_ON)
+    request = triton.InferInput("IN", [1, 1], "FP32")
+    request.set_data_from_numpy(np.ones((1, 1), np.float32))
+    ended: list[triton.InferenceServerException] = []
+
+    def done(result: object, error: triton.InferenceServerException) -> None:
+        ended.append(error)
+
+    with (
+        TritonServer(repository, ON_FREE_PORTS) as server,
+        triton.InferenceServerClient(server.endpoints.grpc) as client,
+    ):
+        client.async_infer("identity", [request], done, client_timeout=10)
+        (first,) = steps_of(server)
+        time.sleep(1)  # it has the call
+        os.kill(first, signal.SIGKILL)
+        until(lambda: _ended(first))
+        server.check()
+        server.check()
+        assert steps_of(server) not in ([], [first])
+        until(lambda: bool(ended))
+
+    assert ended[0].status() == "StatusCode.DEADLINE_EXCEEDED"
 
 
 def test_a_step_that_dies_during_a_reload_is_replaced_after_it(

@@ -13,7 +13,7 @@ import pytest
 from megatick_contract.near_duplicates import near_duplicate_key
 from megatick_training.errors import DataError
 from megatick_training.labelled_text import read_labelled_texts, read_synonyms
-from megatick_training.texts import hold_back
+from megatick_training.texts import hold_back, read_texts
 
 
 def write(folder: Path, text: str) -> Path:
@@ -75,6 +75,16 @@ def test_rows_of_one_split_can_be_chosen(tmp_path: Path) -> None:
         pytest.param("text,sentiment\nx,positive\n", "lacks column 'label'", id="column"),
         pytest.param("text,label\nx,bullish\n", "labels ['bullish']", id="label"),
         pytest.param("text,label\nx,\n", "labels [''] (first in line 2)", id="no-label"),
+        pytest.param(
+            "text,label\n" + "".join(f"x,{n:02}{'y' * 99}\n" for n in range(2000)),
+            f"'07{'y' * 37}] and 1,992 more (first in line 2)",
+            id="columns-swapped",
+        ),
+        pytest.param(
+            "text, text,label\nx,y,neutral\n",
+            "two columns 'text' that spaces alone tell apart",
+            id="twins",
+        ),
         pytest.param("text,label\n", "holds no row", id="empty"),
         pytest.param("text,label\nx,neutral\n ,neutral\n", "line 3: the text", id="text"),
         pytest.param("text,label\nx\n", "line 2: expected 2 fields", id="fields"),
@@ -168,7 +178,39 @@ def test_what_rows_carry_goes_with_them(tmp_path: Path) -> None:
     assert taken.symbols == (("Z",), ("X", "Y"))
 
 
-@pytest.mark.parametrize("written", ["{", "[1]", '{"bullish": "up"}', "no/such/file.json"])
+@pytest.mark.parametrize(
+    "written",
+    ["{", "[1]", '{"bullish": "up"}', '{"bullish": ["positive"]}', "no/such/file.json"],
+)
 def test_synonyms_of_something_else_are_refused(written: str) -> None:
     with pytest.raises(DataError, match="expected"):
         read_synonyms(written)
+
+
+@pytest.mark.parametrize("header", ["text,Text,label", "TEXT,text,label"])
+def test_the_column_of_the_very_name_is_read(tmp_path: Path, header: str) -> None:
+    values = {"text": "right", "Text": "wrong", "TEXT": "wrong", "label": "neutral"}
+    row = ",".join(values[name] for name in header.split(","))
+
+    texts = read_labelled_texts(write(tmp_path, f"{header}\n{row}\n"))
+
+    assert texts.texts == ("right",)
+
+
+def test_no_symbol_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "texts.parquet"
+    symbols = [["A", None], [None], None, [""]]
+    frame = pd.DataFrame({"text": list("wxyz"), "label": "neutral", "symbol": symbols})
+    frame.to_parquet(path)
+
+    assert read_labelled_texts(path).symbols == (("A",), (), (), ())
+
+
+@pytest.mark.parametrize("text", [b"up", ["up"], {"a": 1}])
+def test_what_is_no_text_is_refused(tmp_path: Path, text: object) -> None:
+    path = tmp_path / "texts.parquet"
+    pd.DataFrame({"text": [None, text], "label": ["neutral"] * 2}).iloc[1:].to_parquet(path)
+
+    for read in (read_labelled_texts, read_texts):
+        with pytest.raises(DataError, match="line 1, 'text': expected text, found"):
+            read(path)

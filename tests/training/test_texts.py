@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megatick_contract.near_duplicates import resemblance, sketch
 from megatick_training.errors import DataError, SplitError
-from megatick_training.texts import SplitBy, Texts, hold_back, read_texts
+from megatick_training.near_duplicates import LEAKING_RESEMBLANCE
+from megatick_training.texts import SplitBy, Texts, hold_back, read_texts, repeating
 from megatick_training.times import utc_times
 
 
@@ -58,8 +60,7 @@ def test_by_group_nothing_is_left_out() -> None:
     held = hold_back(texts(), dev=0.2, test=0.2, seed=0)
 
     assert len(held.train) + len(held.dev) + len(held.test) == 20
-    for part in (held.dev, held.test):
-        assert part.repeating(held.train) == 0
+    assert repeating(held.train, held.dev, held.test) == (0, 0)
 
 
 def test_without_shares_all_of_it_is_to_train_on() -> None:
@@ -80,8 +81,23 @@ def test_what_a_split_needs_is_named(by: SplitBy, column: str) -> None:
 def test_texts_that_repeat_others_are_counted() -> None:
     ours, theirs = texts(), texts().take(np.array([0, 3]))
 
-    assert ours.repeating(theirs) == 3  # both themselves, and the last
-    assert ours.take(np.array([5, 6])).repeating(theirs) == 0
+    assert repeating(theirs, ours) == (3,)  # both themselves, and the last
+    assert repeating(theirs, ours.take(np.array([5, 6])), theirs) == (0, 2)
+
+
+def test_only_what_resembles_itself_is_counted() -> None:
+    one = "the lender raises its outlook for the year after a strong third quarter"
+    between = one.replace("strong third", "weak first")
+    other = between.replace("lender raises", "software firm raises")
+    alike = [
+        resemblance(sketch(first), sketch(second)) >= LEAKING_RESEMBLANCE
+        for first, second in ((one, between), (between, other), (one, other))
+    ]
+    assert alike == [True, True, False]
+
+    # Nor is it by way of a text of its own set, which the report would not say.
+    assert repeating(Texts((one,)), Texts((between, other))) == (1,)
+    assert repeating(Texts(("12.5%",)), Texts(("12.5%", "3%"))) == (1,)
 
 
 def test_plain_texts_are_read_with_what_is_known_of_them(tmp_path: Path) -> None:

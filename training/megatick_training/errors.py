@@ -13,6 +13,7 @@ TrainingError
 ├── EvaluationError      what is to be judged cannot be, or would be judged unfairly
 │   └── LeakageError     it knows what it could not have known
 ├── HeadWordsError       a head cannot begin as words of the vocabulary
+├── NothingToPredict     no plain text has a token after another
 ├── Fp8Unavailable       nothing here multiplies in FP8
 ├── TrainingStateError   a run cannot go on from the state that it left
 └── TrainingDiverged     the loss is not a number any more
@@ -121,6 +122,17 @@ class LeakageError(EvaluationError):
 
 class HeadWordsError(TrainingError):
     """A head cannot begin as words of the vocabulary."""
+
+
+class NothingToPredict(TrainingError):
+    """No plain text has a token after another."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} texts: expected one of two tokens or more, each but the first to be "
+            "predicted, found none: give longer texts, or --max-tokens 2 or more"
+        )
+        self.name = name
 
 
 class Fp8Unavailable(TrainingError):

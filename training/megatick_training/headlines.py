@@ -15,8 +15,8 @@ from megatick_training.tables import (
     find_column,
     numbers,
     read_table,
-    strings,
     symbols_of,
+    texts_in,
     times,
 )
 
@@ -99,7 +99,7 @@ def read_headlines(path: Path, *, scored: bool = False) -> Headlines:
             f"line {wrong.idxmax()} has the score {scores[wrong].iloc[0]}, expected one in "
             "[-1, 1]",
         )
-    texts = strings(rows[text]).str.strip() if text else pd.Series("", rows.index)
+    texts = texts_in(rows[text], path).str.strip() if text else pd.Series("", rows.index)
     neither = scores.isna() & (texts == "")
     if neither.any():
         raise DataError(path, f"line {neither.idxmax()} has neither a text nor a score")

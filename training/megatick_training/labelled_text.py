@@ -14,9 +14,10 @@ import numpy as np
 from megatick_contract import LABELS, Label
 from megatick_training.errors import DataError
 from megatick_training.near_duplicates import IntArray
-from megatick_training.tables import find_column, strings
+from megatick_training.tables import find_column, texts_in
 from megatick_training.texts import Texts, read_split, texts_of
 
+_SHOWN_LABELS: Final = 8
 NO_SYNONYMS: Final[Mapping[str, Label]] = MappingProxyType({})
 
 
@@ -58,16 +59,19 @@ def read_labelled_texts(
     text = find_column(rows, ("text",), required_in=path)
     label = find_column(rows, ("label",), required_in=path)
     meaning: dict[str, Label] = {**{each: each for each in LABELS}, **synonyms}
-    labels = strings(rows[label])
+    labels = texts_in(rows[label], path)
     unknown = labels[~labels.isin(meaning)]
     if len(unknown):
+        others = sorted(set(unknown))
+        shown = ", ".join(f"{each!r:.40}" for each in others[:_SHOWN_LABELS])
+        more = f" and {len(others) - _SHOWN_LABELS:,} more"
         raise DataError(
             path,
-            f"has labels {sorted(set(unknown))} (first in line {unknown.index[0]}), "
-            f"expected {list(LABELS)}: say what others mean, as "
+            f"has labels [{shown}]{more * (len(others) > _SHOWN_LABELS)} (first in line "
+            f"{unknown.index[0]}), expected {list(LABELS)}: say what others mean, as "
             '{"bullish": "positive"}',
         )
-    empty = strings(rows[text]).str.strip() == ""
+    empty = texts_in(rows[text], path).str.strip() == ""
     if empty.any():
         raise DataError(
             path, f"line {empty.idxmax()}: the text is empty: fill it, or drop the row"
@@ -99,7 +103,7 @@ def read_synonyms(written: str) -> dict[str, Label]:
         read = json.loads(written if inline else source.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(source, f"expected JSON of what labels mean: {error}") from error
-    if not isinstance(read, dict) or not set(read.values()) <= set(LABELS):
+    if not (isinstance(read, dict) and all(each in LABELS for each in read.values())):
         raise DataError(
             source, f"expected an object of label to one of {list(LABELS)}, found {read!r}"
         )

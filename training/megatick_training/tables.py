@@ -20,6 +20,18 @@ _NO_NUMBER: Final = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 """What pandas, R and JSON write where a number is missing."""
 
 
+def input_files(pattern: str | Path) -> tuple[Path, ...]:
+    """Find a file, the files of a folder or those of a glob, in the order of their paths.
+
+    Raises:
+        DataError: there is none, or one of another kind.
+    """
+    try:
+        return find_files(pattern)
+    except TableError as error:
+        raise DataError(error.source, error.problem) from error
+
+
 def read_blocks(pattern: str | Path) -> Iterator[Block]:
     """Read a file, the files of a folder or those of a glob, in bounded memory.
 
@@ -34,7 +46,7 @@ def read_blocks(pattern: str | Path) -> Iterator[Block]:
         DataError: a file is absent, damaged, or of another kind.
     """
     try:
-        yield from tables.read_blocks([Source.of(path) for path in find_files(pattern)])
+        yield from tables.read_blocks([Source.of(path) for path in input_files(pattern)])
     except TableError as error:
         raise DataError(error.source, error.problem) from error
 
@@ -63,7 +75,13 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(path, "holds no row")
     table = joined([block.table for block in blocks])
     rows: pd.DataFrame = table.to_pandas(integer_object_nulls=True, date_as_object=False)
-    return rows.set_axis(pd.Index(lines, name="line")).rename(columns=str.strip)
+    rows = rows.set_axis(pd.Index(lines, name="line")).rename(columns=str.strip)
+    if not rows.columns.is_unique:
+        twice = rows.columns[rows.columns.duplicated()][0]
+        raise DataError(
+            path, f"has two columns {twice!r} that spaces alone tell apart: rename one"
+        )
+    return rows
 
 
 @overload
@@ -75,15 +93,38 @@ def find_column(
 ) -> str | None:
     """The column with the first of these names; case and spaces do not count ("Adj Close").
 
+    Where columns differ by those alone, it is the one that is written as the name is, or
+    the first.
+
     Raises:
         DataError: there is none, and it is required in that file.
     """
-    plain = {str(column).lower().replace(" ", "_"): str(column) for column in rows.columns}
+    columns = [str(column) for column in rows.columns]
+    plain = {each.lower().replace(" ", "_"): each for each in reversed(columns)}
+    plain |= {each: each for each in columns}
     found = next((plain[name] for name in names if name in plain), None)
     if found is None and required_in is not None:
         wanted = " or ".join(map(repr, names))
         raise DataError(required_in, f"lacks column {wanted}, it has {list(rows.columns)}")
     return found
+
+
+def texts_in(values: pd.Series, path: Path) -> pd.Series:
+    """Text as ``strings`` gives it, of a column that holds nothing else but numbers.
+
+    Raises:
+        DataError: a value is bytes, or a list or an object, which would be their Python.
+    """
+    other = values.map(
+        lambda each: isinstance(each, bytes) or pd.api.types.is_list_like(each)
+    )
+    if other.any():
+        raise DataError(
+            path,
+            f"line {other.idxmax()}, {values.name!r}: expected text, found "
+            f"{values[other].iloc[0]!r:.60}: write the column as strings",
+        )
+    return strings(values)
 
 
 def strings(values: pd.Series) -> pd.Series:
@@ -126,5 +167,5 @@ def symbols_of(values: pd.Series) -> tuple[tuple[str, ...], ...]:
 
 def _symbols(value: Any) -> tuple[str, ...]:
     if pd.api.types.is_list_like(value):
-        return tuple(map(str, value))
+        return tuple(symbol for each in value for symbol in _symbols(each))
     return () if pd.isna(value) or value == "" else (str(value),)

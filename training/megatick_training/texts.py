@@ -15,6 +15,7 @@ from megatick_training.errors import DataError, SplitError
 from megatick_training.near_duplicates import (
     LEAKING_RESEMBLANCE,
     IntArray,
+    NearDuplicates,
     near_duplicate_groups,
 )
 from megatick_training.splits import (
@@ -29,6 +30,7 @@ from megatick_training.tables import (
     read_table,
     strings,
     symbols_of,
+    texts_in,
     times,
 )
 
@@ -71,14 +73,6 @@ class Texts:
         """
         return near_duplicate_groups(self.texts, at_least=LEAKING_RESEMBLANCE)
 
-    def repeating(self, others: Texts) -> int:
-        """Count the texts that resemble one of the others, directly or by way of more."""
-        groups = near_duplicate_groups(
-            (*others.texts, *self.texts), at_least=LEAKING_RESEMBLANCE
-        )
-        theirs, ours = groups[: len(others)], groups[len(others) :]
-        return int(np.isin(ours, theirs).sum())
-
     def split(self, by: SplitBy, *, share: float, seed: int, embargo: timedelta) -> Split:
         """Split the texts; near-duplicates never part.
 
@@ -105,6 +99,14 @@ class Texts:
             f"expected a column {column!r} beside the texts to split them by {by}, found "
             "none: add it, or split by group"
         )
+
+
+def repeating(known: Texts, *sets: Texts) -> tuple[int, ...]:
+    """Count of each set the texts that resemble a known one by ``LEAKING_RESEMBLANCE``."""
+    seen = NearDuplicates(at_least=LEAKING_RESEMBLANCE)
+    for text in known.texts:
+        seen.add(text)
+    return tuple(sum(text in seen for text in each.texts) for each in sets)
 
 
 AnyTexts = TypeVar("AnyTexts", bound=Texts)
@@ -187,7 +189,7 @@ def read_texts(path: Path, *, split: str | None = None) -> Texts:
     """
     rows = read_split(path, split)
     text = find_column(rows, ("text",), required_in=path)
-    rows[text] = strings(rows[text]).str.strip()
+    rows[text] = texts_in(rows[text], path).str.strip()
     rows = rows[rows[text] != ""]
     if rows.empty:
         raise DataError(path, "holds no text")
@@ -219,7 +221,7 @@ def texts_of(rows: pd.DataFrame, path: Path) -> Texts:
     published = find_column(rows, ("published_at",))
     symbol = find_column(rows, SYMBOL_NAMES)
     return Texts(
-        tuple(strings(rows[text])),
+        tuple(texts_in(rows[text], path)),
         published_at=None if published is None else times(rows[published], path),
         symbols=None if symbol is None else symbols_of(rows[symbol]),
     )

@@ -96,6 +96,8 @@ def demo(
         console.print(verdict(answers))
         console.print(f"Values: {result}   evidence: {repository / RECEIPT_FILE}")
         console.print(f"For decisions: {page}, as `megatick brief` writes it")
+        if not keep:
+            console.print(f"Next: megatick serve {repository}", soft_wrap=True)
         if keep:
             run_until_signalled(server, console)
     finally:

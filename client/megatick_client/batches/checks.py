@@ -45,10 +45,13 @@ def held_to(block: Block, settings: BatchSettings) -> Block:
         for place in range(block.rows):
             problems.setdefault(place, f"has no column {settings.column!r}")
     else:
+        written = block.written.get(settings.column, frozenset())
         for place, value in enumerate(table[settings.column].to_pylist()):
             if not isinstance(value, str):
                 found = f"{value!r:.40} ({type(value).__name__})"
                 problems.setdefault(place, f"expected a str, found {found}")
+            elif place in written:
+                problems.setdefault(place, f"expected a str, found the JSON {value:.40}")
     for name in set(table.column_names) & set(settings.results):
         for place, value in enumerate(table[name].to_pylist()):
             if value is not None:

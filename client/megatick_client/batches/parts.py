@@ -153,6 +153,6 @@ def _errors(held: list[Scored]) -> Iterator[dict[str, Any]]:
 
 
 def _values(block: Block, place: int) -> dict[str, Any] | None:
-    if place in block.problems or not block.table.num_columns:
-        return None
-    return next(rows_of(block.table.slice(place, 1)))
+    """What was read of a row; None where it could not be read at all."""
+    values = next(rows_of(block.table.slice(place, 1)), {})
+    return values if any(value is not None for value in values.values()) else None

@@ -24,6 +24,7 @@ from megatick_client.channels import Channels
 from megatick_client.errors import ClientError
 from megatick_client.load.schedule import FloatArray, Schedule
 from megatick_client.statuses import translate
+from megatick_client.steps import LET_BE_S
 from megatick_client.tls import Tls
 from megatick_client.wire import MODEL_INFER
 
@@ -73,7 +74,7 @@ class Sender:
         endpoint: ``HOST:PORT`` of a gRPC server that speaks KServe v2.
         model: its name, for the errors' messages.
         rows: of a call, likewise.
-        timeout_s: seconds after which gRPC gives a call up, > 0.
+        timeout_s: seconds after which a call is given up, and let be as a client does, > 0.
         connections: TCP connections over which the calls are spread in turn, >= 1.
         tls: how the server is trusted; None talks in the clear.
         headers: sent with every call, as a client's are.
@@ -100,6 +101,7 @@ class Sender:
         self._metadata = metadata_of(headers)
         self._connections = [Channels.awaiting(tls) for _ in range(connections)]
         self._turns = itertools.cycle(self._connections)
+        self._unanswered: set[asyncio.Future[bytes]] = set()
 
     async def __aenter__(self) -> Sender:
         """Make the channels; they connect at their first call."""
@@ -108,7 +110,9 @@ class Sender:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Close the channels."""
+        """Close the channels; at a good end after the last call that was let be."""
+        if self._unanswered and not any(error):
+            await asyncio.wait(self._unanswered)
         for each in self._connections:
             for _, channel in each.drain():
                 await channel.close()
@@ -120,21 +124,34 @@ class Sender:
             ClientError: any class but those of the caller's own faults.
         """
         method = next(self._turns).method(self.endpoint, MODEL_INFER)
-        metadata = self._metadata()
+        sent = method(
+            message, timeout=self._timeout_s + LET_BE_S, metadata=self._metadata()
+        )
+        answered: asyncio.Future[bytes] = asyncio.ensure_future(sent)
+        self._unanswered.add(answered)
+        answered.add_done_callback(self._ended)
+        await asyncio.wait((answered,), timeout=self._timeout_s)
+        if not answered.done():
+            raise self._error("DEADLINE_EXCEEDED", "Deadline Exceeded")
         try:
-            answer: bytes = await method(
-                message, timeout=self._timeout_s, metadata=metadata
-            )
+            return answered.result()
         except grpc.aio.AioRpcError as error:
-            raise translate(
-                error.code().name,
-                error.details() or "",
-                address=self.endpoint,
-                model=self._model,
-                rows=self._rows,
-                timeout_s=self._timeout_s,
-            ) from None
-        return answer
+            raise self._error(error.code().name, error.details() or "") from None
+
+    def _ended(self, answered: asyncio.Future[bytes]) -> None:
+        self._unanswered.discard(answered)
+        if not answered.cancelled():
+            answered.exception()  # perhaps nobody waits for it
+
+    def _error(self, status: str, detail: str) -> ClientError:
+        return translate(
+            status,
+            detail,
+            address=self.endpoint,
+            model=self._model,
+            rows=self._rows,
+            timeout_s=self._timeout_s,
+        )
 
     async def play(
         self,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 TIME_COLUMN: Final = "time"
 
+_NO_SECONDS: Final = 1e11
+"""Seconds since 1970 reach it in the year 5138, milliseconds did in 1973."""
+
 
 def read_tape(path: Path, *, time_column: str = TIME_COLUMN, speed: float = 1) -> Schedule:
     """Read when the rows of a tape arrived; call ``i`` is due when row ``i`` was.
@@ -30,8 +33,8 @@ def read_tape(path: Path, *, time_column: str = TIME_COLUMN, speed: float = 1) -
         The plan, beginning with the first row.  It lasts a mean gap beyond the last.
 
     Raises:
-        InputError: no such column, a time that is none, rows out of order (named), or
-            all at one time.
+        InputError: no such column, a time that is none or no second, rows out of order
+            (named), or all at one time.
         ScheduleError: the speed is not above 0.
     """
     column = column_of(read_table(path), time_column, path)
@@ -70,12 +73,23 @@ def _seconds(column: pd.Series[Any], path: Path, name: str) -> FloatArray:
             # From the first one: a float64 of seconds since 1970 keeps no microseconds.
             seconds = (stamps - stamps.iloc[0]).dt.total_seconds().to_numpy(np.float64)
     except (ValueError, TypeError) as error:
-        raise InputError(path, f"column {name!r} holds no times: {error}") from error
+        why = str(error).partition(". ")[0]  # pandas goes on with arguments of its own
+        raise InputError(
+            path,
+            f"column {name!r} holds no times ({why}): expected numbers of seconds, or ISO "
+            "8601.",
+        ) from error
     bad = np.flatnonzero(~np.isfinite(seconds))
     if len(bad):
         row = int(bad[0])
         raise InputError(
             path,
             f"row {row} (from 0) of {name!r}: expected a time, found {column.iloc[row]}",
+        )
+    if abs(seconds[0]) >= _NO_SECONDS:
+        raise InputError(
+            path,
+            f"row 0 of {name!r}: expected seconds, found {column.iloc[0]}, which counts "
+            "something shorter.  Divide milliseconds by 1e3, nanoseconds by 1e9.",
         )
     return seconds

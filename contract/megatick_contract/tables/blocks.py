@@ -19,6 +19,8 @@ class Block:
         table: the input's columns, one row each; nulls in a row that could not be read.
         problems: of rows that cannot be scored, by their place in the block.
         read_bytes: of the whole input, up to its end, as far as the reader can tell.
+        written: the places where a column of text held something else, which is there as
+            its JSON; by the column's name.
     """
 
     first: int
@@ -27,6 +29,7 @@ class Block:
     table: pa.Table
     problems: Mapping[int, str] = field(default_factory=dict)
     read_bytes: int = 0
+    written: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -52,4 +55,8 @@ class Block:
                 if place >= skipped
             },
             self.read_bytes,
+            {
+                name: frozenset(place - skipped for place in places if place >= skipped)
+                for name, places in self.written.items()
+            },
         )

@@ -25,6 +25,7 @@ BLOCK_ROWS: Final = 256
 """Eight requests' rows."""
 
 _SHOWN: Final = 200  # characters of a broken line
+_NO_NAMES: Final = "expected a line with the columns' names"
 
 Record: TypeAlias = tuple[int, dict[str, Any] | None, str]
 """The line at which a row begins; its values, or None and what is wrong with it."""
@@ -115,10 +116,22 @@ _READERS: Final = {"csv": _read_lines, "jsonl": _read_lines, "parquet": _read_pa
 
 def _csv_records(source: Source, text: Iterable[str]) -> Iterator[Record]:
     tab = source.path.name.lower().split(".")[-1 - bool(source.compression)] == "tsv"
-    reader = csv.reader(text, delimiter="\t" if tab else ",")
-    names = next(reader, None)
+    ended = False
+
+    def lines() -> Iterator[str]:
+        nonlocal ended
+        yield from text
+        ended = True  # who asks for more within a row is inside an open quote
+
+    reader = csv.reader(lines(), delimiter="\t" if tab else ",")
+    try:
+        names = next(reader, None)
+    except csv.Error as error:
+        raise TableError(source.path, f"{_NO_NAMES} ({error}): an open quote?") from error
     if not names:
-        raise TableError(source.path, "expected a line with the columns' names, found none")
+        raise TableError(source.path, f"{_NO_NAMES}, found none")
+    if ended:
+        raise TableError(source.path, f"{_NO_NAMES}, found a quote that nothing closes")
     try:
         "".join(names).encode()
     except UnicodeEncodeError as error:
@@ -130,6 +143,8 @@ def _csv_records(source: Source, text: Iterable[str]) -> Iterator[Record]:
         line = reader.line_num + 1
         try:
             values = next(reader)
+            if ended:
+                raise csv.Error("the file ends in a quote")
         except StopIteration:
             return
         except csv.Error as error:
@@ -182,7 +197,21 @@ def _block(source: Source, first: int, records: list[Record], read_bytes: int) -
         names = list(dict.fromkeys(name for row in rows for name in row))
         table = _table(names, rows)
     lines = tuple(line for line, _, _ in records)
-    return Block(first, str(source.path), lines, table, problems, read_bytes)
+    written = _written(table, rows) if source.kind == "jsonl" else {}
+    return Block(first, str(source.path), lines, table, problems, read_bytes, written)
+
+
+def _written(table: pa.Table, rows: Sequence[dict[str, Any]]) -> dict[str, frozenset[int]]:
+    """Where values that are no text stand as their JSON among texts, by column."""
+    return {
+        column.name: frozenset(
+            place
+            for place, row in enumerate(rows)
+            if not isinstance(row.get(column.name), str | None)
+        )
+        for column in table.schema
+        if pa.types.is_string(column.type)
+    }
 
 
 def _table(names: list[str], rows: list[dict[str, Any]]) -> pa.Table:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from megatick_decisions.backtest import RiskBacktest
 from megatick_decisions.holdings import largest_first
 from megatick_decisions.losses import LossMeasures
+from megatick_decisions.page.words import decimals
 from megatick_decisions.risk import PortfolioRisk, SimulatedRisk
 from megatick_training.reports import Section
 
@@ -34,6 +35,7 @@ def risk_sections(
     """
     at = risk.scenarios_at
     money = currency or "one currency, which no file names"
+    digits = decimals(risk.gross_value)
     given = (
         "No holdings were given: the same value of each symbol is taken.  "
         if assumed
@@ -50,9 +52,10 @@ def risk_sections(
     return [
         Section(
             "Portfolio",
-            text=f"{given}Gross {risk.gross_value:,.0f}, net {risk.net_value:+,.0f}, in "
-            f"{money}.  Adds: what a holding adds to the portfolio's expected shortfall "
-            "(97.5 %); they sum to it, and one below 0 is a hedge.  "
+            text=f"{given}Gross {risk.gross_value:,.{digits}f}, "
+            f"net {risk.net_value:+,.{digits}f}, in {money}.  Adds: what a holding adds to "
+            "the portfolio's expected shortfall (97.5 %); they sum to it, and one "
+            "below 0 is a hedge.  "
             f"Alone: its own, were it all that is held.{uncounted}",
             table=holdings_table(risk, values),
         ),
@@ -121,29 +124,36 @@ def _backtest_figure(bars: pd.DataFrame) -> Figure:
 
 def holdings_table(risk: PortfolioRisk, values: pd.Series) -> pd.DataFrame:
     """One row a holding, the largest first."""
-    held = largest_first(values)
+    held, digits = largest_first(values), decimals(risk.gross_value)
+
+    def money(each: pd.Series[float]) -> list[float]:
+        return [round(value, digits or None) for value in each[held.index]]
+
     table = pd.DataFrame(
         {
             "symbol": held.index,
-            "value": held.round().astype(int).to_numpy(),
+            "value": money(held),
             "of gross, %": (100 * held.abs() / risk.gross_value).round(1).to_numpy(),
         }
     )
     for each in risk.horizons:
         bars = each.horizon_bars
         added, alone = each.forecast.components, each.forecast.stand_alone
-        table[f"adds, {bars}"] = added[held.index].round().astype(int).to_numpy()
-        table[f"alone, {bars}"] = alone[held.index].round().astype(int).to_numpy()
+        table[f"adds, {bars}"] = money(added)
+        table[f"alone, {bars}"] = money(alone)
     return table
 
 
 def risk_table(risk: PortfolioRisk) -> pd.DataFrame:
     """One row a horizon and source."""
-    rows = []
+    rows, digits = [], decimals(risk.gross_value)
     for each in risk.horizons:
         sources: list[tuple[str, LossMeasures, str]] = [
-            ("the forecasts", each.forecast.measures, _var_99_interval(each.forecast)),
-            ("the random walk", each.baseline.measures, _var_99_interval(each.baseline)),
+            (name, by.measures, _var_99_interval(by, digits=digits))
+            for name, by in (
+                ("the forecasts", each.forecast),
+                ("the random walk", each.baseline),
+            )
         ]
         if each.historical is not None:
             windows = f"history, {each.historical.windows} windows"
@@ -153,17 +163,19 @@ def risk_table(risk: PortfolioRisk) -> pd.DataFrame:
                 {
                     "bars": each.horizon_bars,
                     "by": name,
-                    "expected": round(losses.mean),
-                    "VaR 95": round(losses.var_95),
-                    "VaR 99": round(losses.var_99),
+                    "expected": round(losses.mean, digits or None),
+                    "VaR 95": round(losses.var_95, digits or None),
+                    "VaR 99": round(losses.var_99, digits or None),
                     "interval": interval,
-                    "ES 95": round(losses.es_95),
-                    "ES 97.5": round(losses.es_975),
+                    "ES 95": round(losses.es_95, digits or None),
+                    "ES 97.5": round(losses.es_975, digits or None),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _var_99_interval(simulated: SimulatedRisk) -> str:
-    low, high = simulated.var_99_interval
-    return f"≥{low:,.0f}" if isinf(high) else f"{low:,.0f}\N{EN DASH}{high:,.0f}"
+def _var_99_interval(simulated: SimulatedRisk, *, digits: int) -> str:
+    low, high = (f"{end:,.{digits}f}" for end in simulated.var_99_interval)
+    if isinf(simulated.var_99_interval[1]):
+        return f"≥{low}"
+    return f"{low}\N{EN DASH}{high}"

@@ -14,7 +14,7 @@ from megatick_decisions.page.impacts import impact_sections
 from megatick_decisions.page.moods import mood_section
 from megatick_decisions.page.prices import edges, price_section
 from megatick_decisions.page.risks import backtest_section, risk_sections
-from megatick_decisions.page.words import counted
+from megatick_decisions.page.words import counted, decimals
 from megatick_decisions.standstill import still_bars
 from megatick_training.reports import Section
 from megatick_training.times import are_dates
@@ -67,15 +67,16 @@ def in_short(made: Brief, known: Known) -> list[str]:
     if made.risk is not None:
         gross = made.risk.gross_value
         currency = f" {known.currency}" if known.currency else ""
+        digits = decimals(gross)
         losses = [
-            f"{each.forecast.measures.es_975:,.0f} "
+            f"{each.forecast.measures.es_975:,.{digits}f} "
             f"({100 * each.forecast.measures.es_975 / gross:.1f} %) over "
             f"{each.horizon_bars}"
             for each in made.risk.horizons
         ]
         said.append(
-            f"Of a gross {gross:,.0f}{currency} the worst 2.5 % of outcomes lose, on "
-            f"average, {', '.join(losses)} bars."
+            f"Of a gross {gross:,.{digits}f}{currency} the worst 2.5 % of outcomes lose, "
+            f"on average, {', '.join(losses)} bars."
         )
     if made.backtest is not None:
         less, more = made.backtest.var_95, made.backtest.var_99

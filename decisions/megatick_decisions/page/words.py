@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 _SHOWN_CHARACTERS: Final = 60
@@ -24,6 +25,15 @@ def counted(count: int, noun: str) -> str:
     ('1 symbol', '2,000 texts')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def decimals(gross: float) -> int:
+    """How many decimals show a thousandth of so much money; none of 1,000 or more.
+
+    >>> [decimals(gross) for gross in (20_000.0, 1000.0, 500.0, 0.5)]
+    [0, 0, 1, 4]
+    """
+    return max(0, 3 - math.floor(math.log10(gross)))
 
 
 def with_interval(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from megatick_contract import LABELS
 from megatick_export.checkpoint import Checkpoint
 from megatick_export.errors import HeadError
-from megatick_export.heads.classifier import Classifier
+from megatick_export.heads.classifier import Classifier, served_order
 from megatick_export.network import reference_network
 
 
@@ -46,10 +45,8 @@ def classification(checkpoint: Checkpoint, labels: Sequence[str]) -> Classifier:
     """
     check_classification_head(checkpoint, labels)
     network = reference_network(checkpoint)
-    if sorted(labels) != sorted(LABELS):
-        return Classifier(network, tuple(labels))
-    order = [list(labels).index(label) for label in LABELS]
+    order = served_order(labels)
     head = network.classification_head
     head.weight.data = head.weight.data[order]
     head.bias.data = head.bias.data[order]
-    return Classifier(network, LABELS)
+    return Classifier(network, tuple(labels[row] for row in order))

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import torch
 
+from megatick_contract import LABELS
 from megatick_export.network import Network
 from megatick_export.packed import PackedClassifier, Prefix
 from megatick_export.transformer import causal_mask
@@ -73,6 +74,19 @@ class Classifier:
         """Keys and values of the prompt's beginning; empty for none."""
         ids = self.prefix_ids
         return keys_and_values(self.network, ids) if ids else ()
+
+
+def served_order(labels: Sequence[str]) -> list[int]:
+    """Where the classes that are served stand among labels of any order.
+
+    The contract's three are served in the contract's order, others as they stand.
+
+    >>> served_order(["positive", "negative", "neutral"])
+    [1, 2, 0]
+    """
+    given = list(labels)
+    order = LABELS if sorted(given) == sorted(LABELS) else given
+    return [given.index(label) for label in order]
 
 
 def keys_and_values(network: Network, ids: Sequence[int]) -> Prefix:

@@ -25,7 +25,7 @@ from tokenizers import Tokenizer, normalizers, processors
 from megatick_export.checkpoint import Checkpoint
 from megatick_export.errors import HeadError
 from megatick_export.headlines import headlines
-from megatick_export.heads.classifier import Classifier, Prompt
+from megatick_export.heads.classifier import Classifier, Prompt, served_order
 from megatick_export.network import Network, reference_network
 
 SLOT: Final = "{text}"
@@ -49,7 +49,8 @@ def zero_shot(
         tokenizer: the checkpoint's.
         template: the prompt, with ``{text}`` once.
         verbalizers: the word that means each label; each a single token after the prompt.
-        labels: the classes, in the served order.
+        labels: the classes.  The contract's three are put into the contract's order, and
+            their words with them; others stay as they stand.
         max_tokens: longest row of the model, the prompt included.
 
     Returns:
@@ -70,6 +71,8 @@ def zero_shot(
             f"--verbalizers: expected a word for each of {', '.join(labels)}, found "
             f"{len(verbalizers)}",
         )
+    order = served_order(labels)
+    labels, verbalizers = ([each[row] for row in order] for each in (labels, verbalizers))
     parts = template.split(SLOT)
     if len(parts) != 2 or not parts[1].strip() or parts[1][-1] == " ":
         raise HeadError(

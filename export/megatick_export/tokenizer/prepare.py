@@ -55,7 +55,8 @@ class PreparedTokenizer:
         if self.source.kind == "tokenizer.json":
             shutil.copyfile(self.source.files[0], path)
         else:
-            self.tokenizer.save(str(path))
+            # Its own save() raises a bare Exception where there is no room.
+            path.write_text(self.tokenizer.to_str(pretty=True), "utf-8")
 
     def evidence(self) -> dict[str, Any]:
         """What a receipt says of it, its files' hashes excepted; for JSON."""

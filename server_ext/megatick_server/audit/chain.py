@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ from megatick_server.audit.record import (
     hash_of,
 )
 from megatick_server.errors import AuditError
+
+_LOG = logging.getLogger(__name__)
 
 SEGMENT_BYTES: Final = 64 * 2**20
 """A segment that has grown to so much is the last but one; to move and to compress."""
@@ -53,6 +56,7 @@ class Chain:
         self._folder, self._key, self._segment_bytes = folder, key, segment_bytes
         self._seq, self._previous = 0, GENESIS_HASH
         self._segment, self._size, self._file = 0, 0, -1
+        self._path = folder
         with self._explained():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._open_next()
@@ -73,8 +77,11 @@ class Chain:
             lines.append(canonical(whole) + b"\n")
             seq += 1
         with self._explained():
-            if self._size >= self._segment_bytes:
+            changed = self._changed()
+            if changed or self._size >= self._segment_bytes:
                 self._open_next()
+            if changed:
+                _LOG.error("%s; the audit log goes on in %s", changed, self._path)
             try:
                 self._write(b"".join(lines))
             except OSError:
@@ -98,6 +105,21 @@ class Chain:
             self.sync()
         finally:
             os.close(self._file)
+
+    def _changed(self) -> str:
+        """What somebody did to the segment since the last record; empty if nothing.
+
+        What was written into a file without a name would be gone, and nobody be told.
+        """
+        found = os.fstat(self._file)
+        if found.st_nlink == 0:
+            return f"{self._path} was removed, and its records are lost"
+        if found.st_size != self._size:
+            return (
+                f"{self._path} has {found.st_size} bytes where {self._size} were written: "
+                "somebody else changes it"
+            )
+        return ""
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
@@ -123,7 +145,7 @@ class Chain:
             raise
         if self._file >= 0:
             os.close(self._file)
-        self._file, self._size = file, 0
+        self._file, self._path, self._size = file, path, 0
         self._segment += 1
 
     @contextlib.contextmanager

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,9 @@ SHORTEST_KEY: Final = 32
 """Characters.  Source: RFC 2104, section 3: no shorter than the hash, which is 32 bytes."""
 
 Record = dict[str, Any]
+
+_HEX: Final = re.compile("[0-9a-f]{64}")
+"""SHA-256, and an HMAC by it."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,26 @@ def hash_of(record: Mapping[str, Any]) -> str:
 
 
 def parse(line: bytes) -> Record | None:
-    """Read a line, without its end; None where it is no record as we write them."""
+    """Read a line, without its end; None where it is no record as we write them.
+
+    Whoever can write to the folder may have written anything into it.
+    """
     try:
         found = json.loads(line)
-    except ValueError:
+        whole = isinstance(found, dict) and canonical(found) == line
+    except (ValueError, RecursionError):  # the latter of a thousand brackets
         return None
-    whole = isinstance(found, dict) and canonical(found) == line
-    types = {"seq": int, "previous": str, "hash": str, "seal": str}
-    if whole and all(isinstance(found.get(k), kind) for k, kind in types.items()):
-        return dict(found)
-    return None
+    return dict(found) if whole and _is_ours(found) else None
+
+
+def _is_ours(record: Mapping[str, Any]) -> bool:
+    """Tell whether it has what every record has, and of that kind."""
+    numbers = ["seq", *(["count"] if record.get("kind") == "lost" else [])]
+    return (
+        isinstance(record.get("kind"), str)
+        and all(type(record.get(k)) is int and record[k] >= 0 for k in numbers)
+        and all(
+            isinstance(record.get(k), str) and _HEX.fullmatch(record[k])
+            for k in ("previous", "hash", "seal")
+        )
+    )

@@ -16,7 +16,8 @@ from megatick_server.launcher.options import ServeOptions
 _WHY: Final = {
     errno.EADDRINUSE: (
         "another process listens there",
-        "Stop it (`ss -ltnp` shows which), or choose another port; 0 picks a free one.",
+        "Stop it (`ss -ltnp` shows which), or choose another port by `megatick serve`'s "
+        "--grpc-port, --http-port or --metrics-port; 0 picks a free one.",
     ),
     errno.EADDRNOTAVAIL: (
         "this machine has no such address",

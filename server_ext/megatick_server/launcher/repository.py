@@ -135,6 +135,7 @@ def _check_model(config: Path) -> None:
             "is a model's name that Triton hands to a shell, unquoted",
             remedy=f"Rename it with only {PLAIN_CHARACTERS}.",
         )
+    check_readable(config)
     text = read_config(config)
     if _PYTHON.search(text) is None:
         return
@@ -145,6 +146,20 @@ def _check_model(config: Path) -> None:
                 "is missing, and its model is a Python step",
                 remedy="Export it again.",
             )
+
+
+def check_readable(path: Path) -> None:
+    """Refuse what has a file's place and whose reading might never end.
+
+    Raises:
+        RepositoryError: it is a pipe, which would be waited for, a socket or a device.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise RepositoryError(
+            path,
+            "is a pipe, a socket or a device, expected a file or a folder",
+            remedy="Remove it, or export again.",
+        )
 
 
 def read_config(config: Path) -> str:

@@ -90,6 +90,7 @@ class Shown:
         """
         with self._changing:
             before, after = self._served(), self._take(repository)
+            self._renew(after)
             wanted, unwanted = {*repository.models}, {*before.repository.models}
             deadline = time.monotonic() + timeout_s
             try:
@@ -97,7 +98,7 @@ class Shown:
             except LaunchError:
                 # Triton would try again and again what failed, and keeps what did not.
                 with contextlib.suppress(LaunchError, OSError):
-                    before.renew()
+                    self._renew(before)
                     # What failed to load is never unloaded: there is nothing to wait for.
                     left_s = max(deadline - time.monotonic(), _UNDO_S)
                     self._show(before, unwanted, (), look, left_s)
@@ -116,7 +117,7 @@ class Shown:
         with self._changing:
             shown = self._served()
             if model in shown.repository.models:
-                shown.renew(model)
+                self._renew(shown, model)
                 self._show(shown, {model}, (), look, timeout_s)
 
     def close(self) -> None:
@@ -134,6 +135,11 @@ class Shown:
         snapshot = Snapshot(repository, self._directory / secrets.token_hex(4))
         self._snapshots.append(snapshot)
         return snapshot
+
+    def _renew(self, snapshot: Snapshot, model: str = "") -> None:
+        """Let it be younger than whatever Triton was shown."""
+        shown_ns = max(each.youngest_ns for each in self._snapshots)
+        snapshot.renew(model, than_ns=shown_ns)
 
     def _link(self, snapshot: Snapshot) -> None:
         show_models(self._directory, snapshot.folder)

@@ -35,6 +35,7 @@ from megatick_server.errors import RequestRefused
 from megatick_server.meters import Meters
 from megatick_server.metrics import STAGE_SECONDS, TRUNCATED_TEXTS
 from megatick_server.settings import ModelFolder, PreprocessSettings
+from megatick_server.step_log import log_as_triton
 from megatick_server.tokenization import TextTokenizer, TokenizedText
 from megatick_server.validation import check_prices, check_state, decode_texts
 
@@ -58,6 +59,7 @@ class Preprocess:
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Load what the step needs from its version folder."""
+        log_as_triton(cls.model.name)
         folder = ModelFolder.of(triton_args)
         settings = folder.settings(PreprocessSettings)
         tokenizer = TextTokenizer(

@@ -32,6 +32,7 @@ from megatick_server.forecast import Forecaster, load_forecaster
 from megatick_server.meters import Meters
 from megatick_server.metrics import MODEL_LOADED, STAGE_SECONDS
 from megatick_server.settings import ModelFolder
+from megatick_server.step_log import log_as_triton
 from megatick_server.validation import check_prices, check_state
 
 
@@ -61,6 +62,7 @@ class PriceForecast:
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Load the forecaster of the version folder."""
+        log_as_triton(cls.model.name)
         folder = ModelFolder.of(triton_args)
         digest = folder.model_digest()
         step = cls(

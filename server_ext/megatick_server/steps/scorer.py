@@ -63,6 +63,7 @@ from megatick_server.metrics import (
 from megatick_server.row_cache import RowCache
 from megatick_server.row_queue import MAX_JOBS, Float32Array, Job, Limits
 from megatick_server.settings import ModelFolder, ScorerSettings
+from megatick_server.step_log import log_as_triton
 from megatick_server.steps.preprocess import Preprocess
 from megatick_server.steps.price_forecast import PriceForecast
 from megatick_server.steps.sentiment_scores import SentimentScores
@@ -104,6 +105,7 @@ class Scorer:
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Compile the graph of the version folder for this machine, and start its loop."""
+        log_as_triton(cls.model.name)
         folder = ModelFolder.of(triton_args)
         settings = folder.settings(ScorerSettings)
         digest = folder.model_digest()

@@ -44,6 +44,7 @@ from megatick_server.sentiment import (
     polarity,
 )
 from megatick_server.settings import ModelFolder, SentimentSettings
+from megatick_server.step_log import log_as_triton
 
 
 class SentimentScores:
@@ -65,6 +66,7 @@ class SentimentScores:
     @classmethod
     def load(cls, triton_args: Mapping[str, str]) -> Self:
         """Read the step's settings."""
+        log_as_triton(cls.model.name)
         folder = ModelFolder.of(triton_args)
         digest = folder.model_digest()
         step = cls(

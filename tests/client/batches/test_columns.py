@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from batch_world import errors_of, rows_of
+from batch_world import Troubled, errors_of, rows_of
 
 from megatick_client import Client
 
@@ -63,6 +63,47 @@ def test_what_is_written_as_json_is_json(client: Client, tmp_path: Path) -> None
     assert (rows_of(output)[0]["one"], rows_of(output)[0]["many"]) == (None, [None, 1.5])
     (error,) = errors_of(output)
     assert error["values"] == {"text": " ", "one": None, "many": [None, None]}
+
+
+def test_a_row_without_a_text_is_listed_with_what_it_has(
+    client: Client, tmp_path: Path
+) -> None:
+    source = tmp_path / "news.jsonl"
+    source.write_text(
+        '{"id": 1, "text": "up +"}\n{"id": 2}\n{"id": 3, "text": null}\n[4]\n'
+    )
+    output = tmp_path / "scores.jsonl"
+
+    client.batches.submit(source, output=output)
+
+    assert [row["id"] for row in rows_of(output)] == [1]
+    assert [error["values"] for error in errors_of(output)] == [
+        {"id": 2, "text": None},
+        {"id": 3, "text": None},
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "before", [0, 1, 300], ids=["alone", "beside-a-text", "in-a-later-block"]
+)
+def test_what_is_no_text_is_not_scored_as_its_json(
+    client: Client, endpoint: Troubled, tmp_path: Path, before: int
+) -> None:
+    """Whatever stands beside it: a column of texts and other values is text."""
+    rows = [{"id": number, "text": "up +"} for number in range(before)]
+    rows += [{"id": 7, "text": {"en": "up +"}}, {"id": 8, "text": 8}]
+    source = tmp_path / "news.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = tmp_path / "scores.jsonl"
+
+    client.batches.submit(source, output=output)
+
+    assert endpoint.seen == ({"up +": before} if before else {})
+    first, second = errors_of(output)
+    assert (first["values"]["id"], second["values"]["id"]) == (7, 8)
+    assert "expected a str, found " in first["problem"]
+    assert "expected a str, found " in second["problem"]
 
 
 def test_times_that_python_has_no_year_for(client: Client, tmp_path: Path) -> None:

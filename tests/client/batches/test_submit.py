@@ -264,6 +264,35 @@ def test_an_open_quote_costs_the_lines_that_it_swallows(
     assert len(rows) > 2  # the reader went on where the field became too long
 
 
+def test_lines_in_a_quote_that_nothing_closes_are_no_text(
+    client: Client, tmp_path: Path
+) -> None:
+    """Of no more than a field may have, or the file was cut off in a text of two lines."""
+    source = tmp_path / "news.csv"
+    source.write_text('id,text\n0,good\n1,"never closed\n2,lost\n3,lost')
+    output = tmp_path / "scores.jsonl"
+
+    client.batches.submit(source, output=output)
+
+    assert [row["text"] for row in rows_of(output)] == ["good"]
+    (error,) = errors_of(output)
+    assert (error["row"], error["line"]) == (1, 3)
+    assert error["problem"].startswith("lines 3 to 5 are no CSV (the file ends in a quote)")
+
+
+@pytest.mark.parametrize("lines", [2, 200_000], ids=["to-the-end", "beyond-a-field"])
+def test_names_in_a_quote_that_nothing_closes(
+    client: Client, tmp_path: Path, lines: int
+) -> None:
+    source = tmp_path / "news.csv"
+    source.write_text('"text\n' + "a\n" * lines)
+
+    with pytest.raises(
+        SourceError, match=r"news\.csv: expected a line with the columns' names"
+    ):
+        client.batches.submit(source, output=tmp_path / "scores.jsonl")
+
+
 def test_json_lines_of_all_sorts(client: Client, tmp_path: Path) -> None:
     source = tmp_path / "news.jsonl"
     source.write_text(

@@ -138,13 +138,29 @@ def test_a_deadline_counts_from_the_send() -> None:
     assert math.isnan(result.from_due.p50_ms)
 
 
+def test_a_late_call_is_let_be() -> None:
+    """The endpoint has its callers yet when it answers, long after their deadline."""
+
+    class Watching(Endpoint):
+        def check(self, texts: list[str], context: Any) -> None:
+            there.append(context.is_active())
+
+    there: list[bool] = []
+    options = ReplayOptions(references=0, timeout_s=0.3)
+    with serve(Watching(stall_at=1, stall_s=1)) as endpoint:
+        result = replay(constant(20, 0.5), CALLS, endpoint.address, options=options)
+
+    assert result.outcome("DeadlineExceeded") == 10
+    assert there == [True] * 11  # the first is the one before the clock runs
+
+
 def test_refusals_are_counted_by_their_class() -> None:
     with serve(Endpoint(refuse=range(3 + 10, 3 + 30))) as endpoint:
         result = replay(constant(200, 0.5), CALLS, endpoint.address, options=QUICK)
 
     assert result.outcome("Overloaded") == 20
     assert result.outcome("answered") == 80
-    assert "queue is full" in result.examples["Overloaded"]
+    assert "server is overloaded" in result.examples["Overloaded"]
     assert result.answers.checked == 80
 
 

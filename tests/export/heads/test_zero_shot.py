@@ -246,6 +246,24 @@ def test_what_cannot_be_a_prompt_is_refused(
     assert problem in str(refused.value)
 
 
+def test_words_in_another_order_are_put_into_the_contracts(gpt2: Checkpoint) -> None:
+    classifier, _ = zero_shot(
+        gpt2,
+        words_tokenizer(),
+        template="News: {text} Mood:",
+        verbalizers=("u", "d", "f"),
+        labels=("positive", "negative", "neutral"),
+        max_tokens=WINDOW,
+    )
+
+    assert classifier.labels == ("negative", "neutral", "positive")
+    assert classifier.prompt is not None
+    assert classifier.prompt.verbalizers == ("d", "f", "u")
+    head = classifier.network.classification_head.weight
+    table = gpt2.weights["embedding.word_embeddings.weight"]
+    assert torch.equal(head, table[[WORDS["d"], WORDS["f"], WORDS["u"]]])
+
+
 def test_a_bert_has_no_next_word(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "bert", BERT, random_weights(BERT))
 

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,38 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def forged(**values: Any) -> bytes:
+    """A last line that whoever lacks the key can write: its hash is right."""
+    record = {"seq": 7, "previous": "0" * 64, "kind": "reply"} | values
+    record = {name: value for name, value in record.items() if value is not None}
+    return canonical({"hash": hash_of(record), "seal": "f" * 64} | record) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(forged(kind=None), id="of-no-kind"),
+        pytest.param(forged(kind="lost"), id="loses-nothing"),
+        pytest.param(forged(kind="lost", count="x"), id="loses-a-word"),
+        pytest.param(forged(kind="lost", count=-7), id="loses-less-than-none"),
+        pytest.param(forged(seq=True), id="true-is-no-number"),
+        pytest.param(forged(seq=-1), id="before-the-first"),
+        pytest.param(forged(hash="\x1b[2J"), id="a-hash-that-clears-the-screen"),
+        pytest.param(forged(seal="\ud800"), id="a-seal-that-cannot-be-printed"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000 + b"\n", id="100,000-brackets"),
+    ],
+)
+def test_a_line_that_no_server_writes_is_named(tmp_path: Path, line: bytes) -> None:
+    file = write(tmp_path)  # records 0 to 6
+    file.write_bytes(file.read_bytes() + line)
+
+    report = check(tmp_path)
+
+    (finding,) = report.findings
+    assert (finding.line, finding.problem) == (8, "is no record: it was edited")
+    assert (report.records, report.lost) == (7, 0)
 
 
 def edited(lines: Lines) -> Lines:
@@ -210,6 +243,67 @@ def test_a_segment_that_cannot_be_begun_is_begun_again(
 
     report = check(tmp_path)
     assert (report.findings, report.torn, report.records) == ((), None, 3)
+
+
+def _removed(file: Path) -> None:
+    file.unlink()
+
+
+def _cut(file: Path) -> None:
+    os.truncate(file, 0)  # logrotate's copytruncate
+
+
+def _added_to(file: Path) -> None:
+    with file.open("ab") as log:
+        log.write(b"not ours\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "lost"),
+    [
+        pytest.param(_removed, "was removed", "2 before it are missing", id="removed"),
+        pytest.param(_cut, "has 0 bytes where", "2 before it are missing", id="cut"),
+        pytest.param(_added_to, "somebody else changes it", "no record", id="added-to"),
+    ],
+)
+def test_a_segment_that_somebody_changed_is_followed_by_another(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    change: Callable[[Path], None],
+    said: str,
+    lost: str,
+) -> None:
+    """Nothing more is lost: records 0 and 1 may be, and 2 to 4 are in the next segment."""
+    chain = Chain(tmp_path, KEY, model="scorer", about={})
+    chain.append([{"kind": "reply"}])
+    (file,) = tmp_path.glob("*.jsonl")
+    change(file)
+    chain.append([{"kind": "reply"}])
+    chain.append([{"kind": "reply"}])
+    chain.close()
+
+    (error,) = caplog.messages
+    assert said in error
+    following = tmp_path / file.name.replace(".000001.", ".000002.")
+    assert str(following) in error
+    numbers = [json.loads(line)["seq"] for line in following.read_bytes().splitlines()]
+    assert numbers == [2, 3, 4]
+    assert lost in " ".join(each.problem for each in check(tmp_path).findings)
+
+
+def test_nothing_is_written_where_the_folder_is_gone(tmp_path: Path) -> None:
+    """A mount that is gone, say: its records do not belong onto the disk beneath it."""
+    folder = tmp_path / "log"
+    chain = Chain(folder, KEY, model="scorer", about={})
+    shutil.rmtree(folder)
+
+    with pytest.raises(AuditError, match="No such file"):
+        chain.append([{"kind": "reply"}])
+    folder.mkdir()
+    chain.append([{"kind": "reply"}])
+    chain.close()
+
+    assert check(folder).records == 2  # the reply and the end
 
 
 def _full(file: int, data: Any) -> int:

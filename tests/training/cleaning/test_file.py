@@ -158,3 +158,50 @@ def test_what_cannot_be_cleaned(tmp_path: Path, table: str, out: str, problem: s
 
     with pytest.raises(DataError, match=problem):
         clean_file(path, tmp_path / out)
+
+
+@pytest.mark.parametrize("out", ["raw.jsonl", "link.jsonl"])
+def test_the_input_is_not_written_over(tmp_path: Path, out: str) -> None:
+    raw = source(tmp_path)
+    (tmp_path / "link.jsonl").symlink_to(raw)
+    before = raw.read_bytes()
+
+    with pytest.raises(DataError, match="is the input, or of it"):
+        clean_file(raw, tmp_path / out)
+
+    assert raw.read_bytes() == before
+
+
+def test_nor_is_a_file_of_its_folder(tmp_path: Path) -> None:
+    raw = source(tmp_path)
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(raw.read_bytes())
+    list_of_dropped = tmp_path / "clean.jsonl.dropped.jsonl"
+
+    with pytest.raises(DataError, match=r"other\.jsonl: is the input, or of it"):
+        clean_file(tmp_path, other)
+    list_of_dropped.write_bytes(raw.read_bytes())
+    with pytest.raises(DataError, match=r"dropped\.jsonl: is the input, or of it"):
+        clean_file(tmp_path, tmp_path / "clean.jsonl")
+
+
+def test_a_folder_that_is_not_there_is_named_first(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none is not there: make it first"):
+        clean_file(source(tmp_path), tmp_path / "none" / "clean.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pa.array([b"up"]), "binary"),
+        (pa.array([b"up"], pa.large_binary()), "large_binary"),
+        (pa.array([["up"]]), "list"),
+        (pa.array([b"up"]).dictionary_encode(), "dictionary"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, values: pa.Array, kind: str) -> None:
+    path = tmp_path / "raw.parquet"
+    pq.write_table(pa.table({"text": values}), path)
+
+    with pytest.raises(DataError, match=f"has {kind}.* in column 'text', expected text"):
+        clean_file(path, tmp_path / "clean.parquet")

@@ -71,3 +71,29 @@ def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
         Store(path)
     with pytest.raises(DataError, match=r"ends in \.parquet"):
         Store(tmp_path / "news.csv")
+
+
+def test_what_another_process_wrote_stays(tmp_path: Path) -> None:
+    path = tmp_path / "news.parquet"
+    second = replace(ARTICLE, url="https://news.example/2")
+    third = replace(ARTICLE, url="https://news.example/3")
+    one, other = Store(path), Store(path)
+    one.add([ARTICLE, second])
+    one.validators["https://news.example/one"] = {"etag": '"1"'}
+    other.add([ARTICLE, third])
+    other.validators["https://news.example/other"] = {"etag": '"2"'}
+
+    one.write()
+    other.write()
+    one.add([replace(ARTICLE, url="https://news.example/4")])
+    one.write()
+
+    found = Store(path)
+    urls = [row["url"][-1] for row in pq.read_table(path).to_pylist()]
+    assert sorted(urls) == ["1", "2", "3", "4"]
+    assert len(found.validators) == 2
+
+
+def test_a_collection_wants_a_folder_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none is not there: make it first"):
+        Store(tmp_path / "none" / "news.parquet")

@@ -25,8 +25,9 @@ def test_by_hand() -> None:
     assert test.p_value == pytest.approx(stats.t.cdf(test.statistic, 8))
 
 
-@pytest.mark.parametrize(("horizon", "lags"), [(1, 19), (40, 39)])  # ⌈1.3·√200⌉ = 19
+@pytest.mark.parametrize(("horizon", "lags"), [(1, 19), (20, 40), (80, 100), (120, 119)])
 def test_its_variance_is_statsmodels_hac(horizon: int, lags: int) -> None:
+    # ⌈1.3·√200⌉ = 19; twice the horizon, up to half of the dates; the horizon's overlap.
     rng = np.random.default_rng(0)
     difference = np.convolve(rng.normal(size=209), np.ones(10), "valid") - 0.2
     fit = OLS(difference, np.ones(200)).fit(
@@ -84,16 +85,19 @@ def test_the_same_difference_each_date_is_certain() -> None:
 
 
 def test_equal_losses_are_rejected_as_often_as_said() -> None:
-    """At the 5 % level, of 10-bar windows that overlap."""
+    """At the 5 % level, of a year of windows of 20 bars that overlap.
+
+    2,000 draws leave a standard error of 0.6 points; over 19 lags it is 8.6 %.
+    """
     rng = np.random.default_rng(5)
-    noise = rng.normal(size=(400, 509))
-    zeros = np.zeros(500)
+    noise = rng.normal(size=(2000, 269))
+    zeros = np.zeros(250)
     p_values = [
-        diebold_mariano(np.convolve(row, np.ones(10), "valid"), zeros, horizon=10).p_value
+        diebold_mariano(np.convolve(row, np.ones(20), "valid"), zeros, horizon=20).p_value
         for row in noise
     ]
 
-    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.06, abs=0.015)
 
 
 def test_shapes_that_differ_and_too_few_dates_are_refused() -> None:

@@ -63,6 +63,21 @@ def test_its_intervals_cover_what_a_random_walk_should(
         assert coverage.overall == pytest.approx(coverage.nominal, abs=0.06)
 
 
+def test_what_stands_still_is_covered_by_nothing(
+    forecaster: Forecaster, closes: pd.DataFrame
+) -> None:
+    moving, still = (
+        judged_by(forecaster, make_windows(table, news=None, half_life_s=1.0))
+        for table in (closes, closes.assign(FLAT=7.0))
+    )
+
+    for one, other in zip(moving, still, strict=True):
+        assert other.scores.forecasts > one.scores.forecasts
+        assert other.scores.coverage == one.scores.coverage
+    with pytest.raises(EvaluationError, match="some of a price that moved within 64"):
+        judged_by(forecaster, make_windows(closes * 0 + 7, news=None, half_life_s=1.0))
+
+
 def test_the_better_width_wins(forecaster: Forecaster, windows: Windows) -> None:
     wide = tuple(tuple(3 * q for q in row) for row in forecaster.baseline_quantiles)
     better = forecaster.model_copy(update={"baseline_quantiles": wide})

@@ -3,12 +3,13 @@ from __future__ import annotations
 from datetime import date, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from megatick_server.forecast import Forecaster
 from megatick_training.errors import EvaluationError, LeakageError
 from megatick_training.evaluation.judged_rows import describe, rows_to_judge
-from megatick_training.forecasting.windows import Windows
+from megatick_training.forecasting.windows import Windows, make_windows
 
 
 def days(windows: Windows) -> list[str]:
@@ -129,4 +130,18 @@ def test_it_is_described(windows: Windows, forecaster: Forecaster) -> None:
     assert f"{len(windows)} forecasts for 4 symbols, made from 2020-03-04" in said
     assert forecaster.fitted_on in said
     assert "WERE FITTED ON" not in said
+    assert "no width" not in said
     assert np.unique(windows.symbols).tolist() == list("ABCD")
+
+
+def test_prices_that_stand_still_are_told(
+    closes: pd.DataFrame, forecaster: Forecaster
+) -> None:
+    table = closes.assign(FLAT=7.0, A=closes["A"].where(closes.index > closes.index[99], 5))
+
+    said = describe(
+        make_windows(table, news=None, half_life_s=1.0), forecaster, allow_fitted=True
+    )
+
+    # FLAT's are 240 - 64; A stands still at first: bars 0 to 99 hold 37 windows of 64.
+    assert f"{240 - 64 + 37} of them, of A, FLAT, are of prices that had not moved" in said

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from megatick_training.errors import EvaluationError
 from megatick_training.evaluation.sentiment_baselines import (
     loughran_mcdonald,
     tfidf_logistic_regression,
@@ -35,3 +37,21 @@ def test_words_and_pairs_that_were_learnt_are_told() -> None:
 
     assert told.argmax(axis=1).tolist() == [2, 0, 1]
     np.testing.assert_allclose(told.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(
+    ("train", "classes", "found"),
+    [
+        (["shares rise"] * 30, [2] * 30, "{'positive': 30}"),
+        (["shares rise"] * 34, [2] * 30 + [0] * 4, "{'negative': 4, 'positive': 30}"),
+        (["a", "b"] * 15, [0, 2] * 15, "empty vocabulary"),
+    ],
+)
+def test_what_it_cannot_be_fitted_on_is_told(
+    train: list[str], classes: list[int], found: str
+) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        tfidf_logistic_regression(train, np.array(classes, np.intp), ["shares rise"])
+
+    assert found in str(caught.value)
+    assert "or leave it out" in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from html_page import Page
 from safetensors.torch import load_file
 from tiny import write_tiny
 
-from megatick_export import read_checkpoint, reference_network
+from megatick_export import read_checkpoint, reference_network, write_checkpoint
+from megatick_export.errors import CheckpointError
 from megatick_export.hashes import sha256
 from megatick_export.tokenizer import prepare_tokenizer
+from megatick_training.errors import NothingToPredict, TrainingStateError
 from megatick_training.finetuning import TrainingOptions, Watcher, finetune, merged
+from megatick_training.finetuning.folder import kept_for_one_run
 from megatick_training.finetuning.job import (
     Job,
     Outcome,
@@ -222,3 +226,158 @@ def test_pre_training_goes_on_with_plain_text(make_job: Callable[..., Job]) -> N
     assert last.said["perplexity"] < 10
     assert outcome.trained.temperature is None
     assert read_checkpoint(job.out).architecture.classes == 3  # the head is kept
+
+
+def begun(job: Job, train: LabelledTexts, dev: LabelledTexts) -> None:
+    """Train for a step, as if the machine had stopped then."""
+
+    def stop(done: int, steps: int, loss: float) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_finetuning(job, train=train, dev=dev, judged_on={}, watcher=Watcher(step=stop))
+    assert (job.out / "training.state").exists()
+
+
+def test_what_another_run_has_of_its_own_is_refused(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("megatick_training.finetuning.trainer.SAVE_EVERY_S", 0.0)
+    job, train, dev = make_job("begun", epochs=1), texts(100, seed=0), texts(20, seed=1)
+    begun(job, train, dev)
+    relabelled = replace(dev, classes=np.roll(dev.classes, 1))
+    moved = LabelledTexts((*train.texts, dev.texts[0]), np.append(train.classes, 0))
+    tokenizer = replace(
+        job.tokenizer,
+        tokenizer=job.tokenizer.tokenizer.from_str(job.tokenizer.tokenizer.to_str()),
+    )
+    tokenizer.tokenizer.add_tokens(["falls"])
+    architecture = replace(job.checkpoint.architecture, norm_epsilon=1e-6)
+    others: list[tuple[Job, LabelledTexts, LabelledTexts]] = [
+        (job, train, relabelled),
+        (job, moved, dev.take(np.arange(1, 20))),
+        (replace(job, tokenizer=tokenizer), train, dev),
+        (
+            replace(job, checkpoint=replace(job.checkpoint, architecture=architecture)),
+            train,
+            dev,
+        ),
+    ]
+
+    for other, its_train, its_dev in others:
+        with pytest.raises(TrainingStateError, match="another checkpoint, other data"):
+            run_finetuning(
+                other, train=its_train, dev=its_dev, judged_on={}, watcher=Watcher()
+            )
+
+    outcome = run_finetuning(job, train=train, dev=dev, judged_on={}, watcher=Watcher())
+    assert outcome.trained.looks[-1].epoch == 1
+
+
+def test_texts_for_language_stay_in_their_set(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("megatick_training.finetuning.trainer.SAVE_EVERY_S", 0.0)
+    job, lines = make_job("language begun", epochs=1, batch_rows=2), texts(8, seed=0).texts
+
+    def stop(done: int, steps: int, loss: float) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_pretraining(
+            job, train=Texts(lines[:6]), dev=Texts(lines[6:]), watcher=Watcher(step=stop)
+        )
+
+    with pytest.raises(TrainingStateError, match="another checkpoint, other data"):
+        run_pretraining(
+            job, train=Texts(lines[:7]), dev=Texts(lines[7:]), watcher=Watcher()
+        )
+
+
+def test_a_run_that_was_killed_as_it_was_written_is_written_again(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, train, dev = make_job("killed", epochs=1), texts(60, seed=0), texts(20, seed=1)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("megatick_training.finetuning.job.write_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_finetuning(job, train=train, dev=dev, judged_on={}, watcher=Watcher())
+    left = read_checkpoint(job.out)
+
+    steps: list[int] = []
+    outcome = run_finetuning(
+        job,
+        train=train,
+        dev=dev,
+        judged_on={},
+        watcher=Watcher(step=lambda done, of, loss: steps.append(done)),
+    )
+
+    assert steps == []  # all of them had been done
+    assert read_checkpoint(job.out).iteration == left.iteration
+    assert outcome.folder == job.out / f"iter_{left.iteration:07d}"
+    assert (job.out / "report.html").exists()
+    assert not (job.out / "training.state").exists()
+
+
+def test_another_checkpoint_of_the_number_stays(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, train, dev = make_job("taken", epochs=1), texts(60, seed=0), texts(20, seed=1)
+    for step in (1, 2):
+        write_checkpoint(
+            job.out,
+            job.checkpoint.architecture,
+            job.checkpoint.weights,
+            iteration=job.checkpoint.iteration + step,
+        )
+
+    with pytest.raises(CheckpointError, match="an iteration that is not there yet"):
+        run_finetuning(job, train=train, dev=dev, judged_on={}, watcher=Watcher())
+
+
+def test_a_folder_is_one_run_s(
+    make_job: Callable[..., Job], finished: tuple[Job, Outcome]
+) -> None:
+    job, _ = finished
+    train, dev = texts(60, seed=0), texts(20, seed=1)
+
+    with pytest.raises(TrainingStateError, match=r"out: holds a run that is done.*--out"):
+        run_finetuning(job, train=train, dev=dev, judged_on={}, watcher=Watcher())
+
+    another = make_job("two at once")
+    with (
+        kept_for_one_run(another.out),
+        pytest.raises(TrainingStateError, match="another run writes to this folder"),
+    ):
+        run_pretraining(another, train=train, dev=dev, watcher=Watcher())
+
+
+def test_a_text_of_symbols_alone_keeps_them(make_job: Callable[..., Job]) -> None:
+    job = make_job("symbols", epochs=1, symbol_dropout=1.0)
+    train = LabelledTexts(("$AAPL", "$TSLA #x", "Oil falls"), np.array([1, 1, 0]))
+
+    outcome = run_finetuning(
+        job, train=train, dev=texts(10, seed=1), judged_on={}, watcher=Watcher()
+    )
+
+    assert outcome.trained.looks[-1].epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "name"),
+    [(("a", "b"), ("Oil falls",), "training"), (("Oil falls",), ("a",), "dev")],
+)
+def test_language_wants_a_token_after_another(
+    make_job: Callable[..., Job], train: tuple[str, ...], dev: tuple[str, ...], name: str
+) -> None:
+    with pytest.raises(NothingToPredict, match=f"^{name} texts: expected one of two"):
+        run_pretraining(
+            make_job("short"), train=Texts(train), dev=Texts(dev), watcher=Watcher()
+        )

@@ -10,6 +10,7 @@ from tiny import LLAMA, random_weights
 
 from megatick_export.network import Network
 from megatick_export.packed import PackedClassifier
+from megatick_training.evaluation.sentiment import judge
 from megatick_training.finetuning.batches import PackedRows, Rows
 from megatick_training.finetuning.tasks import Classification, Language, judged
 
@@ -110,3 +111,11 @@ def test_a_look_counts_what_is_right() -> None:
 
     assert look.said["accuracy"] == pytest.approx(2 / 3)
     assert look.score == look.said["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_a_class_that_is_in_neither_counts_as_in_the_report() -> None:
+    logits = np.array([[9, 0, 0], [0, 9, 0]], np.float32)
+    classes = np.array([0, 1])
+
+    assert judged(logits, classes).score == pytest.approx((1 + 1 + 0) / 3)
+    assert judge(classes, logits).macro_f1.value == pytest.approx((1 + 1 + 0) / 3)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from full_disk import files_of_at_most
 from torch import Tensor, nn
 
 from megatick_training.errors import TrainingDiverged, TrainingStateError
@@ -176,3 +177,14 @@ def test_parts_add_up_to_the_gradient_of_the_whole_step(tmp_path: Path) -> None:
     run(many, tmp_path / "many", max_batch_tokens=1)
 
     torch.testing.assert_close(many.module.weight, one.module.weight)
+
+
+def test_a_full_disk_is_told_and_the_last_state_stays(state: Path) -> None:
+    run(Slope(), state)
+    kept = state.read_bytes()
+
+    with files_of_at_most(100), pytest.raises(TrainingStateError) as caught:
+        run(Slope(), state, epochs=4, run="a")
+
+    assert "cannot be written" in str(caught.value)
+    assert state.read_bytes() == kept

@@ -20,7 +20,7 @@ from megatick_training.cleaning.repeats import RepeatedPassages
 from megatick_training.cleaning.report import CleaningReport, Dropped, Reason, Tally
 from megatick_training.cleaning.steps import CleaningOptions, steps_of
 from megatick_training.errors import DataError
-from megatick_training.tables import read_blocks
+from megatick_training.tables import input_files, read_blocks
 
 SOURCE_ROW: Final = "source_row"
 ORIGINAL: Final = "original"
@@ -44,15 +44,23 @@ def clean_file(
         options: what is done.
 
     Raises:
-        DataError: the input cannot be read, lacks the column, or has a column of a name
-            that is added; or the output is of another kind.
+        DataError: the input cannot be read, lacks the column or holds no text in it, or has
+            a column of a name that is added; or the output is of another kind, has no
+            folder, or is the input.
     """
     options = options or CleaningOptions()
     if out.suffix not in _WRITERS:
         raise DataError(out, f"expected a name that ends in {' or '.join(_WRITERS)}")
+    if not out.parent.is_dir():
+        raise DataError(out, f"its folder {out.parent} is not there: make it first")
+    dropped_path = out.with_name(f"{out.name}.dropped.jsonl")
+    for written in (out, dropped_path):
+        if written.exists() and any(map(written.samefile, input_files(source))):
+            raise DataError(
+                written, "is the input, or of it, and would be gone: write to another file"
+            )
     cleaner = _Cleaner(options)
     schema = cleaner.look_through(source)
-    dropped_path = out.with_name(f"{out.name}.dropped.jsonl")
     with ExitStack() as stack:
         unfinished = stack.enter_context(whole(out))
         dropped = stack.enter_context(whole(dropped_path)).open("w", encoding="utf-8")
@@ -87,6 +95,11 @@ class _Cleaner:
             names = block.table.column_names
             if names and column not in names:
                 raise DataError(Path(source), f"lacks column {column!r}, it has {names}")
+            if names and not _holds_text(kind := block.table.schema.field(column).type):
+                raise DataError(
+                    Path(source),
+                    f"has {kind} in column {column!r}, expected text: write it as strings",
+                )
             taken = set(names) & set(added.names)
             if taken:
                 raise DataError(
@@ -176,6 +189,14 @@ class _Cleaner:
         if self._options.original:
             fields.append(pa.field(ORIGINAL, pa.string()))
         return pa.schema(fields)
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    """Whether values of a type have one way to be written; bytes and lists have none."""
+    if pa.types.is_dictionary(kind):
+        return _holds_text(kind.value_type)
+    bytes_ = pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary
+    return not (pa.types.is_nested(kind) or any(is_one(kind) for is_one in bytes_))
 
 
 def _source(row: Row) -> str:

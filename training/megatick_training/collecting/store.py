@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from megatick_contract.files import whole
@@ -28,13 +29,16 @@ class Store:
         """Read the collection, or begin one.
 
         Raises:
-            DataError: the file is there, and is no collection.
+            DataError: the file is there, and is no collection; or its folder is not.
         """
         self._path = path
         self._table = ARTICLES.empty_table()
         self.validators: dict[str, Mapping[str, str]] = {}
         if path.suffix != ".parquet":
             raise DataError(path, "expected a name that ends in .parquet")
+        if not path.parent.is_dir():  # better now than when all is read
+            raise DataError(path, f"its folder {path.parent} is not there: make it first")
+        self._read_as = _stamp(path)
         if path.exists():
             self._read()
 
@@ -60,13 +64,25 @@ class Store:
         return len(fresh)
 
     def write(self) -> None:
-        """Write it, in the order of ``published_at``."""
+        """Write it, in the order of ``published_at``.
+
+        What another process has written there since it was read stays in it.
+        """
+        if _stamp(self._path) != self._read_as:
+            self._take_in(Store(self._path))
         metadata = {_KEY: json.dumps({"feeds": self.validators}).encode()}
         table = self._table.sort_by([("published_at", "ascending"), ("id", "ascending")])
         with whole(self._path) as unfinished:
             pq.write_table(
                 table.replace_schema_metadata(metadata), unfinished, compression="zstd"
             )
+        self._read_as = _stamp(self._path)
+
+    def _take_in(self, other: Store) -> None:
+        known = pa.array(self._table["id"].to_pylist(), pa.string())
+        fresh = pc.invert(pc.is_in(other._table["id"], value_set=known))
+        self._table = pa.concat_tables([self._table, other._table.filter(fresh)])
+        self.validators = {**other.validators, **self.validators}
 
     def _read(self) -> None:
         try:
@@ -81,3 +97,12 @@ class Store:
             )
         self._table = table.cast(ARTICLES)
         self.validators = json.loads(metadata[_KEY])["feeds"]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What a file that is replaced whole is known again by."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns

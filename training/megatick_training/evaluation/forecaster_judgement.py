@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from megatick_contract import HORIZONS_BARS
+from megatick_contract import HORIZONS_BARS, WINDOW_BARS
 from megatick_server.forecast import Forecast, Forecaster
 from megatick_server.volatility import ewma_volatility
 from megatick_training.errors import EvaluationError
@@ -63,7 +63,9 @@ class Scores:
         price: errors of the median as a price.
         pinball: mean pinball loss of the log return over the levels.
         crps: mean continuous ranked probability score of the log return.
-        coverage: of the central intervals of ``COVERAGES``.
+        coverage: of the central intervals of ``COVERAGES``, by the forecasts that have any
+            width: of a price that has stood still there is none, and whatever goes on
+            standing still would count as covered at each level.
     """
 
     name: str
@@ -268,6 +270,14 @@ def _score(
     returns = windows.returns[:, index]
     last = windows.closes[:, -1].astype(np.float64)
     median = quantiles[:, level_column(levels, 0.5)]
+    wide = quantiles[:, 0] < quantiles[:, -1]
+    if not wide.any():
+        raise EvaluationError(
+            f"forecasts of {HORIZONS_BARS[index]} bars by {name}",
+            f"some of a price that moved within {WINDOW_BARS} closes",
+            "none",
+            "Judge other symbols, or other dates.",
+        )
     losses = pinball_losses(returns, quantiles, levels)  # (rows, Q)
     scores = Scores(
         name=name,
@@ -277,12 +287,12 @@ def _score(
         crps=float(crps(losses, levels).mean()),
         coverage=tuple(
             interval_coverage(
-                returns,
-                quantiles,
+                returns[wide],
+                quantiles[wide],
                 levels,
                 nominal=nominal,
-                symbols=windows.symbols,
-                volatility=volatility,
+                symbols=windows.symbols[wide],
+                volatility=volatility[wide],
             )
             for nominal in COVERAGES
         ),

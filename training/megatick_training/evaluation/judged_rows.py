@@ -84,6 +84,14 @@ def rows_to_judge(
 def describe(windows: Windows, forecaster: Forecaster, *, allow_fitted: bool) -> str:
     """Say what is judged, and what it was fitted on."""
     symbols = len(np.unique(windows.symbols))
+    still = (windows.closes == windows.closes[:, :1]).all(axis=1)
+    names = ", ".join(np.unique(windows.symbols[still]))
+    flat = (
+        f"  {still.sum():,} of them, of {names}, are of prices that had not moved in "
+        f"{WINDOW_BARS} closes: they have no width, and no coverage counts them."
+        if still.any()
+        else ""
+    )
     first, last = pd.Timestamp(windows.at.min()), pd.Timestamp(windows.at.max())
     seen = (
         "  SOME OF THESE DATES WERE FITTED ON: this is no judgement of what is to come."
@@ -94,5 +102,5 @@ def describe(windows: Windows, forecaster: Forecaster, *, allow_fitted: bool) ->
     )
     return (
         f"{len(windows):,} forecasts for {symbols} symbols, made from {first:%Y-%m-%d} to "
-        f"{last:%Y-%m-%d}.  Fitted on {forecaster.fitted_on}.{seen}"
+        f"{last:%Y-%m-%d}.{flat}  Fitted on {forecaster.fitted_on}.{seen}"
     )

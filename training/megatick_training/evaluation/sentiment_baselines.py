@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from megatick_contract import LABELS
+from megatick_training.errors import EvaluationError
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -66,13 +67,25 @@ def tfidf_logistic_regression(
 
     Args:
         train: texts to fit on, none of them, nor a near-duplicate, among ``texts``.
-        classes: theirs, indices into ``LABELS``, shape (train,), each at least once a fold.
+        classes: theirs, indices into ``LABELS``, shape (train,).
         texts: to predict.
         seed: of the folds.
 
     Returns:
         Shape (texts, 3), in class order.
+
+    Raises:
+        EvaluationError: one class alone, one with fewer texts than there are folds, or too
+            few words.
     """
+    found = {LABELS[each]: int((classes == each).sum()) for each in np.unique(classes)}
+    if len(found) < 2 or min(found.values()) < _FOLDS:
+        raise EvaluationError(
+            "texts to fit TF-IDF on",
+            f"two classes or more of at least {_FOLDS} texts each",
+            str(found),
+            "Give more rows with --train, or leave it out.",
+        )
     search = GridSearchCV(
         make_pipeline(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
@@ -81,7 +94,17 @@ def tfidf_logistic_regression(
         {"logisticregression__C": _STRENGTHS},
         scoring="f1_macro",
         cv=StratifiedKFold(_FOLDS, shuffle=True, random_state=seed),
-    ).fit(train, classes)
+        error_score="raise",
+    )
+    try:
+        search.fit(train, classes)
+    except ValueError as error:  # a fold has no word of two letters
+        raise EvaluationError(
+            "texts to fit TF-IDF on",
+            "words of two letters or more in them",
+            str(error),
+            "Look at the column text of --train, or leave it out.",
+        ) from error
     probabilities = np.zeros((len(texts), len(LABELS)))
     probabilities[:, search.classes_] = search.predict_proba(texts)
     return probabilities

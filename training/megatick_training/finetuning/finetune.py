@@ -23,6 +23,7 @@ from megatick_export.hashes import sha256
 from megatick_export.network import Network
 from megatick_export.packed import PackedClassifier
 from megatick_export.tokenizer import tokenized
+from megatick_training.errors import NothingToPredict
 from megatick_training.finetuning.batches import Rows
 from megatick_training.finetuning.calibration import fit_temperature
 from megatick_training.finetuning.fp8 import multiply_in_fp8
@@ -31,6 +32,7 @@ from megatick_training.finetuning.options import TrainingOptions
 from megatick_training.finetuning.tasks import Classification, Language, classified
 from megatick_training.finetuning.trainer import Look, Trainer
 from megatick_training.labelled_text import LabelledTexts
+from megatick_training.texts import Texts
 
 HEAD: Final = ("classification_head.weight", "classification_head.bias")
 STATE_FILE: Final = "training.state"
@@ -122,7 +124,7 @@ def finetune(
     dev_rows = tokenized(tokenizer, dev.texts, max_tokens=options.max_tokens)
     rows = [tokenized(tokenizer, train.texts, max_tokens=options.max_tokens)]
     if options.symbol_dropout:
-        bare = [without_symbols(text) for text in train.texts]
+        bare = [without_symbols(text) or text for text in train.texts]
         rows.append(tokenized(tokenizer, bare, max_tokens=options.max_tokens))
     task = Classification(
         classifier,
@@ -142,7 +144,7 @@ def finetune(
         parameters,
         options,
         state=state,
-        run=_run_name(checkpoint, options, train.texts, train.classes, dev.texts),
+        run=_run_name(checkpoint, tokenizer, options, train, dev),
         device=device,
         module=classifier,
         watch=watcher.step,
@@ -171,8 +173,8 @@ def continue_pretraining(
     checkpoint: Checkpoint,
     tokenizer: Tokenizer,
     *,
-    train: Sequence[str],
-    dev: Sequence[str],
+    train: Texts,
+    dev: Texts,
     options: TrainingOptions,
     state: Path,
     device: torch.device,
@@ -182,13 +184,24 @@ def continue_pretraining(
 
     Texts longer than ``max_tokens`` are cut into rows, none of them lost; a row of one
     token has nothing to predict and is left out.  Arguments are ``finetune``'s.
+
+    Raises:
+        NothingToPredict: no row of the training or of the dev texts is left.
+        TrainingError: as ``finetune``.
     """
+    rows, dev_rows = (
+        language_rows(tokenizer, each.texts, max_tokens=options.max_tokens)
+        for each in (train, dev)
+    )
+    for name, found in (("training", rows), ("dev", dev_rows)):
+        if not found:
+            raise NothingToPredict(name)
     network = reference_network(checkpoint).to(device)
     parameters = _trained_parameters(network, options, device)
     task = Language(
         network,
-        rows=language_rows(tokenizer, train, max_tokens=options.max_tokens),
-        dev_rows=language_rows(tokenizer, dev, max_tokens=options.max_tokens),
+        rows=rows,
+        dev_rows=dev_rows,
         max_batch_tokens=options.max_batch_tokens,
         device=device,
     )
@@ -197,7 +210,7 @@ def continue_pretraining(
         parameters,
         options,
         state=state,
-        run=_run_name(checkpoint, options, train, np.zeros(0, np.intp), dev),
+        run=_run_name(checkpoint, tokenizer, options, train, dev),
         device=device,
         module=network,
         watch=watcher.step,
@@ -290,20 +303,21 @@ def _class_weights(classes: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
 
 
 def _run_name(
-    checkpoint: Checkpoint,
-    options: TrainingOptions,
-    texts: Sequence[str],
-    classes: npt.NDArray[np.intp],
-    dev: Sequence[str],
+    checkpoint: Checkpoint, tokenizer: Tokenizer, options: TrainingOptions, *sets: Texts
 ) -> str:
     """Hash whatever another run of the same outcome must have alike."""
-    digest = hashlib.sha256(options.model_dump_json().encode())
+    digest = hashlib.sha256()
+    for told in (options.model_dump_json(), checkpoint.architecture, tokenizer.to_str()):
+        digest.update(hashlib.sha256(str(told).encode()).digest())
     for file in checkpoint.files:
         digest.update(sha256(file).encode())
     for name in HEAD:  # it may be new, and in no file
         if name in checkpoint.weights:
             digest.update(checkpoint.weights[name].float().numpy().tobytes())
-    for part in (*texts, *dev):
-        digest.update(hashlib.sha256(part.encode()).digest())
-    digest.update(classes.tobytes())
+    for each in sets:
+        digest.update(len(each).to_bytes(8))
+        for text in each.texts:
+            digest.update(hashlib.sha256(text.encode()).digest())
+        if isinstance(each, LabelledTexts):
+            digest.update(each.classes.tobytes())
     return digest.hexdigest()

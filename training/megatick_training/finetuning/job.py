@@ -41,6 +41,11 @@ from megatick_training.finetuning.finetune import (
     continue_pretraining,
     finetune,
 )
+from megatick_training.finetuning.folder import (
+    CARD_FILE,
+    kept_for_one_run,
+    write_weights,
+)
 from megatick_training.finetuning.fp8 import PACKAGE as FP8_PACKAGE
 from megatick_training.finetuning.logs import looks_table
 from megatick_training.finetuning.options import TrainingOptions
@@ -48,10 +53,9 @@ from megatick_training.finetuning.tasks import classified
 from megatick_training.labelled_text import LabelledTexts
 from megatick_training.near_duplicates import LEAKING_RESEMBLANCE
 from megatick_training.reports import Section, write_report
-from megatick_training.texts import Texts
+from megatick_training.texts import Texts, repeating
 
 ADAPTER_FILE: Final = "adapter.safetensors"
-CARD_FILE: Final = "finetune.json"
 LOOKS_FILE: Final = "looks.csv"
 REPORT_FILE: Final = "report.html"
 _JUDGED_TOKENS: Final = 4096
@@ -121,38 +125,38 @@ def run_finetuning(
     Raises:
         MegatickError: the state, the data or the folder is not what it should be.
     """
-    job.out.mkdir(parents=True, exist_ok=True)
-    trained = finetune(
-        job.checkpoint,
-        job.tokenizer.tokenizer,
-        train=train,
-        dev=dev,
-        options=job.options,
-        state=job.out / STATE_FILE,
-        device=job.device,
-        watcher=watcher,
-    )
-    sets = {"dev (chosen by)": dev, **judged_on}
-    network = reference_network(trained.checkpoint).to(job.device)
-    classifier = PackedClassifier(network)
-    judged = {name: _judged(job, classifier, each) for name, each in sets.items()}
-    return _finished(job, trained, judged, {"train": train, **sets})
+    with kept_for_one_run(job.out):
+        trained = finetune(
+            job.checkpoint,
+            job.tokenizer.tokenizer,
+            train=train,
+            dev=dev,
+            options=job.options,
+            state=job.out / STATE_FILE,
+            device=job.device,
+            watcher=watcher,
+        )
+        sets = {"dev (chosen by)": dev, **judged_on}
+        network = reference_network(trained.checkpoint).to(job.device)
+        classifier = PackedClassifier(network)
+        judged = {name: _judged(job, classifier, each) for name, each in sets.items()}
+        return _finished(job, trained, judged, {"train": train, **sets})
 
 
 def run_pretraining(job: Job, *, train: Texts, dev: Texts, watcher: Watcher) -> Outcome:
     """Go on with pre-training on plain texts, and write everything; as above."""
-    job.out.mkdir(parents=True, exist_ok=True)
-    trained = continue_pretraining(
-        job.checkpoint,
-        job.tokenizer.tokenizer,
-        train=train.texts,
-        dev=dev.texts,
-        options=job.options,
-        state=job.out / STATE_FILE,
-        device=job.device,
-        watcher=watcher,
-    )
-    return _finished(job, trained, {}, {"train": train, "dev": dev})
+    with kept_for_one_run(job.out):
+        trained = continue_pretraining(
+            job.checkpoint,
+            job.tokenizer.tokenizer,
+            train=train,
+            dev=dev,
+            options=job.options,
+            state=job.out / STATE_FILE,
+            device=job.device,
+            watcher=watcher,
+        )
+        return _finished(job, trained, {}, {"train": train, "dev": dev})
 
 
 def _judged(
@@ -175,7 +179,7 @@ def _finished(
 ) -> Outcome:
     """Write what there is to write; the state goes last."""
     out = job.out
-    folder = trained.write(out)
+    folder = write_weights(trained, out)
     job.tokenizer.write(out / "tokenizer.json")
     if trained.adapter is not None:
         tensors = {name: part.contiguous() for name, part in trained.adapter.items()}
@@ -218,7 +222,8 @@ def _finished(
 
 def texts_table(sets: Mapping[str, Texts]) -> pd.DataFrame:
     """One row a set of texts, those that are trained on first."""
-    train, *_ = sets.values()
+    train, *others = sets.values()
+    repeats = 0, *repeating(train, *others)
     table = pd.DataFrame(
         {
             "texts": name,
@@ -226,9 +231,9 @@ def texts_table(sets: Mapping[str, Texts]) -> pd.DataFrame:
             "from": None if each.published_at is None else each.published_at.min(),
             "until": None if each.published_at is None else each.published_at.max(),
             "symbols": None if each.symbols is None else len(set().union(*each.symbols)),
-            _REPEATING: 0 if each is train else each.repeating(train),
+            _REPEATING: repeats_train,
         }
-        for name, each in sets.items()
+        for (name, each), repeats_train in zip(sets.items(), repeats, strict=True)
     )
     return table.dropna(axis="columns", how="all")
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 
+from megatick_contract import LABELS
 from megatick_export.network import Network
 from megatick_export.packed import PackedClassifier, PackedLayout
 from megatick_training.finetuning.batches import PackedRows, Rows, packed_parts
@@ -155,7 +156,10 @@ def judged(logits: Float32Array, classes: npt.NDArray[np.intp]) -> Judged:
     """Judge logits of shape (rows, classes) by the right classes."""
     loss = float(F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(classes)))
     predicted = logits.argmax(-1)
-    macro_f1 = float(f1_score(classes, predicted, average="macro"))
+    of = range(len(LABELS))  # as the report has it: 0 of a class that is in neither
+    macro_f1 = float(
+        f1_score(classes, predicted, labels=of, average="macro", zero_division=0)
+    )
     accuracy = float(accuracy_score(classes, predicted))
     return Judged(loss, macro_f1, {"accuracy": accuracy, "macro_f1": macro_f1})
 

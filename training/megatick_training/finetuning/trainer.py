@@ -127,7 +127,7 @@ class Trainer:
 
         Raises:
             TrainingDiverged: the loss is not a number any more.
-            OSError: the state cannot be written.
+            TrainingStateError: the state cannot be written.
         """
         state, began = self._state, time.monotonic() - self._state.elapsed_s
         for look in state.looks:
@@ -241,8 +241,15 @@ class Trainer:
             "loss_rows": state.loss_rows,
             "elapsed_s": state.elapsed_s,
         }
-        with whole(self._path) as unfinished:
-            torch.save(told, unfinished)
+        try:
+            with whole(self._path) as unfinished:
+                torch.save(told, unfinished)
+        except (OSError, RuntimeError) as error:  # torch tells of a full disk by the latter
+            raise TrainingStateError(
+                self._path,
+                f"cannot be written ({error}): free some space and give the same command "
+                "again, which goes on from the last state that was",
+            ) from error
 
     def _read(self) -> _State:
         try:
