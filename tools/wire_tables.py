@@ -53,7 +53,8 @@ def _parameters() -> str:
     most = PRICE_FORECAST.rows_per_request
     return f"""A request holds 1 to {ROWS_PER_REQUEST} rows on every server, up to 256 on a
 CPU's; of `{PRICE_FORECAST.name}` up to {most} on every one. The class axis is {labels}.
-An output with an asterisk costs something or rarely matters. Request parameters:
+All outputs come back unless the request names those that it wants; one with an asterisk
+costs something or rarely matters. Request parameters:
 
 | parameter | type | meaning |
 |---|---|---|

@@ -27,8 +27,10 @@ T = TypeVar("T")
 class Client(BaseClient):
     """Connections to Megatick servers, for threads.
 
-    Safe to share between threads, and usable in a process that was forked off.  It
-    connects at the first call, keeps the connection, and makes a lost one anew.
+    Safe to share between threads, and usable in a process that was forked off while no
+    thread was calling: gRPC is not made for a fork beside its calls, and the child may die
+    of it (start processes by "spawn").  It connects at the first call, keeps the
+    connection, and makes a lost one anew.
 
         with Client("127.0.0.1:8001", timeout_s=0.5) as client:
             news = client.score(["Acme beats estimates", "Acme recalls its flagship"])

@@ -252,7 +252,7 @@ class _Connection:
     carrier: Carrier
     gaps: list[Gap] = field(default_factory=list)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
-    _requests: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
+    _requests: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
     _task: asyncio.Task[None] | None = None
     _lost: tuple[str, str] | None = None
     _lost_s: float = 0.0
@@ -334,7 +334,7 @@ class _Connection:
         Returns:
             Name of the gRPC status it ended with, and its message.
         """
-        requests = self._requests = asyncio.Queue[bytes]()
+        requests = self._requests = asyncio.Queue[bytes | None]()
         for waiting in self._waiting.values():
             left_s = waiting.until_s - time.monotonic()
             requests.put_nowait(with_timeout(waiting.send.message, left_s))
@@ -345,6 +345,7 @@ class _Connection:
                     self._answered(answer)
             finally:
                 answers.cancel()
+                requests.put_nowait(None)
         except grpc.RpcError as error:
             status, detail = error.code().name, error.details() or ""
             if status in _LOST:
@@ -386,9 +387,10 @@ class _Connection:
         )
 
 
-async def _taken_from(requests: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
-    while True:
-        yield await requests.get()
+async def _taken_from(requests: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
+    """Requests up to None, without which grpcio's reader of them outlives a lost stream."""
+    while (request := await requests.get()) is not None:
+        yield request
 
 
 async def _each(source: Source[ItemT]) -> AsyncGenerator[ItemT, None]:

@@ -25,14 +25,15 @@ def whole(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{path.name}{UNFINISHED_SUFFIX}")
     try:
         yield unfinished
-        _to_disk(unfinished)
+        to_disk(unfinished)
         unfinished.replace(path)
-        _to_disk(path.parent)
+        to_disk(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from megatick_contract.files import UNFINISHED_SUFFIX
+from megatick_contract.files import UNFINISHED_SUFFIX, to_disk
 
 # What this process is writing now: its number may have been another's before, and in a
 # container it nearly always was.
@@ -38,7 +38,7 @@ def written_aside(target: Path) -> Iterator[Path]:
 
     Raises:
         FileExistsError: the target exists, before the block or after it.
-        OSError: it cannot be made or renamed.
+        OSError: it cannot be made or renamed, or what is in it does not reach the disk.
 
     After any exception, the block's own included, neither the folder nor a parent that
     was made for it is left.
@@ -57,6 +57,10 @@ def written_aside(target: Path) -> Iterator[Path]:
         made.append(aside)
         _being_written.add(aside)
         yield aside
+        # A rename can outlive a power cut that the files behind it do not, and some file
+        # systems say only now that they had no room.
+        for path in (*aside.rglob("*"), aside):
+            to_disk(path)
         _refuse_existing(target)  # a rename would replace an empty folder silently
         aside.rename(target)
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -271,6 +272,36 @@ def test_what_was_in_flight_when_the_line_was_cut_is_sent_again(address: str) ->
             return replies
 
     assert_scored(asyncio.run(run()))
+
+
+def test_a_lost_stream_leaves_nothing_behind(address: str) -> None:
+    """It is lost while grpcio waits for a request, of a source that takes its time."""
+
+    async def run() -> list[str]:
+        told: list[str] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        async with (
+            line_to(address) as (line, at),
+            AsyncClient(at, timeout_s=10) as client,
+        ):
+
+            async def source() -> AsyncIterator[str]:
+                yield "+"
+                await cut.wait()
+                await asyncio.sleep(0.2)  # for the news of it
+                yield "++"
+
+            cut = asyncio.Event()
+            async for _ in client.stream(source()):
+                line.cut()
+                cut.set()
+            gc.collect()
+            await asyncio.sleep(0.1)
+        return told
+
+    # "Task was destroyed but it is pending!"; the line of this test tells of callbacks
+    assert [each for each in asyncio.run(run()) if each.startswith("Task ")] == []
 
 
 def test_a_server_that_comes_back_is_waited_for(address: str) -> None:

@@ -49,6 +49,44 @@ def test_it_becomes_the_target_at_the_end(tmp_path: Path) -> None:
     assert (target / "file").read_text() == "whole"
 
 
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, synced = tmp_path / "target", set()
+
+    def fsync(handle: int) -> None:
+        assert not target.exists()
+        synced.add(Path(f"/proc/self/fd/{handle}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    with written_aside(target) as folder:
+        (folder / "inside").mkdir()
+        (folder / "inside" / "file").touch()
+
+    assert target.exists()
+    assert synced == {folder, folder / "inside", folder / "inside" / "file"}
+
+
+def test_a_disk_that_is_full_at_last_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over a network, where a write may be accepted that has no room."""
+
+    def fsync(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    with (
+        pytest.raises(OSError, match="No space left"),
+        written_aside(tmp_path / "target") as folder,
+    ):
+        (folder / "file").touch()
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_relative_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is where it was when the block began."""
     monkeypatch.chdir(tmp_path)

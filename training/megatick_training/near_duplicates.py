@@ -6,14 +6,14 @@ training and the client mean one thing by it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from datasketch import MinHash, MinHashLSH
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.cluster.hierarchy import DisjointSet
 
 from megatick_contract.near_duplicates import (
     Sketch,
@@ -60,27 +60,24 @@ class NearDuplicates:
             at_least: the resemblance of near-duplicates, in (0, 1].
         """
         self._at_least = at_least
-        self._index = MinHashLSH(
-            max(at_least - _MARGIN, _MARGIN), _PERMUTATIONS, weights=_WEIGHTS
-        )
-        self._empty = MinHash(_PERMUTATIONS, hashfunc=int)
-        self._sketches: dict[int, Sketch] = {}
-        self._apart: dict[int, Hashable] = {}
+        self._bands = _Bands(at_least)
+        self._sketches: list[Sketch] = []
+        self._numbers: defaultdict[int, list[int]] = defaultdict(list)
         self._first_of: dict[tuple[str, Hashable], int] = {}
-        self._texts = 0
 
-    def add(self, text: str) -> list[int]:
-        """Remember a text.
+    def add(self, text: str) -> None:
+        """Remember a text, where none of its ``near_duplicate_key`` is."""
+        if (_key(text), None) not in self._first_of:
+            self._remember(text, sketch(text), apart=None)
 
-        Returns:
-            The numbers, from 0 in the order of adding, of earlier texts that it resembles:
-            at least one of each group of equal ``near_duplicate_key``.  Texts without
-            words resemble only those that are equal.
-        """
-        return self._find(text, apart=None, always_add=True)
+    def __contains__(self, text: str) -> bool:
+        """Whether a text resembles one that was added; it is not remembered itself."""
+        return self._find(text, sketch(text), apart=None) is not None
 
     def find_or_add(self, text: str, *, apart: Hashable) -> int | None:
         """Find the first text that this one resembles; without one, remember this.
+
+        Texts without words resemble only those that are equal.
 
         Args:
             text: to look for.
@@ -89,47 +86,32 @@ class NearDuplicates:
         Returns:
             The number, from 0, of a text that was remembered, or None.
         """
-        found = self._find(text, apart=apart, always_add=False)
-        return found[0] if found else None
-
-    def __contains__(self, text: str) -> bool:
-        """Whether a text resembles one that was added; it is not remembered itself."""
-        return _key(text, None) in self._first_of or bool(
-            self._alike(*self._signed(text), None)
-        )
-
-    def _find(self, text: str, *, apart: Hashable, always_add: bool) -> list[int]:
-        key = _key(text, apart)
-        if key in self._first_of:
-            self._texts += always_add
-            return [self._first_of[key]]
-        hashes, signature = self._signed(text)
-        alike = self._alike(hashes, signature, apart)
-        if always_add or not alike:
-            number, self._texts = self._texts, self._texts + 1
-            self._first_of[key] = number
-            self._apart[number], self._sketches[number] = apart, hashes
-            if hashes.size:
-                self._index.insert(number, signature, check_duplication=False)
-        return alike
-
-    def _signed(self, text: str) -> tuple[Sketch, MinHash]:
         hashes = sketch(text)
-        signature = self._empty.copy()
-        signature.update_batch(hashes.tolist())
-        return hashes, signature
+        found = self._find(text, hashes, apart=apart)
+        if found is None:
+            self._remember(text, hashes, apart=apart)
+        return found
 
-    def _alike(self, hashes: Sketch, signature: MinHash, apart: Hashable) -> list[int]:
-        return sorted(
+    def _find(self, text: str, hashes: Sketch, *, apart: Hashable) -> int | None:
+        equal = self._first_of.get((_key(text), apart))
+        if equal is not None:
+            return equal
+        proposed = {
             other
-            for other in self._index.query(signature)
-            if self._apart[other] == apart
-            and resemblance(hashes, self._sketches[other]) >= self._at_least
-        )
+            for bucket in self._bands.buckets_of(hashes, apart)
+            for other in self._numbers.get(bucket, ())
+        }
+        for other in sorted(proposed):
+            if resemblance(hashes, self._sketches[other]) >= self._at_least:
+                return other
+        return None
 
-
-def _key(text: str, apart: Hashable) -> tuple[str, Hashable]:
-    return near_duplicate_key(text) or text.strip(), apart
+    def _remember(self, text: str, hashes: Sketch, *, apart: Hashable) -> None:
+        number = len(self._sketches)
+        self._sketches.append(hashes)
+        self._first_of[_key(text), apart] = number
+        for bucket in self._bands.buckets_of(hashes, apart):
+            self._numbers[bucket].append(number)
 
 
 def near_duplicate_groups(
@@ -138,6 +120,8 @@ def near_duplicate_groups(
     """Group texts so that no two of different groups resemble each other.
 
     The groups are the connected components: a text that resembles two others joins them.
+    A text is compared with those of a group only until it belongs there: of the thousands
+    that a wire writes by one pattern, with one.
 
     Args:
         texts: n texts.
@@ -149,13 +133,60 @@ def near_duplicate_groups(
     >>> near_duplicate_groups(["Profit rises 5%", "Oil falls", "$ACME profit rises 7%"])
     array([0, 1, 0])
     """
-    seen = NearDuplicates(at_least=at_least)
-    alike = [seen.add(text) for text in texts]
-    links_of = np.array([len(each) for each in alike], np.intp)
-    later = np.repeat(np.arange(len(alike)), links_of)
-    earlier = np.array([other for each in alike for other in each], np.intp)
-    links = coo_array(
-        (np.ones(len(later), np.int8), (later, earlier)), shape=(len(alike), len(alike))
+    bands, groups = _Bands(at_least), DisjointSet()
+    first_of: dict[str, int] = {}
+    sketches: dict[int, Sketch] = {}
+    members: defaultdict[int, dict[int, list[int]]] = defaultdict(dict)
+    for number, text in enumerate(texts):
+        groups.add(number)
+        first = first_of.setdefault(_key(text), number)
+        if first != number:
+            groups.merge(first, number)
+            continue
+        sketches[number] = hashes = sketch(text)
+        unlike: set[int] = set()
+        for bucket in bands.buckets_of(hashes):
+            by_group: dict[int, list[int]] = {}
+            for one, them in members[bucket].items():  # groups may have joined since
+                group = groups[one]
+                by_group[group] = by_group[group] + them if group in by_group else them
+            for group, them in by_group.items():
+                if groups.connected(group, number):
+                    continue
+                for other in them:
+                    if other in unlike:
+                        continue
+                    if resemblance(hashes, sketches[other]) >= at_least:
+                        groups.merge(other, number)
+                        break
+                    unlike.add(other)
+            by_group.setdefault(groups[number], []).append(number)
+            members[bucket] = by_group
+    order: dict[int, int] = {}
+    return np.array(
+        [order.setdefault(groups[each], len(order)) for each in groups], np.intp
     )
-    groups: IntArray = connected_components(links, directed=False)[1].astype(np.intp)
-    return groups
+
+
+class _Bands:
+    """Where MinHash puts texts so that those that resemble meet in one bucket or more."""
+
+    def __init__(self, at_least: float) -> None:
+        chosen = MinHashLSH(
+            max(at_least - _MARGIN, _MARGIN), _PERMUTATIONS, weights=_WEIGHTS
+        )
+        self._bands, self._rows = chosen.b, chosen.r
+        self._empty = MinHash(_PERMUTATIONS, hashfunc=int)
+
+    def buckets_of(self, hashes: Sketch, apart: Hashable = None) -> list[int]:
+        """Name the buckets of a text; names equal by chance cost a comparison."""
+        if not hashes.size:
+            return []
+        signature = self._empty.copy()
+        signature.update_batch(hashes.tolist())
+        cut = signature.hashvalues[: self._bands * self._rows].reshape(self._bands, -1)
+        return [hash((band, row.tobytes(), apart)) for band, row in enumerate(cut)]
+
+
+def _key(text: str) -> str:
+    return near_duplicate_key(text) or text.strip()
