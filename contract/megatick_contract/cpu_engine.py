@@ -5,12 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from functools import cache
-from itertools import count, takewhile
 from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
-
-from megatick_contract.packing import layer_output
 
 if TYPE_CHECKING:
     import openvino
@@ -49,11 +46,7 @@ def openvino_core() -> openvino.Core:
 def read_graph(path: Path, precision: CpuPrecision) -> openvino.Model:
     """Read a packed graph as it is to be compiled.
 
-    In bf16 the residual stream after the last layer becomes an output as well.  OpenVINO
-    keeps float32 from an output back to the products that it is made of, so the sums of all
-    layers stay float32, and only products and what lies between them are rounded.  On the
-    default model that makes the largest error of a logit a third of what it is otherwise,
-    for at most a twentieth of the speed (docs/decisions/0007).
+    In bf16 the sums of the residual stream stay float32 (``float32_sums``).
 
     A gated MLP's first product becomes two, its gate's and the other
     (``split_products``).
@@ -66,14 +59,11 @@ def read_graph(path: Path, precision: CpuPrecision) -> openvino.Model:
         RuntimeError: OpenVINO cannot read it.
     """
     model = openvino_core().read_model(str(path))
+    from megatick_contract.float32_sums import keep_sums_float32
     from megatick_contract.split_products import part_split_products
 
     if precision == "bf16":
-        ports = [port for node in model.get_ops() for port in node.outputs()]
-        names = {name for port in ports for name in port.get_names()}
-        layers = [*takewhile(names.__contains__, map(layer_output, count()))]
-        if layers:
-            model.add_outputs(layers[-1])
+        keep_sums_float32(model)
     part_split_products(model)
     return model
 

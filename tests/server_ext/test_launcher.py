@@ -31,7 +31,7 @@ from megatick_server.errors import (
     ReadyTimeoutError,
     ServerDiedError,
 )
-from megatick_server.launcher import Api, ServeOptions, TritonServer
+from megatick_server.launcher import Api, ServeOptions, TritonServer, keeper
 from megatick_server.launcher import server as server_module
 from megatick_server.launcher.command import CLOSED_HEADER
 from megatick_server.launcher.diagnosis import model_failures
@@ -654,3 +654,19 @@ def test_has_no_address_before_it_starts(identity_repository: Path) -> None:
     assert not server.started
     with pytest.raises(LaunchError, match="not started"):
         _ = server.endpoints
+
+
+def test_a_server_that_speaks_before_the_keeper_is_started(
+    identity_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine: the start waited without end for a log that never ended."""
+    late = tmp_path / "keeper.py"
+    told = "        print(server.pid"
+    late.write_text(
+        Path(keeper.__file__).read_text().replace(told, f"        time.sleep(2)\n{told}")
+    )
+    monkeypatch.setattr(keeper, "__file__", str(late))
+
+    with TritonServer(identity_repository, ON_FREE_PORTS) as server:
+        assert "triton" in Path(f"/proc/{server.pid}/cmdline").read_text()
+        assert server.log

@@ -551,6 +551,8 @@ def test_a_snapshot_is_younger_than_the_last_though_the_clock_was_set_back(
         return [each.stat().st_mtime_ns for each in (folder, *folder.rglob("*"))]
 
     checked = check_repository(repository)
+    for each in repository.rglob("*"):
+        os.utime(each, (0, 0))  # an export of long ago
     first = Snapshot(checked, tmp_path / "first")
     an_hour_ago_ns = time.time_ns() - 3600 * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: an_hour_ago_ns)
@@ -562,3 +564,36 @@ def test_a_snapshot_is_younger_than_the_last_though_the_clock_was_set_back(
     assert min(model.stat().st_mtime_ns, (model / "1").stat().st_mtime_ns) > latest_ns
     first.close()
     second.close()
+
+
+WHOLE = """
+name: "whole" platform: "ensemble" max_batch_size: 8
+input [ { name: "A" data_type: TYPE_FP32 dims: [ 1 ] } ]
+output [ { name: "B" data_type: TYPE_FP32 dims: [ 1 ] } ]
+ensemble_scheduling { step [ {
+  model_name: "identity" model_version: -1
+  input_map { key: "IN" value: "A" } output_map { key: "OUT" value: "B" }
+} ] }
+"""
+
+
+def test_an_ensemble_whose_config_cannot_be_read_is_not_served_as_it_was(
+    repository: Path,
+) -> None:
+    """Triton loads the old one over the new model, and would be taken to serve all."""
+    version = repository / "whole" / "1"
+    version.mkdir(parents=True)
+    config = version.parent / "config.pbtxt"
+    config.write_text(WHOLE)
+    with (
+        TritonServer(repository, ON_FREE_PORTS) as server,
+        triton.InferenceServerClient(server.endpoints.grpc) as client,
+    ):
+        put(repository, ADDS.format(added=2))
+        config.unlink()
+        config.write_text("nonsense {")
+
+        with pytest.raises(ModelLoadError, match="whole: failed to read text proto"):
+            server.reload()
+
+        assert ask(client) == 1

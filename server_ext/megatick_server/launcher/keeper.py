@@ -9,8 +9,9 @@ when it is killed, and also when a model fails to load.
 It runs as a script, on the standard library alone:
 ``python -I -S keeper.py SHM_PREFIX PRIVATE_DIRECTORY STOP_TIMEOUT_S CPUS COMMAND…``,
 where CPUS are the numbers of those that the server may use, joined by commas.
-Its first line of output is the server's process id; the rest is the server's log.  Its
-exit status is the server's, or 128 + the signal that ended it.
+Its first line of a number alone is the server's process id; the rest is the server's log,
+which may begin before it.  Its exit status is the server's, or 128 + the signal that ended
+it.
 """
 
 from __future__ import annotations

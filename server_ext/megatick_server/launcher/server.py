@@ -183,16 +183,22 @@ class TritonServer:
             raise
         output = self._keeper.stdout
         assert output is not None  # noqa: S101  a pipe was asked for
-        first = output.readline().decode(errors="replace")
-        if not first.strip().isdecimal():
-            with output:
-                said = first + output.read().decode(errors="replace")
+        said: list[str] = []  # the server may say something before the keeper tells its id
+        for raw in output:
+            line = raw.decode(errors="replace")
+            if line.strip().isdecimal():
+                self._pid = int(line)
+                break
+            said.append(line)
+        if self._pid is None:
+            output.close()
             self._end()
             raise InstallationError(
-                f"{installation.binary} cannot be executed: {said.strip()}",
+                f"{installation.binary} cannot be executed: {''.join(said).strip()}",
                 remedy="Reinstall nvidia-pytriton 0.7.0.",
             )
-        self._pid = int(first)
+        for line in said:
+            self._hear(line)
         self._steps = Steps(self._pid)
         self._reader = threading.Thread(
             target=self._read_log, args=(output,), name="triton-log", daemon=True
@@ -379,13 +385,16 @@ class TritonServer:
     def _read_log(self, output: IO[bytes]) -> None:
         with output:
             for raw in output:
-                line = raw.decode(errors="replace").rstrip("\n")
-                self._log.append(line)
-                if self._shown is not None:
-                    self._shown.hear(line)
-                if diagnosis.listens(line):
-                    self._listens.set()
-                self._show_line(line)
+                self._hear(raw.decode(errors="replace"))
+
+    def _hear(self, line: str) -> None:
+        line = line.rstrip("\n")
+        self._log.append(line)
+        if self._shown is not None:
+            self._shown.hear(line)
+        if diagnosis.listens(line):
+            self._listens.set()
+        self._show_line(line)
 
     def _show_line(self, line: str) -> None:
         """Whatever becomes of it, the log is read on: what loads is known from it alone."""

@@ -172,13 +172,15 @@ class Shown:
             while True:
                 said = tuple(diagnosis.of_loads_begun(tuple(heard)))
                 gone = diagnosis.unloaded(said)
-                if diagnosis.loaded(said).issuperset(wanted) and gone.issuperset(unwanted):
-                    return
                 loading = diagnosis.still_loading(said)
                 failures = diagnosis.model_failures(said)
+                # Before success: an ensemble whose config cannot be read is loaded all the
+                # same, as it was, because a model of it is another one (tried).
                 if failures and {each.model for each in failures}.issuperset(loading):
                     named = [replace(f, reason=self.as_named(f.reason)) for f in failures]
                     raise ModelLoadError(self.repository.path, named)
+                if diagnosis.loaded(said).issuperset(wanted) and gone.issuperset(unwanted):
+                    return
                 look()
                 if time.monotonic() > deadline:
                     raise ReadyTimeoutError(timeout_s=timeout_s, loading=loading)

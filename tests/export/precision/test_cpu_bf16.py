@@ -68,3 +68,20 @@ def test_the_answers_are_nearer_to_float32_than_if_nobody_looked(graph: Path) ->
     plain = np.abs(logits(openvino_core().read_model(str(graph)), "bf16") - exact).mean()
 
     assert 0 < looked_at < 0.97 * plain
+
+
+@pytest.mark.skipif(not cpu_has_bf16(), reason="this CPU has no bf16 arithmetic")
+def test_no_product_is_rounded_before_it_is_summed(graph: Path) -> None:
+    """What OpenVINO rounds and turns back, it turns back by a reorder that reads bf16."""
+    model = read_graph(graph, "bf16")
+    options = openvino_options("bf16", model)
+    kernels = openvino_core().compile_model(model, "CPU", options).get_runtime_model()
+
+    found = [
+        (info["layerType"].astype(str), info["runtimePrecision"].astype(str))
+        for info in (kernel.get_rt_info() for kernel in kernels.get_ops())
+    ]
+
+    assert found.count(("FullyConnected", "bf16")) > LAYERS
+    assert found.count(("Eltwise", "f32")) >= 2 * LAYERS
+    assert ("Reorder", "bf16") not in found
