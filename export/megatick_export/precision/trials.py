@@ -34,8 +34,8 @@ class Trial:
         layers_16_bit: numbers of layers that FP8 or INT8 left in a higher precision.
         errors: against the float32 graph, on the evaluation texts.
         embedding: the same of the embeddings; None where the graph gives none.
-        texts_per_s: on this machine, timed in turn with the others; None where this
-            machine cannot run what will be served.
+        texts_per_s: such texts a second, in full batches on this machine, timed in turn
+            with the others; None where this machine cannot run what will be served.
         graph_bytes: size of the graph, weights included.
         rejected: why it is not within the budgets; None if it is.
         chosen: it is what was exported.
@@ -132,11 +132,15 @@ def choose(
 
 
 def _speeds(candidates: Sequence[Candidate], bench: Workbench) -> list[float | None]:
-    """Time one full batch in every engine in turn: texts/s, the median of the rounds."""
-    plan = plan_batches(
-        [len(r) for r in bench.rows], max_batch_tokens=bench.max_batch_tokens
-    )
-    rows: Rows = [bench.rows[row] for row in max(plan, key=len)]
+    """Time one full batch in every engine in turn, of texts of a middling length.
+
+    Returns:
+        Texts a second, of the mean length: by tokens, and the median of the rounds.
+    """
+    lengths = [len(row) for row in bench.rows]
+    plan = plan_batches(lengths, max_batch_tokens=bench.max_batch_tokens)
+    rows: Rows = [bench.rows[row] for row in plan[len(plan) // 2]]
+    texts = sum(map(len, rows)) / statistics.mean(lengths)
     seconds: list[list[float]] = [[] for _ in candidates]
     for _ in range(_ROUNDS):
         for candidate, taken in zip(candidates, seconds, strict=True):
@@ -144,7 +148,7 @@ def _speeds(candidates: Sequence[Candidate], bench: Workbench) -> list[float | N
                 started = time.perf_counter()
                 candidate.engine(rows)
                 taken.append(time.perf_counter() - started)
-    return [len(rows) / statistics.median(taken) if taken else None for taken in seconds]
+    return [texts / statistics.median(taken) if taken else None for taken in seconds]
 
 
 def _size(graph: Path) -> int:

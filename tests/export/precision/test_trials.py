@@ -130,6 +130,28 @@ def test_the_fastest_within_the_budgets_is_taken(try_out: Any) -> None:
     assert trials["fp32"].graph_bytes == len(b"graph") + len(b"weights")
 
 
+def test_the_speed_is_that_of_texts_of_the_mean_length(tmp_path: Path) -> None:
+    """The engine takes a millisecond a token; the shortest texts alone would be faster."""
+
+    def run(rows: Rows) -> Outputs:
+        time.sleep(sum(map(len, rows)) / 1e3)
+        return Outputs(CERTAIN[: len(rows)])
+
+    graph = tmp_path / "graph.onnx"
+    graph.write_bytes(b"graph")
+    changes = {
+        "reference": Outputs(CERTAIN),
+        "max_batch_tokens": 128,
+        "made": {"fp32": Candidate(graph, run, "stand-in", timed=True)},
+    }
+    bench = Bench(**(vars(workbench(tiny_network("llama"), tmp_path)) | changes))
+
+    (trial,) = choose(bench, ["fp32"], ask=ROWS[:5], progress=lambda stage: None).trials
+
+    at_most = 1000 / np.mean([len(row) for row in ROWS])
+    assert 0 < (trial.texts_per_s or 0) <= at_most
+
+
 def test_on_a_gpu_the_plans_are_measured_and_timed(tmp_path: Path) -> None:
     plans = {
         "fp32": engine(CERTAIN, takes_s=0.05),
