@@ -178,30 +178,24 @@ def test_a_model_that_is_not_there(address_of_sentiment: str) -> None:
 def test_a_full_queue_is_told_from_other_failures(address: str, held: Held) -> None:
     """The stand-in's ``market_view`` queues 40 requests, and stands still over one more."""
 
-    async def let_go() -> None:
-        await asyncio.to_thread(held.wait)
-        await asyncio.sleep(0.5)  # for the others' way to the server
-        held.let_go()
-
     async def run() -> list[StreamReply[Any]]:
         async with AsyncClient(address, retries=NO_RETRIES, timeout_s=30) as client:
-            letting_go = asyncio.create_task(let_go())
             ask = partial(calls.market_view, prices=[1.0])
-            replies = [reply async for reply in client.stream([held.text] * 48, ask)]
-            await letting_go
-            return replies
+            stream = client.stream([held.text] * 48, ask)
+            asyncio.get_running_loop().call_later(2, held.let_go)
+            return [reply async for reply in stream]
 
     errors = {type(reply.error) for reply in asyncio.run(run())}
     assert errors == {type(None), Overloaded}
 
 
-def test_a_full_queue_is_sent_to_again(address: str) -> None:
+def test_a_full_queue_is_sent_to_again(address: str, held: Held) -> None:
     async def run() -> list[StreamReply[Any]]:
         retries = Retries(attempts=1000, longest_wait_s=0.1, budget=10_000)
         async with AsyncClient(address, retries=retries, timeout_s=30) as client:
-            stream = client.stream(
-                ["sleep 0.02"] * 48, lambda text: calls.market_view(text, [1.0])
-            )
+            ask = partial(calls.market_view, prices=[1.0])
+            stream = client.stream([held.text] * 48, ask)
+            asyncio.get_running_loop().call_later(2, held.let_go)
             return [reply async for reply in stream]
 
     replies = asyncio.run(run())
