@@ -130,6 +130,7 @@ def export(
     """
     from megatick_export import ExportOptions, export_repository
     from megatick_export.errors import OptionsError
+    from megatick_export.repository import require_new
     from megatick_server.forecast import load_forecaster
 
     console = Console()
@@ -157,6 +158,7 @@ def export(
         ) from error
     if forecaster is not None:
         load_forecaster(forecaster)  # refuse here what the server would refuse later
+    require_new(out)
     read = read_with_bar(checkpoint, architecture)
     with console.status("exporting …") as status:
         receipt = export_repository(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ from megatick_export.to_onnx import move_onnx
 
 _HOLDERS: Final = {"cpu": (SCORER, SCORER), "tensorrt": (PREPROCESS, LANGUAGE_MODEL)}
 """Which model holds the tokenizer, and which the graph."""
+
+_EXISTS: Final = "already exists: remove it, or choose another --out; nothing was changed"
 
 
 def export_repository(
@@ -225,6 +228,16 @@ def _about_forecaster(options: ExportOptions) -> dict[str, Any]:
     return {"sha256": sha256(path), **told}
 
 
+def require_new(out: Path) -> None:
+    """Refuse at once what ``export_repository`` would refuse after minutes of reading.
+
+    Raises:
+        RepositoryError: something is there, be it a link to nowhere.
+    """
+    if os.path.lexists(out):
+        raise RepositoryError(out, _EXISTS)
+
+
 @contextmanager
 def _written(out: Path) -> Iterator[Path]:
     """Write aside, and say in our own words what went wrong with the files."""
@@ -232,9 +245,7 @@ def _written(out: Path) -> Iterator[Path]:
         with written_aside(out) as folder:
             yield folder
     except FileExistsError as error:
-        raise RepositoryError(
-            out, "already exists: remove it, or choose another --out; nothing was changed"
-        ) from error
+        raise RepositoryError(out, _EXISTS) from error
     except OSError as error:
         raise RepositoryError(
             Path(error.filename or out),

@@ -113,6 +113,15 @@ def test_export_explains_what_is_wrong_and_exits_with_the_documented_status(
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_at_out_is_told_before_the_checkpoint_is_read(tmp_path: Path) -> None:
+    asked = ["export", str(tmp_path / "nowhere"), "--out", str(tmp_path)]
+
+    told = CliRunner().invoke(app, asked)
+
+    assert told.exit_code == 1
+    assert "already exists: remove it" in str(told.exception)
+
+
 def test_inspect_prints_what_the_checkpoint_is(checkpoint: Path) -> None:
     facts = json.loads(inspected(checkpoint, "--json"))
 

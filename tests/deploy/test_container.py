@@ -152,11 +152,11 @@ def test_what_runs_is_a_server_that_the_network_can_reach() -> None:
 
 
 def test_what_docker_run_adds_holds() -> None:
-    added = ["/models/current", "--address", "127.0.0.1", "--cpus", "2"]
+    added = ["/models/current", "--address", "127.0.0.1", "--cpus", "1"]
     options = parse([*json.loads(only("ENTRYPOINT")), *added])
 
     assert options["repository"] == Path("/models/current")
-    assert (options["address"], options["cpus"]) == ("127.0.0.1", 2)
+    assert (options["address"], options["cpus"]) == ("127.0.0.1", 1)
 
 
 def test_what_the_page_shows_is_accepted() -> None:

@@ -179,7 +179,10 @@ WRONG_ARGS = [
     ("norm_epsilon", "small"),
     ("norm_epsilon", math.nan),
     ("rotary_base", "10000"),
+    ("rotary_base", 0),
     ("rotary_percent", math.inf),
+    ("rotary_percent", 1.5),
+    ("rotary_percent", 0.0),
     ("position_embedding_type", ["rope"]),
     ("normalization", 5),
     ("swiglu", "False"),
@@ -212,7 +215,7 @@ def spoil(path: Path, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize(("arg", "value"), WRONG_ARGS, ids=shortly)
-def test_an_arg_of_another_type(
+def test_an_arg_that_is_none_of_its_kind(
     copied: Callable[[str], Path], arg: str, value: object
 ) -> None:
     path = spoil(copied("gpt2") / RANK_FILE, **{f"args_{arg}": value})

@@ -134,6 +134,8 @@ def test_models_are_loaded_by_callers_only_where_that_was_opened() -> None:
         pytest.param({"trace_url": "localhost:4318"}, "trace URL", id="no-url"),
         pytest.param({"trace_url": "http://a/,rate=1"}, "trace URL", id="two-options"),
         pytest.param({"trace_every": 0}, "trace every", id="every-0"),
+        pytest.param({"cpus": 0}, "CPUs", id="no-cpu"),
+        pytest.param({"cpus": 10_000}, "as many as this process may use", id="10000-cpus"),
         pytest.param({"ready_timeout_s": 0.0}, "ready timeout", id="no-time"),
         pytest.param({"ready_timeout_s": float("inf")}, "ready timeout", id="for-ever"),
         pytest.param({"stop_timeout_s": float("nan")}, "stop timeout", id="nan"),

@@ -166,8 +166,8 @@ def architecture_of(
         vocab_size=_vocab_size(fields, stored),
         max_position_embeddings=fields.count("max_position_embeddings"),
         position_embedding=_position_embedding(fields),
-        rotary_percent=fields.number("rotary_percent", 1.0),
-        rotary_base=fields.number("rotary_base", 10000.0),
+        rotary_percent=fields.positive("rotary_percent", 1.0, most=1.0),
+        rotary_base=fields.positive("rotary_base", 10000.0),
         rotary_interleaved=fields.flag("rotary_interleaved"),
         normalization=_normalization(fields),
         norm_epsilon=fields.number(

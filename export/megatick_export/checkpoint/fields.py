@@ -53,6 +53,13 @@ class Fields:
             return float(value)
         raise self._refused(name, "a finite number >= 0")
 
+    def positive(self, name: str, default: float, *, most: float = _LARGEST) -> float:
+        """Read a number above zero."""
+        value = self.number(name, default)
+        if 0 < value <= most:
+            return value
+        raise self._refused(name, f"a number above 0, {most:g} at most")
+
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Read True or False, as which argparse may also have kept 1 and 0."""
         value: Any = self.values.get(name)

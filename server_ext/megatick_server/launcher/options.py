@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -90,8 +91,8 @@ class ServeOptions:
             flight on it.  Its caller connects anew and finds whoever is behind the address
             by then.  None lets it stand.
         log_verbose: Triton's verbosity, ≥ 0.
-        cpus: CPUs that the server may use, ≥ 1: the first of those that this process may;
-            None takes all of them.
+        cpus: CPUs that the server may use, ≥ 1 and no more than this process may: the first
+            of them; None takes all.
         cached_texts: texts whose answers are kept, ≥ 0.
         audit: where every reply is recorded; None records none.
     """
@@ -183,8 +184,10 @@ class ServeOptions:
             )
         if self.trace_every < 1:
             raise OptionsError("trace every", expected="at least 1", found=self.trace_every)
-        if self.cpus is not None and self.cpus < 1:
-            raise OptionsError("CPUs", expected="at least 1", found=self.cpus)
+        allowed = len(os.sched_getaffinity(0))
+        if self.cpus is not None and not 1 <= self.cpus <= allowed:
+            expected = f"1 to {allowed}, as many as this process may use"
+            raise OptionsError("CPUs", expected=expected, found=self.cpus)
         if self.cached_texts < 0:
             raise OptionsError(
                 "cached texts", expected="0 or more", found=self.cached_texts
