@@ -1,8 +1,8 @@
 """Rows that wait for the engine, and which of them run next.
 
-Requests are taken apart into rows, so that one run holds rows of many requests and a large
-request does not keep small ones waiting.  No threads and no clock here: the caller says
-what time it is.
+Requests are taken apart into rows, so that one run holds rows of many requests, and a large
+request that has time lets others run between its own runs.  No threads and no clock here:
+the caller says what time it is.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from megatick_contract.admission import PRIORITIES, Priority
+from megatick_contract.admission import Priority
 from megatick_contract.packing import choose_batch
 from megatick_server.errors import RequestDropped
 
@@ -60,18 +61,25 @@ class Job:
     started_s: float = np.nan
     engine_s: float = 0.0
     _waiting: list[int] = field(init=False)
+    _waiting_tokens: int = field(init=False)
     _missing: int = field(init=False)
     _results: dict[str, Float32Array] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """No row has run yet."""
         self._waiting = list(range(len(self.rows)))
+        self._waiting_tokens = sum(map(len, self.rows))
         self._missing = len(self.rows)
 
     @property
     def waiting(self) -> Sequence[int]:
         """Rows that are not in a run yet."""
         return self._waiting
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of its longest row."""
+        return max(map(len, self.rows))
 
     @property
     def queue_s(self) -> float:
@@ -82,18 +90,22 @@ class Job:
     @property
     def waiting_tokens(self) -> int:
         """Their tokens."""
-        return sum(len(self.rows[row]) for row in self._waiting)
+        return self._waiting_tokens
 
     def start(self, row: int, now_s: float) -> None:
         """Take one row into a run."""
-        self._waiting.remove(row)
+        self._leave(row)
         if np.isnan(self.started_s):
             self.started_s = now_s
 
     def fill(self, row: int, outputs: Mapping[str, Float32Array]) -> None:
         """Answer a waiting row with what is known already, each without a row axis."""
-        self._waiting.remove(row)
+        self._leave(row)
         self.take([row], {name: output[None] for name, output in outputs.items()})
+
+    def _leave(self, row: int) -> None:
+        self._waiting.remove(row)
+        self._waiting_tokens -= len(self.rows[row])
 
     @property
     def done(self) -> bool:
@@ -145,30 +157,64 @@ class Turn:
     dropped: list[tuple[Job, RequestDropped]]
 
 
+@dataclass
+class _Lane:
+    """Jobs of one priority, in the order in which their rows run.
+
+    Attributes:
+        budget: most tokens in one run.
+        jobs: those with a row that is in no run yet.
+        tokens: of all such rows.
+        ahead: of those among them that run before a job which comes now.
+    """
+
+    budget: int
+    jobs: deque[Job] = field(default_factory=deque)
+    tokens: int = 0
+    ahead: int = 0
+
+    def is_large(self, job: Job) -> bool:
+        """Whether a job needs more than two runs yet."""
+        return job.waiting_tokens > 2 * self.budget
+
+    def count(self, job: Job, sign: Literal[1, -1]) -> None:
+        """Add what waits of a job, before it is changed take it off."""
+        tokens = ahead = job.waiting_tokens
+        if self.is_large(job) and job.expires_s == np.inf:
+            ahead = min(tokens, max(self.budget, job.longest))
+        self.tokens += sign * tokens
+        self.ahead += sign * ahead
+
+
 class RowQueue:
     """A bounded queue with two lanes.
 
     The oldest row of the live lane always runs next, with those behind it that
     ``choose_batch`` takes to fill the token budget.  Backfill runs when no live row waits.
+
+    A request of more than two runs goes behind all that wait after each of them, if it can
+    be in time there: one of 256 rows holds a headline up for a run, not for a dozen.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._lanes: dict[Priority, deque[Job]] = {each: deque() for each in PRIORITIES}
-        self._tokens: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
+        self._max_jobs = limits.max_jobs
+        self._lanes: dict[Priority, _Lane] = {
+            "live": _Lane(limits.max_batch_tokens),
+            "backfill": _Lane(limits.max_backfill_tokens),
+        }
 
     def __len__(self) -> int:
-        return sum(map(len, self._lanes.values()))
+        return sum(len(lane.jobs) for lane in self._lanes.values())
 
     def waiting(self, priority: Priority) -> tuple[int, int]:
         """Count a lane's requests, and their tokens that are in no run yet."""
-        return len(self._lanes[priority]), self._tokens[priority]
+        lane = self._lanes[priority]
+        return len(lane.jobs), lane.tokens
 
     def tokens_ahead(self, priority: Priority) -> int:
         """Count the tokens that would run before a new row of this lane."""
-        return self._tokens["live"] + (
-            self._tokens["backfill"] if priority == "backfill" else 0
-        )
+        backfill = self._lanes["backfill"].ahead if priority == "backfill" else 0
+        return self._lanes["live"].ahead + backfill
 
     def check(
         self,
@@ -194,7 +240,7 @@ class RowQueue:
         Raises:
             RequestDropped: the queue is full, or too long for that deadline.
         """
-        if len(self) >= self._limits.max_jobs:
+        if len(self) >= self._max_jobs:
             raise RequestDropped("queue_full", f"{len(self)} requests wait already")
         ahead = self.tokens_ahead(priority)
         wait_s = busy_s + HEADROOM * (ahead + tokens) / tokens_per_s
@@ -208,15 +254,16 @@ class RowQueue:
     def add(self, job: Job, now_s: float) -> None:
         """Let a job wait for its turn."""
         job.submitted_s = now_s
-        self._lanes[job.priority].append(job)
-        self._tokens[job.priority] += job.waiting_tokens
+        lane = self._lanes[job.priority]
+        lane.jobs.append(job)
+        lane.count(job, 1)
 
     def remove(self, job: Job) -> None:
         """Forget the rows of a job that still wait; it need not be here."""
         lane = self._lanes[job.priority]
-        if job in lane:
-            lane.remove(job)
-            self._tokens[job.priority] -= job.waiting_tokens
+        if job in lane.jobs:
+            lane.jobs.remove(job)
+            lane.count(job, -1)
 
     def next_turn(self, now_s: float, *, tokens_per_s: float = np.inf) -> Turn:
         """Take out the rows that run next, none if none waits.
@@ -230,62 +277,72 @@ class RowQueue:
             tokens_per_s: what the engine has been doing, > 0.
         """
         turn = Turn([], [])
-        budgets: dict[Priority, int] = {
-            "live": self._limits.max_batch_tokens,
-            "backfill": self._limits.max_backfill_tokens,
-        }
-        for priority, budget in budgets.items():
-            if front := self._front(priority, budget, now_s, tokens_per_s, turn):
-                self._take(front, budget, now_s, turn)
+        for lane in self._lanes.values():
+            if front := _front(lane, now_s, tokens_per_s, turn):
+                _take(lane, front, now_s, turn)
+                self._put_back(lane, front, turn, now_s, tokens_per_s)
                 break
         return turn
 
-    def _front(
-        self,
-        priority: Priority,
-        budget: int,
-        now_s: float,
-        tokens_per_s: float,
-        turn: Turn,
-    ) -> list[Job]:
-        """Take out a lane's oldest jobs, enough to choose a run from that ends in time."""
-        lane = self._lanes[priority]
-        front: list[Job] = []
-        tokens, until_s = 0, np.inf
-        while lane and tokens < CHOICE * budget:
-            job = lane[0]
-            reason = _not_worth_it(job, now_s)
-            its_tokens = min(job.waiting_tokens, budget)
-            ends_s = now_s + HEADROOM * min(tokens + its_tokens, budget) / tokens_per_s
-            if reason is None and ends_s > min(until_s, job.expires_s):
-                if front:
-                    break
-                if now_s + its_tokens / tokens_per_s > job.expires_s and len(lane) > 1:
-                    reason = _too_late(job, now_s)
-            lane.popleft()
-            if reason is None:
-                front.append(job)
-                tokens += its_tokens
-                until_s = min(until_s, job.expires_s)
-            else:
-                self._tokens[priority] -= job.waiting_tokens
-                turn.dropped.append((job, reason))
-        return front
+    def _put_back(
+        self, lane: _Lane, front: list[Job], turn: Turn, now_s: float, tokens_per_s: float
+    ) -> None:
+        """Let what still waits of them go on, the large that ran behind all others."""
+        in_all = lane.budget + sum(each.tokens for each in self._lanes.values())
+        ends_s = now_s + HEADROOM * in_all / tokens_per_s
+        ran = {job for job, _ in turn.run}
+        giving_way = [
+            job
+            for job in front
+            if job in ran and lane.is_large(job) and ends_s <= job.expires_s
+        ]
+        lane.jobs.extendleft(
+            job for job in reversed(front) if job.waiting and job not in giving_way
+        )
+        lane.jobs.extend(giving_way)
 
-    def _take(self, front: list[Job], budget: int, now_s: float, turn: Turn) -> None:
-        """Start the rows that run with the oldest one; put the others back."""
-        priority = front[0].priority
-        places = [(job, row) for job in front for row in job.waiting]
-        lengths = [len(job.rows[row]) for job, row in places]
-        enough = 1 + np.searchsorted(np.cumsum(lengths), CHOICE * budget)
-        run: dict[Job, list[int]] = {}
-        for index in choose_batch(lengths[:enough], max_batch_tokens=budget):
-            job, row = places[index]
+
+def _front(lane: _Lane, now_s: float, tokens_per_s: float, turn: Turn) -> list[Job]:
+    """Take out a lane's oldest jobs, enough to choose a run from that ends in time."""
+    jobs, budget = lane.jobs, lane.budget
+    front: list[Job] = []
+    tokens, until_s = 0, np.inf
+    while jobs and tokens < CHOICE * budget:
+        job = jobs[0]
+        reason = _not_worth_it(job, now_s)
+        its_tokens = min(job.waiting_tokens, budget)
+        ends_s = now_s + HEADROOM * min(tokens + its_tokens, budget) / tokens_per_s
+        if reason is None and ends_s > min(until_s, job.expires_s):
+            if front:
+                break
+            if now_s + its_tokens / tokens_per_s > job.expires_s and len(jobs) > 1:
+                reason = _too_late(job, now_s)
+        jobs.popleft()
+        if reason is None:
+            front.append(job)
+            tokens += its_tokens
+            until_s = min(until_s, job.expires_s)
+        else:
+            lane.count(job, -1)
+            turn.dropped.append((job, reason))
+    return front
+
+
+def _take(lane: _Lane, front: list[Job], now_s: float, turn: Turn) -> None:
+    """Start the rows that run with the oldest one."""
+    places = [(job, row) for job in front for row in job.waiting]
+    lengths = [len(job.rows[row]) for job, row in places]
+    enough = 1 + np.searchsorted(np.cumsum(lengths), CHOICE * lane.budget)
+    run: dict[Job, list[int]] = {}
+    for index in choose_batch(lengths[:enough], max_batch_tokens=lane.budget):
+        job, row = places[index]
+        run.setdefault(job, []).append(row)
+    for job, rows in run.items():
+        lane.count(job, -1)
+        for row in rows:
             job.start(row, now_s)
-            self._tokens[priority] -= len(job.rows[row])
-            run.setdefault(job, []).append(row)
-        turn.run.extend(run.items())
-        self._lanes[priority].extendleft(job for job in reversed(front) if job.waiting)
+        lane.count(job, 1)
+    turn.run.extend(run.items())
 
 
 def _not_worth_it(job: Job, now_s: float) -> RequestDropped | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from tokenizers import Encoding, Tokenizer
 
 from megatick_contract.text import Truncation
 from megatick_server.errors import ArtefactError
+
+# Its threads are one pool for all callers, so a headline would wait for whoever came before
+# with megabytes; and the CPUs are the engine's.  The library looks at it in every call.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -56,22 +57,43 @@ class Calls:
         return [self._answers.get(timeout=WAIT_S) for _ in range(count)]
 
 
-def test_a_live_text_overtakes_the_backfill_that_waits(raw: Any) -> None:
+@pytest.mark.parametrize("lane", ["backfill", "live"])
+def test_a_text_overtakes_the_large_requests_that_wait(raw: Any, lane: str) -> None:
     large, small = text_input(*[LONG] * 256), text_input("profit rises")
 
-    def place_of_the_live_one() -> int:
+    def place_of_the_small_one() -> int:
         calls = Calls(raw)
-        for number in range(20):
-            calls.send_input(f"backfill {number}", large, lane="backfill")
-        calls.send_input("live", small, lane="live")
-        answers = calls.answered(21)
+        for number in range(8):
+            calls.send_input(f"large {number}", large, lane=lane)
+        calls.send_input("small", small, lane="live")
+        answers = calls.answered(9)
         assert all(error is None for _, _, error in answers)
         order = [name for name, _, _ in answers]
-        assert len(set(order)) == 21
-        return order.index("live")
+        assert len(set(order)) == 9
+        return order.index("small")
 
     # It was sent last.  Where the machine stood still before that, none waits any more.
-    assert any(place_of_the_live_one() < 10 for _ in range(5))
+    assert any(place_of_the_small_one() < 4 for _ in range(5))
+
+
+def test_a_text_does_not_wait_until_megabytes_are_tokenized(raw: Any) -> None:
+    large, small = text_input(*["profit rises " * 5000] * 32), text_input("profit rises")
+
+    def seconds() -> dict[str, float]:
+        calls, sent_s, took_s = Calls(raw), {}, {}
+        for name, texts in (("large", large), ("small", small)):
+            sent_s[name] = time.monotonic()
+            calls.send_input(name, texts, lane="live")
+            time.sleep(0.2)  # for its way to the server
+        for _ in range(2):
+            ((name, _, error),) = calls.answered(1)
+            assert error is None
+            took_s[name] = time.monotonic() - sent_s[name]
+        return took_s
+
+    assert any(
+        took_s["small"] < took_s["large"] / 3 for took_s in (seconds() for _ in "12345")
+    )
 
 
 def test_a_request_that_cannot_be_in_time_is_refused_and_the_others_answered(

@@ -105,6 +105,36 @@ def test_a_request_larger_than_the_budget_is_run_in_parts_and_order() -> None:
     assert turns == [[0, 1], [2, 3], [4]]
 
 
+def test_a_large_request_lets_others_run_between_its_runs() -> None:
+    """Until two runs of 20 tokens are enough for what is left of it."""
+    queue = queue_of(job(*[10] * 8), job(5), job(*[9] * 6))
+
+    first = [[[10, 10]], [[5], [9]]]
+    larger, other = [[[10, 10]]] * 3, [[[9, 9]], [[9, 9]], [[9]]]
+    assert all_turns(queue) == [*first, *larger, *other]
+
+
+def test_a_large_request_that_would_be_late_for_it_gives_way_to_nobody() -> None:
+    """What waits then takes, with the run that begins, 9.5 s x 1.4, ten tokens a second."""
+
+    def second_run(expires_s: float) -> list[list[int]]:
+        queue = queue_of(job(*[10] * 8, expires_s=expires_s), job(15))
+        queue.next_turn(0.0, tokens_per_s=10.0)
+        return lengths(queue.next_turn(0.0, tokens_per_s=10.0))
+
+    assert second_run(HEADROOM * 9.5 + 0.001) == [[15]]
+    assert second_run(HEADROOM * 9.5 - 0.001) == [[10, 10]]
+
+
+def test_of_a_large_request_without_a_deadline_one_run_counts_as_ahead() -> None:
+    patient, large = job(*[10] * 8), job(*[10] * 8, expires_s=60.0)
+
+    assert queue_of(patient).tokens_ahead("live") == 20
+    assert queue_of(large).tokens_ahead("live") == 80
+    assert queue_of(job(50, 50)).tokens_ahead("live") == 50
+    assert queue_of(patient).waiting("live") == (1, 80)
+
+
 def test_a_row_longer_than_the_budget_runs_alone() -> None:
     assert all_turns(queue_of(job(50), job(50))) == [[[50]], [[50]]]
 

@@ -72,6 +72,9 @@ from megatick_server.tokenization import TextTokenizer
 _QUEUE, _LANGUAGE_MODEL = STAGES.index("queue"), STAGES.index("language_model")
 _WARM_UP_TOKENS: Final = 64
 
+LARGE_BYTES: Final = 32 * 1024
+"""More text in a live request is tokenized aside; so much takes some 30 ms of a CPU."""
+
 
 class Scorer:
     """The ``scorer`` model."""
@@ -99,7 +102,10 @@ class Scorer:
         self._scores = scores
         self._forecast = forecast
         self._cache = cache
-        self._backfill = ThreadPoolExecutor(1, thread_name_prefix="backfill")
+        self._aside = {
+            lane: ThreadPoolExecutor(1, thread_name_prefix=f"tokenize {lane}")
+            for lane in PRIORITIES
+        }
         self._room = threading.BoundedSemaphore(MAX_JOBS)
 
     @classmethod
@@ -136,8 +142,8 @@ class Scorer:
     def accept(self, request: StepRequest, reply: Reply) -> None:
         """Check a request, and let its rows wait for the engine.
 
-        Backfill is tokenized on a thread of its own, so that no live request waits for
-        that either.
+        Backfill is tokenized on a thread of its own, and so is a live request of more than
+        ``LARGE_BYTES``, so that no other one waits for that.
 
         Raises:
             RequestRefused: with all that is wrong with it.
@@ -146,21 +152,24 @@ class Scorer:
         arrived_s = time.monotonic()
         priority = _priority(request)
         self._loop.check(priority, timeout_s=request.timeout_s)
-        if priority == "live":
+        if priority == "live" and _bytes(request) <= LARGE_BYTES:
             self._take(request, reply, priority, arrived_s)
             return
         if not self._room.acquire(blocking=False):
             raise RequestDropped("queue_full", f"{MAX_JOBS} requests wait already")
-        self._backfill.submit(self._take_backfill, request, reply, arrived_s)
+        self._aside[priority].submit(self._take_aside, request, reply, priority, arrived_s)
 
     def close(self) -> None:
         """Answer what waits, and end."""
-        self._backfill.shutdown()
+        for thread in self._aside.values():
+            thread.shutdown()
         self._loop.close()
 
-    def _take_backfill(self, request: StepRequest, reply: Reply, arrived_s: float) -> None:
+    def _take_aside(
+        self, request: StepRequest, reply: Reply, priority: Priority, arrived_s: float
+    ) -> None:
         try:
-            self._take(request, reply, "backfill", arrived_s)
+            self._take(request, reply, priority, arrived_s)
         except Exception as error:  # noqa: BLE001 the caller must hear of it
             reply(error)
         finally:
@@ -252,6 +261,10 @@ def _priority(request: StepRequest) -> Priority:
         rejection = Rejection(0, TEXT.name, problem)
         raise RequestRefused([rejection], rows=len(request.inputs[TEXT.name]))
     return cast("Priority", found)
+
+
+def _bytes(request: StepRequest) -> int:
+    return sum(map(len, request.inputs[TEXT.name].flat))
 
 
 def _warm_up(engine: PackedEngine) -> float:
