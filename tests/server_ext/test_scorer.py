@@ -47,8 +47,9 @@ def slow() -> Slow:
 def step(slow: Slow) -> Iterator[Scorer]:
     """One whose engine never has anything to do."""
     idle: Any = SimpleNamespace(check=lambda *_, **__: None, close=lambda: None)
-    parts: list[Any] = [slow, idle, None, None]
-    step = Scorer(*parts, RowCache(0), Meters("scorer"))
+    none: Any = None
+    tokenizer: Any = slow
+    step = Scorer(tokenizer, idle, none, none, RowCache(0), Meters("scorer"))
     yield step
     for _ in range(100):
         slow.may_go.release()
@@ -63,9 +64,10 @@ def large(rows: int, **more: Any) -> StepRequest:
 def test_what_expires_or_is_cancelled_before_it_is_tokenized_is_not(
     step: Scorer, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now_s = 1000.0
     clock = SimpleNamespace(monotonic=lambda: now_s)
     monkeypatch.setattr(scorer, "time", clock)
-    now_s, answers = 1000.0, [SimpleQueue[Any]() for _ in range(4)]
+    answers = [SimpleQueue[Any]() for _ in range(4)]
     requests = [
         large(1),
         large(2, timeout_s=2.0),
