@@ -7,8 +7,7 @@ import importlib.metadata
 import json
 import math
 import platform
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +33,18 @@ _PACKAGES: Final = (
 )
 _COMPILERS: Final = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13", "tensorrt-rtx")
 """Compilers for GPUs.  Exporting needs none of them: those installed are named."""
+
+_CPUINFO: Final = Path("/proc/cpuinfo")
+_INSTRUCTIONS: Final = (
+    "amx_bf16",
+    "amx_int8",
+    "avx512_bf16",
+    "avx512_vnni",
+    "avx512f",
+    "avx_vnni",
+    "avx2",
+)
+"""Flags of Linux' /proc/cpuinfo that decide which precision pays, the strongest first."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +143,24 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Name the processor and the system."""
+    """Name the processor, which of the instructions it has that decide, and the system.
+
+    A virtual machine's processor is often called by its maker's name alone.
+    """
     processor = platform.processor() or platform.machine()
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.split(":", 1)[1].strip()
-                break
+    if _CPUINFO.exists():
+        cpu = dict(_pairs(_CPUINFO.read_text()))
+        processor = cpu.get("model name", processor)
+        has = [each for each in _INSTRUCTIONS if each in cpu.get("flags", "").split()]
+        if has:
+            processor += f" ({', '.join(has)})"
     return f"{processor}, {platform.system()} {platform.machine()}"
+
+
+def _pairs(cpuinfo: str) -> Iterator[tuple[str, str]]:
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        yield name.strip(), value.strip()
 
 
 def _without_nan(value: Any) -> Any:

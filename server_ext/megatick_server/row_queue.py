@@ -180,8 +180,9 @@ class _Lane:
     def count(self, job: Job, sign: Literal[1, -1]) -> None:
         """Add what waits of a job, before it is changed take it off."""
         tokens = ahead = job.waiting_tokens
-        if self.is_large(job) and job.expires_s == np.inf:
-            ahead = min(tokens, max(self.budget, job.longest))
+        run = max(self.budget, job.longest)
+        if job.expires_s == np.inf and tokens - run > 2 * self.budget:
+            ahead = run  # and then it gives way
         self.tokens += sign * tokens
         self.ahead += sign * ahead
 
@@ -192,8 +193,9 @@ class RowQueue:
     The oldest row of the live lane always runs next, with those behind it that
     ``choose_batch`` takes to fill the token budget.  Backfill runs when no live row waits.
 
-    A request of more than two runs goes behind all that wait after each of them, if it can
-    be in time there: one of 256 rows holds a headline up for a run, not for a dozen.
+    A request of more than two runs goes behind all that wait after each run that begins
+    with it, if it can be in time there: one of 256 rows holds a headline up for a run, not
+    for a dozen.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -213,8 +215,8 @@ class RowQueue:
 
     def tokens_ahead(self, priority: Priority) -> int:
         """Count the tokens that would run before a new row of this lane."""
-        backfill = self._lanes["backfill"].ahead if priority == "backfill" else 0
-        return self._lanes["live"].ahead + backfill
+        live, backfill = self._lanes["live"], self._lanes["backfill"]
+        return live.ahead if priority == "live" else live.tokens + backfill.ahead
 
     def check(
         self,
@@ -232,7 +234,7 @@ class RowQueue:
 
         Args:
             priority: its lane.
-            timeout_s: how long its caller waits; infinite if he does not say.
+            timeout_s: how long its caller waits yet; infinite if he does not say.
             tokens_per_s: what the engine has been doing, > 0.
             tokens: its own, where they are counted already.
             busy_s: how long the run will take that goes on.
@@ -247,8 +249,8 @@ class RowQueue:
         if wait_s > timeout_s and (ahead or busy_s):
             raise RequestDropped(
                 "too_late",
-                f"an answer would take about {wait_s:.3g} s, longer than the request's "
-                f"timeout of {timeout_s:.3g} s",
+                f"an answer would take about {wait_s:.3g} s, longer than the "
+                f"{max(timeout_s, 0):.3g} s that are left of the request's timeout",
             )
 
     def add(self, job: Job, now_s: float) -> None:
@@ -280,26 +282,28 @@ class RowQueue:
         for lane in self._lanes.values():
             if front := _front(lane, now_s, tokens_per_s, turn):
                 _take(lane, front, now_s, turn)
-                self._put_back(lane, front, turn, now_s, tokens_per_s)
+                self._put_back(lane, front, now_s, tokens_per_s)
                 break
         return turn
 
     def _put_back(
-        self, lane: _Lane, front: list[Job], turn: Turn, now_s: float, tokens_per_s: float
+        self, lane: _Lane, front: list[Job], now_s: float, tokens_per_s: float
     ) -> None:
-        """Let what still waits of them go on, the large that ran behind all others."""
-        in_all = lane.budget + sum(each.tokens for each in self._lanes.values())
-        ends_s = now_s + HEADROOM * in_all / tokens_per_s
-        ran = {job for job, _ in turn.run}
-        giving_way = [
-            job
-            for job in front
-            if job in ran and lane.is_large(job) and ends_s <= job.expires_s
-        ]
+        """Let what still waits of them go on; a large oldest one goes behind all others.
+
+        Backfill waits for as long as live rows will come, so of it only what has no
+        deadline gives way.
+        """
+        oldest, *others = front
+        ends_s = now_s + HEADROOM * (lane.budget + lane.tokens) / tokens_per_s
+        if lane is self._lanes["backfill"]:
+            ends_s = np.inf
+        gives_way = lane.is_large(oldest) and ends_s <= oldest.expires_s
         lane.jobs.extendleft(
-            job for job in reversed(front) if job.waiting and job not in giving_way
+            job for job in reversed(others if gives_way else front) if job.waiting
         )
-        lane.jobs.extend(giving_way)
+        if gives_way:
+            lane.jobs.append(oldest)
 
 
 def _front(lane: _Lane, now_s: float, tokens_per_s: float, turn: Turn) -> list[Job]:
@@ -350,10 +354,19 @@ def _not_worth_it(job: Job, now_s: float) -> RequestDropped | None:
     if job.expires_s <= now_s:
         return _too_late(job, now_s)
     if job.cancelled():
-        return RequestDropped("cancelled", "its caller has cancelled it")
+        return given_up()
     return None
 
 
 def _too_late(job: Job, now_s: float) -> RequestDropped:
-    waited_s = now_s - job.submitted_s
+    return expired(job.waited_s + now_s - job.submitted_s)
+
+
+def expired(waited_s: float) -> RequestDropped:
+    """What becomes of a request whose timeout passed while it waited."""
     return RequestDropped("expired", f"it waited {waited_s:.3g} s for its turn")
+
+
+def given_up() -> RequestDropped:
+    """What becomes of a request that nobody waits for."""
+    return RequestDropped("cancelled", "its caller has cancelled it")

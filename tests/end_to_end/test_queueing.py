@@ -110,7 +110,7 @@ def test_a_request_that_cannot_be_in_time_is_refused_and_the_others_answered(
     assert "UNAVAILABLE" in hurried.status()
     assert any(
         words in hurried.message()
-        for words in ("longer than the request's timeout", "Request timeout expired")
+        for words in ("left of the request's timeout", "Request timeout expired")
     )
     assert set(answers.values()) == {None}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megatick_contract.admission import Priority
+from megatick_contract.admission import PRIORITIES, Priority
 from megatick_server.errors import RequestDropped
 from megatick_server.row_queue import HEADROOM, Job, Limits, RowQueue, Turn
 
@@ -109,9 +109,9 @@ def test_a_large_request_lets_others_run_between_its_runs() -> None:
     """Until two runs of 20 tokens are enough for what is left of it."""
     queue = queue_of(job(*[10] * 8), job(5), job(*[9] * 6))
 
-    first = [[[10, 10]], [[5], [9]]]
-    larger, other = [[[10, 10]]] * 3, [[[9, 9]], [[9, 9]], [[9]]]
-    assert all_turns(queue) == [*first, *larger, *other]
+    before, between = [[[10, 10]]], [[[5], [9]], [[9, 9]]]
+    after = [*[[[9], [10]]] * 3, [[10, 10]], [[10]]]
+    assert all_turns(queue) == [*before, *between, *after]
 
 
 def test_a_large_request_that_would_be_late_for_it_gives_way_to_nobody() -> None:
@@ -126,13 +126,47 @@ def test_a_large_request_that_would_be_late_for_it_gives_way_to_nobody() -> None
     assert second_run(HEADROOM * 9.5 - 0.001) == [[10, 10]]
 
 
+def test_backfill_does_not_make_a_large_live_request_late() -> None:
+    """With the 70 tokens of backfill that wait it would take 15.5 s x 1.4."""
+    large, backfill = job(*[10] * 8, expires_s=14.0), job(70, priority="backfill")
+    queue = queue_of(large, backfill, job(15))
+    queue.next_turn(0.0, tokens_per_s=10.0)
+
+    assert lengths(queue.next_turn(0.0, tokens_per_s=10.0)) == [[15]]
+
+
+def test_a_large_request_keeps_its_place_until_its_own_turn() -> None:
+    """Or one row of it, which filled another's run, would cost it a place each time."""
+    queue = queue_of(job(15), job(*[5] * 20), job(8))
+
+    assert all_turns(queue)[:3] == [[[15], [5]], [[5, 5, 5, 5]], [[8], [5, 5]]]
+
+
+def test_large_backfill_gives_way_if_it_has_no_deadline() -> None:
+    """Live requests that are to come may take all of the time that seems to be left."""
+
+    def second_run(expires_s: float) -> list[list[int]]:
+        large = job(*[4] * 8, priority="backfill", expires_s=expires_s)
+        queue = queue_of(large, job(7, priority="backfill"))
+        queue.next_turn(0.0)
+        return lengths(queue.next_turn(0.0))
+
+    assert second_run(float("inf")) == [[7]]
+    assert second_run(1e9) == [[4, 4]]
+
+
 def test_of_a_large_request_without_a_deadline_one_run_counts_as_ahead() -> None:
-    patient, large = job(*[10] * 8), job(*[10] * 8, expires_s=60.0)
+    """If it gives way after that: of 70 tokens 50 are left then, of 60 only 40."""
+    patient, large = job(*[10] * 7), job(*[10] * 8, expires_s=60.0)
 
     assert queue_of(patient).tokens_ahead("live") == 20
+    assert queue_of(job(*[10] * 6)).tokens_ahead("live") == 60
     assert queue_of(large).tokens_ahead("live") == 80
+    assert queue_of(job(50, 40)).tokens_ahead("live") == 90
     assert queue_of(job(50, 50)).tokens_ahead("live") == 50
-    assert queue_of(patient).waiting("live") == (1, 80)
+    assert queue_of(patient).waiting("live") == (1, 70)
+    # It gives way to live ones alone.
+    assert queue_of(patient).tokens_ahead("backfill") == 70
 
 
 def test_a_row_longer_than_the_budget_runs_alone() -> None:
@@ -204,7 +238,7 @@ def test_times_of_milliseconds_are_told_apart() -> None:
     """70 tokens of which 1000 take a second: 1.4 x 0.07 s, where 0.05 s are left."""
     queue = queue_of(job(60))
 
-    with pytest.raises(RequestDropped, match=r"about 0\.098 s, longer .* of 0\.05 s$"):
+    with pytest.raises(RequestDropped, match=r"about 0\.098 s, longer .* 0\.05 s that"):
         queue.check("live", timeout_s=0.05, tokens_per_s=1000.0, tokens=10)
 
 
@@ -273,6 +307,53 @@ def test_no_row_is_lost_or_run_twice_or_beyond_the_bounds() -> None:
         (n, row) for n, each in enumerate(sizes) for row in range(len(each))
     ]
     assert queue.tokens_ahead("backfill") == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_comes_and_goes_each_row_runs_once_and_the_counts_are_right(
+    seed: int,
+) -> None:
+    random = np.random.default_rng(seed)
+    queue, now_s, left = RowQueue(LIMITS), 0.0, dict[Job, set[int]]()
+    gone: set[Job] = set()
+    for _ in range(400):
+        now_s += random.exponential(0.5)
+        if random.random() < 0.4:
+            each = job(
+                *random.integers(1, 30, random.integers(1, 20)).tolist(),
+                priority=("live", "backfill")[random.integers(2)],
+                expires_s=now_s
+                + (np.inf, *random.exponential(20.0, 2))[random.integers(3)],
+            )
+            each.cancelled = lambda each=each: each in gone  # type: ignore[misc]
+            left[each] = set(range(len(each.rows)))
+            queue.add(each, now_s)
+        elif random.random() < 0.1 and left:
+            gone.add(list(left)[random.integers(len(left))])
+        elif random.random() < 0.1 and left:
+            each = list(left)[random.integers(len(left))]
+            queue.remove(each)
+            del left[each]
+        else:
+            turn = queue.next_turn(now_s, tokens_per_s=20.0)
+            for each, _ in turn.dropped:
+                del left[each]
+            for each, rows in turn.run:
+                assert left[each] >= set(rows)
+                left[each] -= set(rows)
+                if not left[each]:
+                    del left[each]
+        again = RowQueue(LIMITS)
+        for each in left:
+            assert set(each.waiting) == left[each]
+            again.add(each, each.submitted_s)
+        assert len(queue) == len(left)
+        for lane in PRIORITIES:
+            assert queue.waiting(lane) == again.waiting(lane)
+            assert queue.tokens_ahead(lane) == again.tokens_ahead(lane)
+    while len(queue):
+        turn = queue.next_turn(np.inf)
+        assert turn.run or turn.dropped
 
 
 def test_a_jobs_results_are_in_its_rows_order() -> None:

@@ -61,7 +61,14 @@ from megatick_server.metrics import (
     STAGE_SECONDS,
 )
 from megatick_server.row_cache import RowCache
-from megatick_server.row_queue import MAX_JOBS, Float32Array, Job, Limits
+from megatick_server.row_queue import (
+    MAX_JOBS,
+    Float32Array,
+    Job,
+    Limits,
+    expired,
+    given_up,
+)
 from megatick_server.settings import ModelFolder, ScorerSettings
 from megatick_server.step_log import log_as_triton
 from megatick_server.steps.preprocess import Preprocess
@@ -169,6 +176,11 @@ class Scorer:
         self, request: StepRequest, reply: Reply, priority: Priority, arrived_s: float
     ) -> None:
         try:
+            waited_s = time.monotonic() - arrived_s
+            if waited_s >= request.timeout_s:
+                raise expired(waited_s)
+            if request.cancelled():
+                raise given_up()
             self._take(request, reply, priority, arrived_s)
         except Exception as error:  # noqa: BLE001 the caller must hear of it
             reply(error)
