@@ -93,6 +93,21 @@ def test_near_duplicates_can_stay(tmp_path: Path) -> None:
     assert first["original"] == ROWS[0][0]
 
 
+def test_bare_symbols_keep_news_apart(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    texts = [
+        f"{symbol} target cut to $120 by all analysts of the street on Monday morning"
+        for symbol in ("$ACME", "$WILE")
+    ]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+    report = clean_file(
+        path, tmp_path / "clean.jsonl", options=CleaningOptions(cashtags="bare")
+    )
+
+    assert report.kept == 2
+
+
 def test_a_row_too_long_for_the_wire_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "raw.parquet"
     texts = ["涨" * 21_845, "涨" * 21_845 + "aa"]  # 65,535 and 65,537 bytes of UTF-8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from megatick_contract.near_duplicates import near_duplicate_key
 from megatick_training.cleaning.boilerplate import drop_boilerplate
 from megatick_training.cleaning.characters import (
     collapse_space,
@@ -115,10 +116,33 @@ def test_cashtags_are_no_amounts() -> None:
             id="investors-subscribe",
         ),
         pytest.param("Acme (Oslo) - up", "Acme (Oslo) - up", id="brackets"),
+        pytest.param("Up. Copyright 2026 Acme", "Up. ", id="copyright-in-words"),
+        pytest.param("Up. Copyright Acme Media 2026", "Up. ", id="copyright-of-whom"),
+        pytest.param("涨。更多内容请下载", "涨。", id="more"),
+        pytest.param("涨。请点击查看原文", "涨。", id="click"),
+        pytest.param("某某涨 扫描下方二维码关注我们", "某某涨 ", id="follow"),
     ],
 )
 def test_boilerplate(raw: str, clean: str) -> None:
     assert drop_boilerplate(raw) == clean
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        "Sign up for Medicare falls 12% in the first week",
+        "Subscribe now, pay later: Acme tests a plan",
+        "Copyright suit filed in 2023 weighs on Acme",
+        "Acme wins Copyright case of 2019 against Wile",
+        "501(c)(4) groups spent $1bn in 2024 against Acme",
+        "SOURCE CLOSE TO ACME SAYS BID TO BE RAISED",
+        "某某将推出更多内容提振订阅",
+        "某某称用户点击进入程序的次数翻倍",
+        "央行新规 扫静态二维码每天限额500元",
+    ],
+)
+def test_news_is_no_boilerplate(news: str) -> None:
+    assert drop_boilerplate(news) == news
 
 
 def test_space() -> None:
@@ -148,6 +172,27 @@ def test_facts_keep_apart_what_reads_alike() -> None:
     assert facts_of("$A cut to $120") != facts_of("$A cut to $95")
     assert facts_of("$A cut to $120") != facts_of("$B cut to $120")
     assert facts_of("$b, $A 1") == facts_of("$A: $b (1)")
+    assert facts_of("Acme is up") == facts_of("Acme is up via @desk #stocks")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("Acme +3% premarket", "Acme -3% premarket", id="signs"),
+        pytest.param("EPS of -$0.12", "EPS of $0.12", id="a-sign-before-the-currency"),
+        pytest.param("EPS of ($0.12)", "EPS of $0.12", id="a-loss-in-brackets"),
+        pytest.param("EPS of $(0.12)", "EPS of $0.12", id="a-loss-in-inner-brackets"),
+        pytest.param("Acme down $5", "Acme down 5%", id="units"),
+        pytest.param("#BTC breaks out", "#ETH breaks out", id="hashtags"),
+        pytest.param("@one will sell", "@two will sell", id="handles"),
+        pytest.param("$BITCOIN is up", "$ETHEREUM is up", id="long-cashtags"),
+        pytest.param("Acme 📈 today", "Acme 📉 today", id="charts"),
+        pytest.param("Acme ▲ today", "Acme ▼ today", id="arrows"),
+    ],
+)
+def test_facts_are_all_that_resemblance_leaves_away(one: str, other: str) -> None:
+    assert near_duplicate_key(one) == near_duplicate_key(other)
+    assert facts_of(one) != facts_of(other)
 
 
 TAIL = "More on this in our morning briefing."

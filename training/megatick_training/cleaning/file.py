@@ -171,7 +171,7 @@ class _Cleaner:
             return "too long", None
         if not self._options.near_duplicates:
             return None, None
-        repeat = self._duplicates.find_or_keep(number, text)
+        repeat = self._duplicates.find_or_keep(number, text, original=str(original))
         if repeat is None:
             self._labels[number] = row.get("label")
             return None, None
