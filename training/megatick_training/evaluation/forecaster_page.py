@@ -53,8 +53,8 @@ def sections(
         Section("Coverage by symbol", table=symbols_table(horizons)),
         Section(
             "Direction",
-            text="Of forecasts whose P(up) is not exactly one half.  Standard errors are "
-            "those of a stationary bootstrap over dates.",
+            text="Of forecasts whose P(up) is not exactly one half.  Standard errors count "
+            "a date's symbols as one, and know that moves overlap.",
             table=direction_table(horizons),
         ),
         Section(
