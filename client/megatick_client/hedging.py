@@ -23,8 +23,10 @@ class Hedging:
     """Whether, and after how long, a call is sent a second time.
 
     The first good answer counts, and the other call is let be on its server.  It costs
-    the servers up to ``1 - percentile / 100`` more calls and buys a shorter tail where one
-    server stalls while another does not.
+    the servers ``1 - percentile / 100`` more calls and buys a shorter tail where one server
+    stalls while another does not.  Where all calls become slower at once, as in a burst of
+    them, each is sent twice until the percentile has followed, or until failures have used
+    up half of the retries' budget.
 
     Attributes:
         percentile: of the latest calls' times; a call that takes longer is sent again,

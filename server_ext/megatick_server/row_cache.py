@@ -34,6 +34,9 @@ class RowCache:
         self._lock = threading.Lock()
         self.hits = self.misses = 0
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def get(
         self, row: npt.NDArray[np.int32], wanted: Collection[str]
     ) -> dict[str, Float32Array] | None:

@@ -6,13 +6,15 @@ import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from megatick_contract.models import STAGE_US
 from megatick_contract.rejections import Rejection
-from megatick_contract.text import TEXT
+from megatick_contract.steps import INPUT_IDS, LOGITS, ROW_LENGTHS
+from megatick_contract.text import SCORE, TEXT, TOKENS, TRUNCATED
 from megatick_server.adapter import StepRequest
 from megatick_server.errors import RequestDropped, RequestRefused
 from megatick_server.meters import Meters
@@ -92,3 +94,43 @@ def test_what_expires_or_is_cancelled_before_it_is_tokenized_is_not(
     assert isinstance(gone, RequestDropped)
     assert gone.cause == "cancelled"
     assert slow.seen == [1, 4]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_text_whose_answer_is_known_is_answered_however_long_the_others_wait(
+    known: bool,
+) -> None:
+    ids = np.array([5, 7], np.int32)
+    prepared = {
+        INPUT_IDS.name: ids[None],
+        ROW_LENGTHS.name: np.array([[2]], np.int32),
+        TOKENS.name: np.array([[2]], np.int32),
+        TRUNCATED.name: np.array([[False]]),
+    }
+
+    def check(*_: Any, **__: Any) -> None:
+        raise RequestDropped("too_late", "others wait")
+
+    def scores(requests: list[StepRequest]) -> list[Any]:
+        return [
+            {STAGE_US.name: np.zeros((1, 9)), SCORE.name: each.inputs[LOGITS.name][0]}
+            for each in requests
+        ]
+
+    full: Any = SimpleNamespace(check=check, submit=check, close=lambda: None)
+    tokenize: Any = lambda requests: [prepared]  # noqa: E731
+    of_scores, none = cast("Any", scores), cast("Any", None)
+    cache = RowCache(10)
+    cache.put(ids if known else ids + 1, {LOGITS.name: np.array([0.25], np.float32)})
+    step = Scorer(tokenize, full, of_scores, none, cache, Meters("scorer"))
+    answer: SimpleQueue[Any] = SimpleQueue()
+    texts = np.array([[b"profit rises"]], object)
+    request = StepRequest({TEXT.name: texts}, {}, frozenset({SCORE.name}), timeout_s=0.1)
+
+    if known:
+        step.accept(request, answer.put)
+        assert answer.get_nowait()[SCORE.name].tolist() == [[0.25]]
+    else:
+        with pytest.raises(RequestDropped, match="others wait"):
+            step.accept(request, answer.put)
+    step.close()

@@ -158,8 +158,11 @@ class Scorer:
         """
         arrived_s = time.monotonic()
         priority = _priority(request)
-        self._loop.check(priority, timeout_s=request.timeout_s)
-        if priority == "live" and _bytes(request) <= LARGE_BYTES:
+        at_once = priority == "live" and _bytes(request) <= LARGE_BYTES
+        # What is known needs no turn, and what is known shows once it is tokenized.
+        if not (at_once and len(self._cache)):
+            self._loop.check(priority, timeout_s=request.timeout_s)
+        if at_once:
             self._take(request, reply, priority, arrived_s)
             return
         if not self._room.acquire(blocking=False):

@@ -30,7 +30,8 @@ class Performance:
         annual_return_interval: 95 %, by bootstrap.
         sharpe: mean over standard deviation of the returns, a year, without a riskless
             rate; NaN where the returns never vary.
-        sharpe_interval: 95 %, by bootstrap; NaN likewise.
+        sharpe_interval: 95 %, by bootstrap; NaN likewise, and where a resample never
+            varies, as of a rule that is seldom in.
         max_drawdown: largest fall of wealth from an earlier peak, in [0, 1].
         turnover: what is bought and sold a year, in multiples of the wealth.
     """
@@ -51,7 +52,7 @@ class Excess:
         annual_return: the one's less the other's; 0.1 is ten points a year.
         annual_return_interval: 95 %, by bootstrap.
         sharpe: likewise, of the Sharpe ratios; NaN where either has none.
-        sharpe_interval: 95 %, by bootstrap; NaN likewise.
+        sharpe_interval: 95 %, by bootstrap; NaN likewise, and where it is of either.
     """
 
     annual_return: float
@@ -200,8 +201,8 @@ def excess(returns: pd.Series[float], others: pd.Series[float], *, seed: int = 0
 def _annual_and_sharpe(returns: Float64Array, bars_a_year: float) -> Float64Array:
     with np.errstate(divide="ignore"):  # of all that is lost the logarithm is -inf
         growth = np.log1p(returns).mean() * bars_a_year
-    deviation = returns.std()
-    sharpe = returns.mean() / deviation * bars_a_year**0.5 if deviation else np.nan
+    varies = (returns != returns[0]).any()  # their deviation may differ from 0 by rounding
+    sharpe = returns.mean() / returns.std() * bars_a_year**0.5 if varies else np.nan
     return np.array([np.expm1(growth), sharpe])
 
 
