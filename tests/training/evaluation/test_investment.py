@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from megatick_training.evaluation import investment
 from megatick_training.evaluation.forecaster_judgement import Invested
 from megatick_training.evaluation.forecaster_page import investment_table
 from megatick_training.evaluation.investment import (
@@ -149,6 +150,31 @@ def test_its_interval_is_the_normals_of_independent_returns() -> None:
     low, high = found.annual_return_interval
     assert (high - low) / 2 == pytest.approx(half, rel=0.2)
     assert low < found.annual_return < high
+
+
+def test_intervals_of_few_bars_hold_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(investment, "_RESAMPLES", 300)
+    days = pd.date_range("2020-01-01", periods=60, freq="8766h")  # a bar a year
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(100):
+        returns = pd.Series(rng.normal(0.01, 0.02, 60), days)
+        low, high = performance(returns, pd.Series(np.zeros(60), days)).sharpe_interval
+        held += low <= 0.01 / 0.02 <= high
+
+    assert held > 88  # of three blocks: percentiles as they are hold it 79 times
+
+
+def test_fewer_than_two_blocks_give_no_interval() -> None:
+    returns = pd.Series(
+        np.random.default_rng(2).normal(size=39) / 100,
+        pd.date_range("2020-01-01", periods=39),
+    )
+
+    found = performance(returns, returns)
+    table = investment_table(Invested(Rule(), found, found, excess(returns, returns)))
+
+    assert np.isnan([*found.annual_return_interval, *found.sharpe_interval]).all()
+    assert table["a year, %"][0] == f"{100 * found.annual_return:.2f} (–)"
 
 
 @pytest.mark.parametrize("value", [0.0, 0.001])  # of which numpy's deviation is 2e-19

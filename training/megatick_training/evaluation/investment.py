@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from arch.bootstrap import StationaryBootstrap
 
+from megatick_training.evaluation.overlap import expanded_tail
+
 Float64Array = npt.NDArray[np.float64]
 Short = Literal["flat", "short"]
 
@@ -18,6 +20,7 @@ CONFIDENCE: Final = 0.95
 _RESAMPLES: Final = 1000
 _BLOCK_BARS: Final = 20
 """Mean length of a resampled block: about a month of daily bars."""
+_FEWEST_BLOCKS: Final = 2
 _YEAR_S: Final = 365.25 * 86_400
 
 
@@ -27,7 +30,7 @@ class Performance:
 
     Attributes:
         annual_return: geometric, a year; 0.1 is 10 %.
-        annual_return_interval: 95 %, by bootstrap.
+        annual_return_interval: 95 %, by bootstrap; NaN with fewer than 40 bars.
         sharpe: mean over standard deviation of the returns, a year, without a riskless
             rate; NaN where the returns never vary.
         sharpe_interval: 95 %, by bootstrap; NaN likewise, and where a resample never
@@ -50,7 +53,7 @@ class Excess:
 
     Attributes:
         annual_return: the one's less the other's; 0.1 is ten points a year.
-        annual_return_interval: 95 %, by bootstrap.
+        annual_return_interval: 95 %, by bootstrap; NaN with fewer than 40 bars.
         sharpe: likewise, of the Sharpe ratios; NaN where either has none.
         sharpe_interval: 95 %, by bootstrap; NaN likewise, and where it is of either.
     """
@@ -148,7 +151,9 @@ def performance(
         seed: of the bootstrap.
 
     Source:
-        Politis and Romano, "The stationary bootstrap", JASA 89 (1994); percentiles.
+        Politis and Romano, "The stationary bootstrap", JASA 89 (1994); percentiles, by
+        ``expanded_tail``: of simulated 95 % intervals of 60 and 250 bars, 94 and 91 % then
+        hold the truth instead of 79 and 86 %.
         Sharpe, "Mutual fund performance", Journal of Business 39 (1966).
     """
     values = returns.to_numpy(np.float64)
@@ -210,12 +215,14 @@ def _interval(
     measures: Callable[[Float64Array], Float64Array], values: Float64Array, *, seed: int
 ) -> Float64Array:
     """The lower and the upper ends, shape (2, measures)."""
+    blocks = len(values) / _BLOCK_BARS
+    if blocks < _FEWEST_BLOCKS:
+        return np.full((2, 2), np.nan)
     drawn = StationaryBootstrap(_BLOCK_BARS, values, seed=seed).apply(
         measures, reps=_RESAMPLES
     )
-    ends: Float64Array = np.quantile(
-        drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0
-    )
+    tail = expanded_tail(blocks, confidence=CONFIDENCE)
+    ends: Float64Array = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return ends
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -55,3 +56,22 @@ def mean_error(values: Float64Array, *, horizon: int) -> float:
     correction = (dates + 1 - 2 * used + used * (used - 1) / dates) / dates
     spread = max(float(weights @ covariances), 0.0)  # that of a constant may round below 0
     return math.sqrt(spread / correction) / dates
+
+
+def expanded_tail(blocks: float, *, confidence: float) -> float:
+    """The tail to cut off a block bootstrap, so that few blocks do not make it too narrow.
+
+    Args:
+        blocks: how many the sample holds, more than 1.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        In (0, (1 - confidence)/2).
+
+    Source:
+        Percentiles are expanded as in Hesterberg, "What teachers should know about the
+        bootstrap", The American Statistician 69 (2015), section 5.3, with the number of
+        blocks as n.
+    """
+    student = stats.t.ppf((1 - confidence) / 2, df=blocks - 1)
+    return float(stats.norm.cdf(student * (blocks / (blocks - 1)) ** 0.5))
