@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 import typer
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from megatick_training.forecasting.news import News
+
+
+MIDNIGHT: Final = "00:00"
+"""That of dates where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,9 @@ def closed_at(closes: pd.DataFrame, closing: Clock) -> pd.DataFrame:
 
     Where clocks go back over the close it is the first of the two; where they go forward
     over it, the moment when they do.
+
+    Raises:
+        typer.BadParameter: a close time was given, and there are bars with times.
     """
     import numpy as np
     import pandas as pd
@@ -120,6 +127,14 @@ def closed_at(closes: pd.DataFrame, closing: Clock) -> pd.DataFrame:
 
     index = pd.DatetimeIndex(closes.index)
     if not are_dates(index):
+        if closing != clock(MIDNIGHT):
+            timed = index[index != index.normalize()][0]
+            raise typer.BadParameter(
+                f"bars have times of their own, as {timed.isoformat()}, at which they are "
+                "taken to close: leave it out; or, if those are midnights somewhere, write "
+                "the dates alone",
+                param_hint="--close-time",
+            )
         return closes
     local = (index.tz_localize(None) + closing.time).tz_localize(
         closing.zone, ambiguous=np.ones(len(index), np.bool_), nonexistent="shift_forward"

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from megatick_cli.bar_closes import Clock, CloseTime, clock, closed_at, named
+from megatick_cli.bar_closes import MIDNIGHT, Clock, CloseTime, clock, closed_at, named
 from megatick_cli.connection import Connection, client_of, with_connection
 from megatick_cli.frames import finite, print_frame
 
@@ -74,7 +74,7 @@ def brief(
     symbols: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="Only these symbols.")
     ] = None,
-    close_time: CloseTime = "00:00",
+    close_time: CloseTime = MIDNIGHT,
     as_of: Annotated[
         datetime | None,
         typer.Option(

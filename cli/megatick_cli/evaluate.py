@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from megatick_cli.bar_closes import CloseTime, clock, closed_at, left_out, named
+from megatick_cli.bar_closes import MIDNIGHT, CloseTime, clock, closed_at, left_out, named
 from megatick_cli.frames import finite, print_frame
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Scored texts (symbol, published_at with its zone, score)."),
     ] = None,
-    close_time: CloseTime = "00:00",
+    close_time: CloseTime = MIDNIGHT,
     symbols: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="Only these symbols.")
     ] = None,

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 
-from megatick_cli.bar_closes import CloseTime, clock, closed_at
+from megatick_cli.bar_closes import MIDNIGHT, CloseTime, clock, closed_at, left_out
 from megatick_cli.frames import finite, print_frame
 
 
@@ -26,7 +27,7 @@ def evaluate_stocknet(
             "`megatick batch` writes them."
         ),
     ] = None,
-    close_time: CloseTime = "00:00",
+    close_time: CloseTime = MIDNIGHT,
     part: Annotated[
         Literal["dev", "test"], typer.Option(help="Which of its days to judge.")
     ] = "dev",
@@ -47,12 +48,13 @@ def evaluate_stocknet(
 
     closes_at = clock(close_time)
     judged = load_forecaster(forecaster)
-    windows = make_windows(
-        closed_at(read_closes(prices), closes_at),
-        news=None if news is None else read_news(news),
-        half_life_s=judged.half_life_s,
-    )
+    closes = closed_at(read_closes(prices), closes_at)
+    stories = None if news is None else read_news(news)
+    notices = left_out(closes, stories, news_file=news)
+    windows = make_windows(closes, news=stories, half_life_s=judged.half_life_s)
     scores = judge_stocknet(judged, windows, part=part, news=news is not None)
+    for notice in notices:
+        Console(stderr=True).print(notice, highlight=False)
     if as_json:
         typer.echo(json.dumps(finite([asdict(each) for each in scores]), indent=2))
     else:

@@ -17,7 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from megatick_cli.bar_closes import clock, close_time_option, closed_at, left_out, named
+from megatick_cli.bar_closes import (
+    MIDNIGHT,
+    clock,
+    close_time_option,
+    closed_at,
+    left_out,
+    named,
+)
 from megatick_cli.frames import print_frame
 from megatick_contract.files import whole
 
@@ -104,7 +111,7 @@ def fit_forecaster(
             rich_help_panel=_WHAT,
         ),
     ] = None,
-    close_time: Annotated[str, close_time_option(_WHAT)] = "00:00",
+    close_time: Annotated[str, close_time_option(_WHAT)] = MIDNIGHT,
     train_until: Annotated[
         datetime | None,
         typer.Option(

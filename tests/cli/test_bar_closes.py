@@ -45,13 +45,25 @@ def test_an_hour_that_is_there_twice_is_its_first_and_one_that_is_not_its_end() 
     ]
 
 
-def test_a_bar_with_a_time_stays() -> None:
-    moments = ("2020-01-02", "2020-01-02T15:00")
+MIDNIGHTS_IN_NEW_YORK = ("2020-01-02T05:00", "2020-01-03T05:00")  # as yfinance gives
 
-    assert closes_of("16:00 America/New_York", *moments) == [
-        "2020-01-02T00:00:00+00:00",
-        "2020-01-02T15:00:00+00:00",
+
+def test_a_bar_with_a_time_stays() -> None:
+    assert closes_of("00:00", *MIDNIGHTS_IN_NEW_YORK) == [
+        "2020-01-02T05:00:00+00:00",
+        "2020-01-03T05:00:00+00:00",
     ]
+
+
+@pytest.mark.parametrize(
+    "moments", [MIDNIGHTS_IN_NEW_YORK, ("2020-01-02", "2020-01-02T05:00")]
+)
+@pytest.mark.parametrize("given", ["16:00 America/New_York", "00:00 Asia/Tokyo"])
+def test_a_close_time_of_bars_that_have_times_is_refused(
+    moments: tuple[str, ...], given: str
+) -> None:
+    with pytest.raises(typer.BadParameter, match=r"times of their own, as .*T05:00:00"):
+        closes_of(given, *moments)
 
 
 def story(texts: int) -> Story:

@@ -104,6 +104,22 @@ def test_it_prints_a_row_a_predictor(prices: Path) -> None:
     assert "and news" not in result.stdout
 
 
+def test_it_names_what_it_leaves_out(prices: Path, tweets: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(prices)
+    short = table[table["ticker"] == "GE"].head(64).assign(ticker="NEW")
+    pd.concat([table, short]).to_csv(tmp_path / "prices.csv", index=False)
+    told = pd.read_csv(tweets)
+    other = told.head(5).assign(ticker="aapl")
+    pd.concat([told, other]).to_csv(tmp_path / "tweets.csv", index=False)
+
+    result = judged(tmp_path / "prices.csv", f"--news={tmp_path / 'tweets.csv'}", "--json")
+
+    assert "Left out, with no more than 64 closes: NEW." in result.stderr
+    assert f"Left out, 5 of {len(told) + 5} texts, about other symbols" in result.stderr
+    assert "aapl" in result.stderr
+    assert len(json.loads(result.stdout)) == 8  # two sets of days, four predictors
+
+
 def test_days_that_are_not_there_are_missed(prices: Path) -> None:
     result = judged(prices, "--part=test")
 

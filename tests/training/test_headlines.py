@@ -42,13 +42,14 @@ def test_a_text_about_two_symbols_is_scored_once_and_is_news_of_both(
     path = tmp_path / "news.jsonl"
     path.write_text(
         '{"symbol": ["A", "B"], "published_at": "2020-01-01T00:00:00Z", "text": "both"}\n'
-        '{"symbol": ["A"], "published_at": "2020-01-01T00:00:01Z", "text": "refused"}\n'
+        '{"symbol": ["A", "A "], "published_at": "2020-01-01T00:00:01Z", "text": "bad"}\n'
     )
 
     headlines = read_headlines(path)
     scored = headlines.scored({"both": 0.25})
 
-    assert headlines.unscored == ("both", "refused")
+    assert headlines.rows["symbol"].tolist() == ["A", "B", "A"]  # each once
+    assert headlines.unscored == ("both", "bad")
     assert scored.rows[["symbol", "score"]].to_numpy().tolist() == [
         ["A", 0.25],
         ["B", 0.25],

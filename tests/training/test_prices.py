@@ -97,8 +97,8 @@ def test_a_frame_that_is_indexed_by_its_times_comes_back(tmp_path: Path) -> None
 def test_a_symbol_is_what_is_written_and_a_missing_close_is_none(tmp_path: Path) -> None:
     path = tmp_path / "closes.csv"
     path.write_text(
-        "symbol,date,close\nNA,2020-01-02,5\nNA,2020-01-03,null\n001,2020-01-03,\n"
-    )
+        "symbol,date,close\nNA,2020-01-02,5\nNA,2020-01-03,null\n 001,2020-01-03,\n"
+    )  # spaces around a symbol are no part of it
 
     closes = read_closes(path)
 
@@ -120,6 +120,9 @@ def test_a_symbol_is_what_is_written_and_a_missing_close_is_none(tmp_path: Path)
         pytest.param("symbol,close\nA,5\n", "lacks column 'date' or", id="no-time"),
         pytest.param(
             "symbol,date,close\n,2020-01-02,5\n", "line 2: expected one", id="whose"
+        ),
+        pytest.param(
+            "symbol,date,close\n  ,2020-01-02,5\n", "line 2: expected one", id="blank"
         ),
         pytest.param(
             "symbol,time,close\nA,2020-01-02 16:00,5\n", "expected a zone", id="no-zone"

@@ -161,11 +161,15 @@ def times(values: pd.Series, path: Path, *, dates: bool = False) -> pd.DatetimeI
 
 
 def symbols_of(values: pd.Series) -> tuple[tuple[str, ...], ...]:
-    """The symbols of each row: none, one, or those of a list."""
-    return tuple(map(_symbols, values))
+    """The symbols of each row: none, one, or those of a list, each once.
+
+    Spaces around a symbol do not count.
+    """
+    return tuple(tuple(dict.fromkeys(_symbols(value))) for value in values)
 
 
 def _symbols(value: Any) -> tuple[str, ...]:
     if pd.api.types.is_list_like(value):
         return tuple(symbol for each in value for symbol in _symbols(each))
-    return () if pd.isna(value) or value == "" else (str(value),)
+    symbol = "" if pd.isna(value) else str(value).strip()
+    return (symbol,) if symbol else ()

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from megatick_training.evaluation import investment
+from megatick_training.evaluation.forecaster_judgement import Invested
+from megatick_training.evaluation.forecaster_page import investment_table
 from megatick_training.evaluation.investment import (
     Rule,
     excess,
@@ -149,11 +152,54 @@ def test_its_interval_is_the_normals_of_independent_returns() -> None:
     assert low < found.annual_return < high
 
 
-def test_what_never_varies_has_no_sharpe() -> None:
-    returns = pd.Series(np.zeros(100), pd.date_range("2020-01-01", periods=100))
+def test_intervals_of_few_bars_hold_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(investment, "_RESAMPLES", 300)
+    days = pd.date_range("2020-01-01", periods=60, freq="8766h")  # a bar a year
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(100):
+        returns = pd.Series(rng.normal(0.01, 0.02, 60), days)
+        low, high = performance(returns, pd.Series(np.zeros(60), days)).sharpe_interval
+        held += low <= 0.01 / 0.02 <= high
+
+    assert held > 88  # of three blocks: percentiles as they are hold it 79 times
+
+
+def test_fewer_than_two_blocks_give_no_interval() -> None:
+    returns = pd.Series(
+        np.random.default_rng(2).normal(size=39) / 100,
+        pd.date_range("2020-01-01", periods=39),
+    )
+
+    found = performance(returns, returns)
+    table = investment_table(Invested(Rule(), found, found, excess(returns, returns)))
+
+    assert np.isnan([*found.annual_return_interval, *found.sharpe_interval]).all()
+    assert table["a year, %"][0] == f"{100 * found.annual_return:.2f} (–)"
+
+
+@pytest.mark.parametrize("value", [0.0, 0.001])  # of which numpy's deviation is 2e-19
+def test_what_never_varies_has_no_sharpe(value: float) -> None:
+    returns = pd.Series(np.full(100, value), pd.date_range("2020-01-01", periods=100))
 
     found = performance(returns, returns)
 
-    assert (found.annual_return, found.max_drawdown, found.turnover) == (0, 0, 0)
+    assert found.annual_return == pytest.approx((1 + value) ** 365.25 - 1)
+    assert found.max_drawdown == 0
     assert math.isnan(found.sharpe)
     assert all(map(math.isnan, found.sharpe_interval))
+
+
+def test_a_rule_that_is_seldom_in_has_a_sharpe_without_an_interval() -> None:
+    values = np.zeros(100)
+    values[50] = 0.02  # in many resamples it is not
+    returns = pd.Series(values, pd.date_range("2020-01-01", periods=100))
+
+    found = performance(returns, pd.Series(np.zeros(100), returns.index))
+    less = excess(returns, returns)
+
+    # A mean of 0.0002 and a deviation of 0.02·√(0.01·0.99)
+    assert found.sharpe == pytest.approx(0.01 / math.sqrt(0.0099) * math.sqrt(365.25))
+    assert all(map(math.isnan, (*found.sharpe_interval, *less.sharpe_interval)))
+    assert found.annual_return_interval[0] == 0
+    table = investment_table(Invested(Rule(), ours=found, held=found, excess=less))
+    assert table["Sharpe"].tolist() == ["1.92 (–)", "1.92 (–)", "0.00 (–)"]

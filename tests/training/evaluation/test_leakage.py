@@ -66,20 +66,42 @@ def test_a_forecast_that_has_seen_the_outcomes_is_caught() -> None:
         return np.where(labels + noise > 0, 0.6, 0.4)
 
     with pytest.raises(LeakageError, match=r"forecasts of shuffled outcomes: .* knowing"):
-        refuse_skill_on_shuffled(seen, returns, dates, horizon=1)
+        refuse_skill_on_shuffled(seen, returns, dates)
 
 
 def test_true_skill_does_not_outlive_the_shuffle() -> None:
     returns, dates = outcomes()
     oracle = np.where(returns > 0, 0.9, 0.1)  # right, yet made without the shuffled labels
 
-    refuse_skill_on_shuffled(lambda _: oracle, returns, dates, horizon=1)
+    refuse_skill_on_shuffled(lambda _: oracle, returns, dates)
+
+
+def test_few_dates_that_overlap_are_no_leak() -> None:
+    # Calls that stay, and moves of 20 bars on 25 dates: of luck alone, whatever the seed.
+    rng = np.random.default_rng(4)
+    dates = np.repeat(np.datetime64("2020-01-01") + np.arange(25), 4)
+    calls = np.repeat(rng.uniform(size=5), 20)
+    for seed in range(100):
+        steps = rng.normal(size=(45, 1)) + rng.normal(size=(45, 4))
+        moves = steps.cumsum(axis=0)
+        returns = (moves[20:] - moves[:-20]).ravel()
+
+        refuse_skill_on_shuffled(lambda _: calls, returns, dates, seed=seed)
+
+
+def test_skill_on_dates_that_cannot_be_dealt_is_no_leak() -> None:
+    # 3 symbols on the first date, 2 on the second, 1 on the third: each keeps its own.
+    dates = np.repeat(np.datetime64("2020-01-01") + np.arange(3), [3, 2, 1])
+    returns = np.array([1.0, -1, 2, -3, 1, -1])
+    oracle = np.where(returns > 0, 0.9, 0.1)
+
+    refuse_skill_on_shuffled(lambda _: oracle, returns, dates)
 
 
 def test_no_call_is_no_skill() -> None:
     returns, dates = outcomes()
 
-    refuse_skill_on_shuffled(lambda _: np.full(1000, 0.5), returns, dates, horizon=1)
+    refuse_skill_on_shuffled(lambda _: np.full(1000, 0.5), returns, dates)
 
 
 def test_dates_that_were_fitted_on_are_caught() -> None:

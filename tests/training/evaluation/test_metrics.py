@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
 from sklearn.metrics import matthews_corrcoef, mean_pinball_loss
+from statsmodels.api import OLS
 
 from megatick_training.errors import EvaluationError
 from megatick_training.evaluation.metrics import (
@@ -14,6 +16,8 @@ from megatick_training.evaluation.metrics import (
     price_errors,
     volatility_regimes,
 )
+
+Float64Array = npt.NDArray[np.float64]
 
 LEVELS = np.array([0.1, 0.5, 0.9])
 
@@ -138,6 +142,73 @@ def test_symbols_that_move_as_one_count_as_one() -> None:
 
     assert tenfold.calls == 10 * alone.calls
     assert tenfold.accuracy_se == pytest.approx(alone.accuracy_se)
+
+
+@pytest.mark.parametrize(("horizon", "lags"), [(1, 21), (20, 40)])
+def test_errors_are_statsmodels_hac_of_the_delta_method(horizon: int, lags: int) -> None:
+    # ⌈1.3·√250⌉ = 21, and twice the horizon.  The MCC as a function of four means a date:
+    # of both signs' ups, of those that agree in up, and of the rows there are.
+    rng = np.random.default_rng(3)
+    number = rng.integers(1, 6, 250)
+    day = np.repeat(np.arange(250), number)
+    common = np.convolve(rng.normal(size=269), np.ones(20), "valid")[day]
+    returns, p_up = (
+        common + rng.normal(scale=5, size=len(day)),
+        0.5 + 0.01 * np.tanh(common + rng.normal(scale=9, size=len(day))),
+    )
+    up, rose = p_up > 0.5, returns > 0
+    table = np.stack(
+        [np.bincount(day, each) for each in (up, rose, up & rose, up == rose)] + [number],
+        axis=1,
+    )
+
+    def measures(means: Float64Array) -> Float64Array:
+        ups, rises, both, right, rows = means
+        x, y = ups / rows, rises / rows
+        mcc = (both / rows - x * y) / np.sqrt(x * (1 - x) * y * (1 - y))
+        return np.array([right / rows, mcc])
+
+    means = table.mean(axis=0)
+    slopes = np.stack(
+        [(measures(means + s) - measures(means - s)) / 2e-6 for s in np.eye(5) * 1e-6]
+    )
+    used = lags + 1
+    correction = (250 + 1 - 2 * used + used * (used - 1) / 250) / 250
+    expected = [
+        OLS(influence, np.ones(250))
+        .fit(cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": False})
+        .bse[0]
+        / np.sqrt(correction)
+        for influence in ((table - means) @ slopes).T
+    ]
+
+    judged = direction(p_up, returns, dates(250)[day], horizon=horizon)
+
+    assert [judged.accuracy, judged.mcc] == pytest.approx(measures(means))
+    assert [judged.accuracy_se, judged.mcc_se] == pytest.approx(expected, rel=1e-6)
+
+
+def test_of_moves_that_overlap_on_few_dates_little_is_known() -> None:
+    # 60 dates of moves of 20 bars are three moves of the market: calls that know nothing
+    # are further than two standard errors from a half in a few of 100, not in a third.
+    rng, beyond = np.random.default_rng(4), 0
+    for _ in range(100):
+        steps = rng.normal(size=(80, 1)) + rng.normal(size=(80, 10))
+        walked = steps.cumsum(axis=0)
+        moves = walked[20:] - walked[:-20]
+        lean = np.convolve(rng.normal(size=79), np.ones(20), "valid")
+        p_up = np.repeat(0.5 + 0.01 * np.tanh(lean), 10)
+        judged = direction(p_up, moves.ravel(), dates(60, 10), horizon=20)
+        beyond += abs(judged.accuracy - 0.5) > 2 * judged.accuracy_se
+    assert beyond < 20
+
+
+def test_too_few_dates_give_no_error() -> None:
+    # 3 dates, and lags of ⌈1.3·√3⌉ = 3
+    judged = direction(np.full(6, 0.6), np.ones(6), dates(3, 2), horizon=1)
+
+    assert (judged.accuracy, judged.mcc) == (1, 0)
+    assert np.isnan([judged.accuracy_se, judged.mcc_se]).all()
 
 
 def test_no_side_is_no_call() -> None:

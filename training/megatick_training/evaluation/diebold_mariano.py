@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from megatick_training.errors import EvaluationError
+from megatick_training.evaluation.overlap import lags_of, mean_error
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -36,11 +37,8 @@ def diebold_mariano(
     """Test whether a has the smaller loss.
 
     A date's symbols depend on each other, so their losses are first averaged, and the
-    dates are the sample.  Its long-run variance is Newey and West's, over as many lags as
-    Lazarus et al. advise, and at least twice the horizon, or half of the dates where they
-    are fewer: over the horizon's overlap alone the falling weights would take a third off
-    what it adds.  Harvey, Leybourne and Newbold's correction for a small sample counts
-    those lags.  Where no loss differs, the p-value is 1: nothing was shown.
+    dates are the sample, of which ``mean_error`` knows how its mean varies.  Where no loss
+    differs, the p-value is 1: nothing was shown.
 
     Args:
         loss_a: float64, shape (dates, symbols) with NaN where there is none, or (dates,);
@@ -52,10 +50,7 @@ def diebold_mariano(
         EvaluationError: shapes differ, or too few dates for the lags.
 
     Source:
-        Diebold and Mariano, "Comparing predictive accuracy", JBES 13 (1995); Harvey,
-        Leybourne and Newbold, "Testing the equality of prediction mean squared errors",
-        IJF 13 (1997), equation 9; Newey and West, Econometrica 55 (1987); lags of
-        1.3·√dates from Lazarus, Lewis, Stock and Watson, "HAR inference", JBES 36 (2018).
+        Diebold and Mariano, "Comparing predictive accuracy", JBES 13 (1995).
     """
     if loss_a.shape != loss_b.shape:
         raise EvaluationError(
@@ -63,8 +58,7 @@ def diebold_mariano(
         )
     difference = _by_date(loss_a - loss_b)
     dates = len(difference)
-    twice = min(2 * horizon, dates // 2)
-    lags = max(horizon - 1, twice, math.ceil(1.3 * math.sqrt(dates)))
+    lags = lags_of(dates, horizon=horizon)
     if dates <= lags + 1:
         raise EvaluationError(
             "dates to compare losses on", f"more than {lags + 1}", str(dates)
@@ -72,24 +66,9 @@ def diebold_mariano(
     mean = float(difference.mean())
     if not difference.any():
         return DieboldMariano(0.0, 1.0, mean)
-    variance = _long_run_variance(difference, lags=lags) / dates
-    used = lags + 1
-    correction = (dates + 1 - 2 * used + used * (used - 1) / dates) / dates
-    if variance > 0:
-        statistic = mean * math.sqrt(correction / variance)
-    else:  # the difference is the same on every date
-        statistic = math.copysign(math.inf, mean)
+    error = mean_error(difference, horizon=horizon)  # 0 if the same on every date
+    statistic = mean / error if error else math.copysign(math.inf, mean)
     return DieboldMariano(statistic, float(stats.t.cdf(statistic, dates - 1)), mean)
-
-
-def _long_run_variance(values: Float64Array, *, lags: int) -> float:
-    """Newey and West's: autocovariances with weights that fall linearly to 0."""
-    centred = values - values.mean()
-    number = len(values)
-    covariances = [centred[lag:] @ centred[: number - lag] for lag in range(lags + 1)]
-    weights = 2 * (1 - np.arange(lags + 1) / (lags + 1))
-    weights[0] = 1
-    return float(weights @ covariances / number)
 
 
 def _by_date(difference: Float64Array) -> Float64Array:

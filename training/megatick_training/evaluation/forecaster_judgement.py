@@ -209,7 +209,7 @@ def _at_horizon(
     came = ~np.isnan(windows.returns[:, index])
     ended = windows.take(came)
     returns = ended.returns[:, index]
-    refuse_skill_on_shuffled(lambda _: p_up[came], returns, ended.at, horizon=bars)
+    refuse_skill_on_shuffled(lambda _: p_up[came], returns, ended.at)
     levels = np.array(forecaster.levels)
     volatility = ewma_volatility(windows.closes, decay=forecaster.ewma_decay)
 

@@ -53,14 +53,15 @@ def sections(
         Section("Coverage by symbol", table=symbols_table(horizons)),
         Section(
             "Direction",
-            text="Of forecasts whose P(up) is not exactly one half.  Standard errors are "
-            "those of a stationary bootstrap over dates.",
+            text="Of forecasts whose P(up) is not exactly one half.  Standard errors count "
+            "a date's symbols as one, and know that moves overlap.",
             table=direction_table(horizons),
         ),
         Section(
             "Investment",
             text=f"{_rule(invested)}  In brackets 95 % intervals of a stationary "
-            "bootstrap.",
+            "bootstrap; a Sharpe ratio has none where a resample's returns never vary, as "
+            "of a rule that is seldom in.",
             table=investment_table(invested),
         ),
     ]
@@ -214,6 +215,8 @@ def investment_table(invested: Invested) -> pd.DataFrame:
 def _with_interval(value: float, ends: Sequence[float]) -> str:
     if value != value:  # NaN: returns that never vary have no Sharpe ratio
         return "–"
+    if ends[0] != ends[0]:
+        return f"{value:.2f} (–)"
     return f"{value:.2f} ({ends[0]:.2f} to {ends[1]:.2f})"
 
 

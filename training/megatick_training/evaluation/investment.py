@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from arch.bootstrap import StationaryBootstrap
 
+from megatick_training.evaluation.overlap import expanded_tail
+
 Float64Array = npt.NDArray[np.float64]
 Short = Literal["flat", "short"]
 
@@ -18,6 +20,7 @@ CONFIDENCE: Final = 0.95
 _RESAMPLES: Final = 1000
 _BLOCK_BARS: Final = 20
 """Mean length of a resampled block: about a month of daily bars."""
+_FEWEST_BLOCKS: Final = 2
 _YEAR_S: Final = 365.25 * 86_400
 
 
@@ -27,10 +30,11 @@ class Performance:
 
     Attributes:
         annual_return: geometric, a year; 0.1 is 10 %.
-        annual_return_interval: 95 %, by bootstrap.
+        annual_return_interval: 95 %, by bootstrap; NaN with fewer than 40 bars.
         sharpe: mean over standard deviation of the returns, a year, without a riskless
             rate; NaN where the returns never vary.
-        sharpe_interval: 95 %, by bootstrap; NaN likewise.
+        sharpe_interval: 95 %, by bootstrap; NaN likewise, and where a resample never
+            varies, as of a rule that is seldom in.
         max_drawdown: largest fall of wealth from an earlier peak, in [0, 1].
         turnover: what is bought and sold a year, in multiples of the wealth.
     """
@@ -49,9 +53,9 @@ class Excess:
 
     Attributes:
         annual_return: the one's less the other's; 0.1 is ten points a year.
-        annual_return_interval: 95 %, by bootstrap.
+        annual_return_interval: 95 %, by bootstrap; NaN with fewer than 40 bars.
         sharpe: likewise, of the Sharpe ratios; NaN where either has none.
-        sharpe_interval: 95 %, by bootstrap; NaN likewise.
+        sharpe_interval: 95 %, by bootstrap; NaN likewise, and where it is of either.
     """
 
     annual_return: float
@@ -147,7 +151,9 @@ def performance(
         seed: of the bootstrap.
 
     Source:
-        Politis and Romano, "The stationary bootstrap", JASA 89 (1994); percentiles.
+        Politis and Romano, "The stationary bootstrap", JASA 89 (1994); percentiles, by
+        ``expanded_tail``: of simulated 95 % intervals of 60 and 250 bars, 94 and 91 % then
+        hold the truth instead of 79 and 86 %.
         Sharpe, "Mutual fund performance", Journal of Business 39 (1966).
     """
     values = returns.to_numpy(np.float64)
@@ -200,8 +206,8 @@ def excess(returns: pd.Series[float], others: pd.Series[float], *, seed: int = 0
 def _annual_and_sharpe(returns: Float64Array, bars_a_year: float) -> Float64Array:
     with np.errstate(divide="ignore"):  # of all that is lost the logarithm is -inf
         growth = np.log1p(returns).mean() * bars_a_year
-    deviation = returns.std()
-    sharpe = returns.mean() / deviation * bars_a_year**0.5 if deviation else np.nan
+    varies = (returns != returns[0]).any()  # their deviation may differ from 0 by rounding
+    sharpe = returns.mean() / returns.std() * bars_a_year**0.5 if varies else np.nan
     return np.array([np.expm1(growth), sharpe])
 
 
@@ -209,12 +215,14 @@ def _interval(
     measures: Callable[[Float64Array], Float64Array], values: Float64Array, *, seed: int
 ) -> Float64Array:
     """The lower and the upper ends, shape (2, measures)."""
+    blocks = len(values) / _BLOCK_BARS
+    if blocks < _FEWEST_BLOCKS:
+        return np.full((2, 2), np.nan)
     drawn = StationaryBootstrap(_BLOCK_BARS, values, seed=seed).apply(
         measures, reps=_RESAMPLES
     )
-    ends: Float64Array = np.quantile(
-        drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0
-    )
+    tail = expanded_tail(blocks, confidence=CONFIDENCE)
+    ends: Float64Array = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return ends
 
 

@@ -10,7 +10,7 @@ Each check holds what is judged to something that an honest forecast cannot brea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -18,17 +18,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from megatick_training.errors import LeakageError
-from megatick_training.evaluation.metrics import direction
 from megatick_training.forecasting.news import News, Story
 from megatick_training.forecasting.windows import Windows
 
 Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
 Times = npt.NDArray[np.datetime64]
 MakeWindows = Callable[[pd.DataFrame, News | None], Windows]
 
 _MOMENTS: Final = 5
+_DEALS: Final = 200
 _STANDARD_ERRORS: Final = 4.0
-"""A chance of 1 in 16,000 of a false alarm, were the estimate normal."""
+"""A chance of 1 in 30,000 of a false alarm, were the correlation normal."""
 
 
 def refuse_look_ahead(
@@ -75,31 +76,37 @@ def refuse_skill_on_shuffled(
     returns: Float64Array,
     dates: Times,
     *,
-    horizon: int,
     seed: int = 0,
 ) -> None:
     """Deal the outcomes out at random; whoever still tells up from down has seen them.
 
-    Whole dates are dealt, so that the symbols of a date keep moving together.
+    Whole dates are dealt, so that the symbols of a date keep moving together.  How far
+    luck takes the correlation is what it comes to when the same calls meet outcomes that
+    are dealt out once more, and more.
 
     Args:
         p_up_of: all that makes P(up), shape (n,), given the outcomes it may learn from.
         returns: float64, shape (n,), outcomes.
         dates: shape (n,), when each forecast was made.
-        horizon: bars that a return spans.
-        seed: of the shuffle.
+        seed: of the shuffles.
 
     Raises:
         LeakageError: the correlation of call and outcome is further than four standard
-            errors above 0.
+            errors above what luck gives.
     """
-    shuffled = _deal(returns, dates, np.random.default_rng(seed))
-    found = direction(p_up_of(shuffled), shuffled, dates, horizon=horizon)
-    if found.calls and found.mcc > _STANDARD_ERRORS * found.mcc_se:
+    rng, alike = np.random.default_rng(seed), _alike(dates)
+    shuffled = _deal(returns, alike, rng)
+    calls = np.sign(p_up_of(shuffled) - 0.5)
+    if not calls.any():
+        return
+    found = _correlation(calls, shuffled)
+    by_luck = [_correlation(calls, _deal(returns, alike, rng)) for _ in range(_DEALS)]
+    expected, error = np.mean(by_luck), np.std(by_luck)
+    if found - expected > _STANDARD_ERRORS * error > 0:
         raise LeakageError(
             "forecasts of shuffled outcomes",
-            expected="a correlation of call and outcome of 0",
-            found=f"{found.mcc:.3f} with a standard error of {found.mcc_se:.3f}",
+            expected=f"a correlation of call and outcome near {expected:.3f}, luck's",
+            found=f"{found:.3f} with a standard error of {error:.3f}",
             hint="They were made knowing the outcomes.",
         )
 
@@ -143,16 +150,31 @@ def refuse_embargoed(
         )
 
 
-def _deal(returns: Float64Array, dates: Times, rng: np.random.Generator) -> Float64Array:
-    """Give each date the outcomes of another, as far as both have as many."""
-    dealt = returns.copy()
-    of_size: dict[int, list[npt.NDArray[np.intp]]] = {}
+def _alike(dates: Times) -> list[IntArray]:
+    """Group dates by how many rows they have: each shape (dates, rows of one)."""
+    of_size: dict[int, list[IntArray]] = {}
     for rows in pd.Series(dates).groupby(dates).indices.values():
         of_size.setdefault(len(rows), []).append(np.asarray(rows))
-    for alike in of_size.values():
-        places = np.stack(alike)  # (dates, rows of each)
+    return [np.stack(alike) for alike in of_size.values()]
+
+
+def _deal(
+    returns: Float64Array, alike: Sequence[IntArray], rng: np.random.Generator
+) -> Float64Array:
+    """Give each date the outcomes of another that has as many."""
+    dealt = returns.copy()
+    for places in alike:
         dealt[places] = returns[rng.permutation(places)]
     return dealt
+
+
+def _correlation(calls: Float64Array, returns: Float64Array) -> float:
+    """Of calls up (1) or down (-1) with what came; 0 where all are one way."""
+    told = (calls != 0) & (returns != 0)
+    call, came = calls[told], np.sign(returns[told])
+    if not (call.size and np.ptp(call) and np.ptp(came)):
+        return 0.0
+    return float(np.corrcoef(call, came)[0, 1])
 
 
 def _other_closes(closes: pd.DataFrame, moment: np.datetime64) -> pd.DataFrame:

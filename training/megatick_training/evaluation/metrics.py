@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from arch.bootstrap import StationaryBootstrap
 from sklearn.metrics import (
     mean_absolute_error,
     mean_absolute_percentage_error,
@@ -17,6 +16,7 @@ from sklearn.metrics import (
 )
 
 from megatick_training.errors import EvaluationError
+from megatick_training.evaluation.overlap import mean_error
 
 BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
@@ -27,8 +27,6 @@ COVERAGES: Final = (0.5, 0.8, 0.9)
 
 REGIMES: Final = ("calm", "middle", "stormy")
 """Thirds of a symbol's own volatility."""
-
-_RESAMPLES: Final = 1000
 
 
 def pinball_losses(
@@ -174,9 +172,10 @@ class Direction:
     Attributes:
         calls: forecasts that leaned to a side, of returns that were not 0.
         accuracy: share of them that were right, in [0, 1]; NaN without any.
-        accuracy_se: its standard error; NaN without any.
-        mcc: Matthews correlation coefficient, in [-1, 1]; 0 where all lean one way.
-        mcc_se: its standard error; NaN without any.
+        accuracy_se: its standard error; NaN on too few dates for one.
+        mcc: Matthews correlation coefficient, in [-1, 1]; 0, without an error, where all
+            lean or went one way.
+        mcc_se: its standard error; NaN likewise.
     """
 
     calls: int
@@ -192,50 +191,47 @@ def direction(
     dates: npt.NDArray[np.datetime64],
     *,
     horizon: int,
-    seed: int = 0,
 ) -> Direction:
     """Judge the side that P(up) leans to; exactly one half leans to none.
 
-    Standard errors are those of a stationary bootstrap that draws whole dates, in blocks
-    of twice the horizon on average: a date's symbols move together, and so do windows
-    that overlap.
+    The sample of the standard errors is the dates: a date's symbols move together, and
+    windows that overlap too (``mean_error``).
 
     Args:
         p_up: float64, shape (n,), in [0, 1].
         returns: float64, shape (n,), what followed.
         dates: shape (n,), when each forecast was made.
         horizon: bars that a return spans.
-        seed: of the bootstrap.
 
     Source:
-        Politis and Romano, "The stationary bootstrap", JASA 89 (1994); the coefficient is
-        Matthews', Biochimica et Biophysica Acta 405 (1975).
+        The coefficient is Matthews', Biochimica et Biophysica Acta 405 (1975).  It is the
+        correlation of two signs, and its error that of the mean of a correlation's
+        influence function: Devlin, Gnanadesikan and Kettenring, "Robust estimation and
+        outlier detection with correlation coefficients", Biometrika 62 (1975).
     """
     leans = (p_up != 0.5) & (returns != 0)
-    up, rose = p_up[leans] > 0.5, returns[leans] > 0
-    counts = pd.DataFrame(
-        {"tp": up & rose, "fp": up & ~rose, "fn": ~up & rose, "tn": ~up & ~rose}
-    )
-    daily = counts.groupby(dates[leans]).sum().to_numpy(np.float64)  # (dates, 4)
-    if not len(daily):
+    if not leans.any():
         return Direction(0, *(float("nan"),) * 4)
-    accuracy, mcc = _accuracy_and_mcc(daily)
-    errors = np.sqrt(
-        np.diag(
-            StationaryBootstrap(2 * horizon, daily, seed=seed).cov(
-                _accuracy_and_mcc, reps=_RESAMPLES
-            )
-        )
+    up, rose = p_up[leans] > 0.5, returns[leans] > 0
+    days, day = np.unique(dates[leans], return_inverse=True)
+
+    def error(influence: Float64Array) -> float:
+        daily = np.bincount(day, influence) * len(days) / len(influence)
+        return mean_error(daily, horizon=horizon)
+
+    right = up == rose
+    accuracy, mcc, mcc_influence = right.mean(), 0.0, np.zeros(len(up))
+    if up.std() and rose.std():
+        call, came = ((each - each.mean()) / each.std() for each in (up, rose))
+        mcc = (call * came).mean()
+        mcc_influence = call * came - mcc * (call**2 + came**2) / 2
+    return Direction(
+        calls=len(up),
+        accuracy=float(accuracy),
+        accuracy_se=error(right - accuracy),
+        mcc=float(mcc),
+        mcc_se=error(mcc_influence),
     )
-    return Direction(int(leans.sum()), accuracy, errors[0], mcc, errors[1])
-
-
-def _accuracy_and_mcc(daily: Float64Array) -> Float64Array:
-    """Of a table of counts a date (true and false ups, false and true downs)."""
-    tp, fp, fn, tn = daily.sum(axis=0)
-    spread = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    mcc = (tp * tn - fp * fn) / np.sqrt(spread) if spread else 0.0
-    return np.array([(tp + tn) / (tp + fp + fn + tn), mcc])
 
 
 def level_column(levels: Float64Array, level: float) -> int:
