@@ -532,6 +532,12 @@ def test_leaves_out_what_became_of_loads_that_had_begun_before() -> None:
             False,
             id="no-gpu",
         ),
+        pytest.param(
+            'E1128 20:55:02.64 12 ensemble_scheduler.cc:1468] "unable to create stream for '
+            'sentiment: CUDA driver version is insufficient for CUDA runtime version"',
+            False,
+            id="no-driver",
+        ),
     ],
 )
 def test_shows_complaints_that_mean_something(line: str, shown: bool) -> None:

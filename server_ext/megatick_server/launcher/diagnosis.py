@@ -125,10 +125,12 @@ def unloaded(log: Iterable[str]) -> set[str]:
 def worth_showing(line: str) -> bool:
     """Tell whether a line is a warning or error of Triton's that means something.
 
-    Without a GPU there is no pinned memory to copy through, and the server says so once.
+    Without a GPU there is no pinned memory to copy through, of which the server tells once,
+    and no CUDA driver, of which it tells for each ensemble that it loads.
     """
-    return re.match(r"[WE]\d{4} ", line) is not None and (
-        "pinned system memory" not in line
+    return re.match(r"[WE]\d{4} ", line) is not None and not any(
+        of_no_gpu in line
+        for of_no_gpu in ("pinned system memory", "CUDA driver version is insufficient")
     )
 
 

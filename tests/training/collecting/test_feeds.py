@@ -70,6 +70,32 @@ def test_atom() -> None:
     assert found.articles[0].published_at.isoformat() == "2026-03-02T14:30:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        pytest.param("&#55357;&#56520;", "📈", id="halves"),
+        pytest.param("&#xD83D;&#xdcc8;&#33;", "📈!", id="in-hexadecimal"),
+        pytest.param("&#55357; &#x110000;", "\ufffd \ufffd", id="no-characters"),
+        pytest.param("&#8364;&amp;&#x26;&lt;", "€&&<", id="others-as-they-were"),
+    ],
+)
+def test_references_to_halves_of_characters(written: str, read: str) -> None:
+    rss = RSS.replace("Title alone", f"Acme {written} up")
+
+    found = ask(lambda _: httpx.Response(200, text=rss))
+
+    assert [each.title for each in found.articles] == ["Acme up", f"Acme {read} up"]
+
+
+def test_a_feed_that_cannot_be_read_is_a_problem_of_its_own() -> None:
+    rss = RSS.replace("Title alone", f"Acme &#{'9' * 5000}; up")
+
+    found = ask(lambda _: httpx.Response(200, text=rss))
+
+    assert found.articles == ()
+    assert found.problem.startswith("cannot be read: Exceeds the limit")
+
+
 def test_the_second_run_takes_only_news() -> None:
     sent: list[httpx.Headers] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ from megatick_training.collecting.outcome import Outcome
 from megatick_training.errors import FetchError
 
 _CLOSED: Final = re.compile(rb"</(?:[\w.-]+:)?(?:rss|feed|rdf)\s*>", re.IGNORECASE)
+_REFERENCE: Final = re.compile(rb"&#(?:x([\da-f]+)|(\d+));", re.IGNORECASE)
+_REFERENCES: Final = re.compile(rb"(?:%b)+" % _REFERENCE.pattern, re.IGNORECASE)
 _FIRST: Final = datetime(1970, 1, 2, tzinfo=UTC)  # programs write day 0 for no day
 _AHEAD: Final = timedelta(minutes=5)  # by which a server's clock may be before ours
 _SENT: Final = {"etag": "If-None-Match", "last-modified": "If-Modified-Since"}
@@ -60,7 +63,11 @@ def collect_feed(
     shown = {"content-location": answer.url}
     if "content-type" in answer.headers:
         shown["content-type"] = answer.headers["content-type"]
-    feed = feedparser.parse(io.BytesIO(answer.content), response_headers=shown)
+    try:
+        content = _REFERENCES.sub(_whole_characters, answer.content)
+        feed = feedparser.parse(io.BytesIO(content), response_headers=shown)
+    except ValueError as error:  # of a number, a date or an address that is none
+        return Outcome(url, problem=f"cannot be read: {error}", validators=known)
     if not feed.get("version"):  # which an answer without a byte has not
         return Outcome(url, problem="is no RSS or Atom feed", validators=known)
     cut = _is_cut(feed, answer.content)
@@ -91,6 +98,20 @@ def collect_feed(
         return Outcome(url, tuple(articles), dropped, problem=problem, validators=known)
     fresh = {name: answer.headers[name] for name in _SENT if name in answer.headers}
     return Outcome(url, tuple(articles), dropped, validators=fresh)
+
+
+def _whole_characters(found: re.Match[bytes]) -> bytes:
+    """Join the halves of characters, to which some programs refer one by one.
+
+    What refers to no character becomes U+FFFD; ``feedparser`` fails at it.
+    """
+    codes = [
+        int(hexadecimal or decimal, 16 if hexadecimal else 10)
+        for hexadecimal, decimal in _REFERENCE.findall(found[0])
+    ]
+    units = "".join(chr(code) if code <= sys.maxunicode else "\ufffd" for code in codes)
+    whole = units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return "".join(f"&#{ord(each)};" for each in whole).encode()
 
 
 def _is_cut(feed: Any, content: bytes) -> bool:
