@@ -141,6 +141,7 @@ def evaluate(
     from megatick_training.evaluation.investment import Rule
     from megatick_training.evaluation.judged_rows import describe, rows_to_judge
     from megatick_training.evaluation.leakage import refuse_look_ahead
+    from megatick_training.forecasting.bar_length import unlike_bars
     from megatick_training.forecasting.news import read_news
     from megatick_training.forecasting.windows import make_windows
     from megatick_training.prices import read_prices
@@ -154,6 +155,9 @@ def evaluate(
         closes = closed_at(table.closes, closes_at)
         stories = None if news is None else read_news(news)
         notices = left_out(closes, stories, news_file=news)
+        unlike = unlike_bars(closes, bar_s=judged_one.bar_s)
+        if unlike:
+            notices.append(unlike)
 
         def make(of: pd.DataFrame, told: News | None) -> Windows:
             return make_windows(of, news=told, half_life_s=judged_one.half_life_s)

@@ -47,6 +47,7 @@ class Outlook:
             last evaluated.
         edge_p_value: float64, shape (H,), of that test.
         half_life_s: seconds in which news loses half its weight.
+        bar_s: seconds that a bar lasts for the forecaster.
     """
 
     symbols: tuple[str, ...]
@@ -60,6 +61,7 @@ class Outlook:
     edge: npt.NDArray[np.bool_]
     edge_p_value: Float64Array
     half_life_s: float
+    bar_s: float
 
     @property
     def without_width(self) -> tuple[str, ...]:
@@ -167,6 +169,7 @@ def forecast_latest(
         edge=np.asarray(first.edge, np.bool_),
         edge_p_value=np.asarray(first.edge_p_value, np.float64),
         half_life_s=half_life_s,
+        bar_s=first.bar_s,
     )
 
 

@@ -65,6 +65,20 @@ def test_it_names_what_it_leaves_out(prices: Path, forecaster: Path) -> None:
     )
 
     assert "Left out, with no more than 64 closes: C." in result.stderr
+    assert "and these last" not in result.stderr
+
+
+def test_it_says_that_bars_are_of_another_length(prices: Path, forecaster: Path) -> None:
+    table = pd.read_csv(prices)
+    hours = pd.date_range("2020-04-01", periods=len(table), freq="h", tz="UTC")
+    table.assign(date=hours.astype(str)).to_csv(prices, index=False)
+
+    result = CliRunner().invoke(
+        app, arguments(prices, forecaster, "--auto-ets-rows=0"), catch_exceptions=False
+    )
+
+    told = " ".join(result.stderr.split())
+    assert "one of bars of 86,400 s, and these last 3,600 s:" in told
 
 
 def test_it_prints_tables(prices: Path, forecaster: Path) -> None:

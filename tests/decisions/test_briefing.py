@@ -162,10 +162,13 @@ def test_the_page_says_what_ended_what_is_left_out_and_what_is_assumed(
         {"symbol": ["B", "B", "C"], "published_at": published, "text": "up", "score": 0.5}
     )
     ended = know(closes.assign(NONE=np.nan), Headlines(texts))
+    hours = pd.date_range("2020-01-01", periods=70, freq="h", tz="UTC")
+    hourly = know(closes.iloc[:70].set_axis(hours), Headlines.none())
 
     found = brief(client, ended, backtest_bars=PAST)
     said = {part.title: part.text for part in sections(found, ended)}
     usual = {part.title: part.text for part in sections(made, known)}
+    unlike = in_short(brief(client, hourly, backtest_bars=0), hourly)[0]
 
     assert "Without a close for 5 bars or more: A;" in said["In short"]
     assert f"the last close is of {closes.index[-1]:%Y-%m-%d %H:%M}" in said["In short"]
@@ -185,6 +188,8 @@ def test_the_page_says_what_ended_what_is_left_out_and_what_is_assumed(
     assert "Without a close" not in usual["In short"]
     assert "Give --close-time." not in usual["In short"]
     assert "Left out" not in usual["In short"]
+    assert "of bars of 86,400 s, and these last 3,600 s:" in unlike
+    assert "and these last" not in usual["In short"]
     assert "In none" not in usual["News impact"]
 
 

@@ -27,6 +27,7 @@ def outlook(symbols: tuple[str, ...]) -> Outlook:
         edge=np.zeros(len(HORIZONS_BARS), np.bool_),
         edge_p_value=np.full(len(HORIZONS_BARS), 0.5),
         half_life_s=1.0,
+        bar_s=86_400.0,
     )
 
 

@@ -16,6 +16,7 @@ from megatick_decisions.page.prices import edges, price_section
 from megatick_decisions.page.risks import backtest_section, risk_sections
 from megatick_decisions.page.words import counted, decimals
 from megatick_decisions.standstill import still_bars
+from megatick_training.forecasting.bar_length import unlike_bars
 from megatick_training.reports import Section
 from megatick_training.times import are_dates
 
@@ -92,7 +93,7 @@ def in_short(made: Brief, known: Known) -> list[str]:
 
 
 def _notices(made: Brief, known: Known) -> str:
-    """What may be amiss with the closes: too few, ended, standing still, dates alone."""
+    """What may be amiss with the closes: few, ended, still, of another length, dates."""
     said = ""
     if known.without_closes:
         said += (
@@ -132,6 +133,9 @@ def _notices(made: Brief, known: Known) -> str:
             f"  At one price for {_STALE_BARS} bars or more: {listed(named)}; their "
             "forecasts, and their risk, shrink with each."
         )
+    unlike = unlike_bars(known.closes, bar_s=made.outlook.bar_s)
+    if unlike:
+        said += f"  {unlike}"
     if are_dates(moments):
         said += (
             "  Bars have dates alone, and are taken to close at the midnight that begins "

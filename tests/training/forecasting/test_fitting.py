@@ -111,6 +111,18 @@ def test_bars_of_hours_are_fitted_until_the_day_that_was_calibrated_on() -> None
     assert fitted.forecaster.fitted_until == date(2020, 2, 3)
 
 
+def test_a_bar_lasts_from_a_symbols_close_to_its_next() -> None:
+    closes = gaussian_walk(900, 4)
+    tokyo, new_york = (
+        closes[names].set_axis(closes.index + pd.Timedelta(hours=hours))
+        for names, hours in ((["S0", "S1"], 6), (["S2", "S3"], 21))
+    )
+
+    fitted = fitted_on(pd.concat([tokyo, new_york]).sort_index())
+
+    assert fitted.forecaster.bar_s == 86_400  # and not the 9 or 15 hours between the two
+
+
 def test_what_is_forced_is_fitted_and_nobody_takes_it_for_chosen(walk: Fitted) -> None:
     # What the EWMA says of a walk of constant volatility is noise, and is scaled away.
     windows = make_windows(gaussian_walk(1600, 4), news=None, half_life_s=1)

@@ -193,9 +193,9 @@ def _rows(table: Sequence[Sequence[float] | Float64Array]) -> tuple[tuple[float,
 
 
 def _bar_s(windows: Windows) -> float:
-    """Seconds a bar lasts: the median distance of the bars."""
-    gaps = np.diff(np.unique(windows.at)) / np.timedelta64(1, "s")
-    return float(np.median(gaps))
+    """Seconds a bar lasts: the median distance of a symbol's bars."""
+    gaps = np.diff(windows.at) / np.timedelta64(1, "s")
+    return float(np.median(gaps[windows.symbols[1:] == windows.symbols[:-1]]))
 
 
 def _describe(windows: Windows, periods: Periods) -> str:
