@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,26 @@ def save_rank(
     rank.mkdir(parents=True)
     saved = argparse.Namespace(**{**whole.args, **args})
     torch.save({"args": saved, "iteration": 1, **state}, rank / "model_optim_rng.pt")
+
+
+def test_a_rank_copied_over_another_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "qwen_tp2_release", tmp_path / "copied")
+    one, other = sorted((tmp_path / "copied").rglob("model_optim_rng.pt"))
+    shutil.copyfile(one, other)
+
+    with pytest.raises(CheckpointError, match="found the file of mp_rank_00 again"):
+        read_checkpoint(tmp_path / "copied")
+
+
+def test_stages_that_changed_their_names_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN / "gpt2_pp2_bf16", tmp_path / "renamed")
+    one, other = sorted((tmp_path / "renamed").rglob("mp_rank_*"))
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+
+    with pytest.raises(CheckpointError, match="expected the embedding, as the first"):
+        read_checkpoint(tmp_path / "renamed")
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

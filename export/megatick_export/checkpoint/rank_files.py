@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import torch
 
-from megatick_export.checkpoint.deferred import Deferred, TorchFile
+from megatick_export.checkpoint.deferred import Deferred, Record, TorchFile
 from megatick_export.checkpoint.extra_state import largest_input_of
 from megatick_export.checkpoint.fields import Fields, listed, shown
 from megatick_export.checkpoint.merge import grouped_qkv, join_ranks, join_stages
@@ -27,6 +27,7 @@ FILE_NAME: Final = "model_optim_rng.pt"
 # The name where a distributed optimizer wrote its part apart (2022 and 2023).
 _WITHOUT_OPTIMIZER: Final = "model_rng.pt"
 _OPTIMIZER_FILES: Final = ("optim.pt", "distrib_optim.pt")
+_FIRST_OF_ALL: Final = "embedding.word_embeddings.weight"
 _DEEPEST: Final = 32  # legacy models nest their modules seven deep
 _FOLDER: Final = re.compile(r"mp_rank_(\d+)(?:_(\d+))?(_\d+)?")
 
@@ -68,6 +69,7 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
     iteration = _iteration(saved)
     for rank, state in states.items():
         _check_iteration(Fields(state, files[rank]), expected=iteration, first=first_file)
+    _check_distinct(loaded)
     given = fields.number("checkpoint_version", 0.0)
     # Only models of before Megatron's core ever had another order of QKV.
     version = saved.number("checkpoint_version", given)
@@ -82,12 +84,21 @@ def read_rank_files(place: Path, absent_args: Mapping[str, Any] | None) -> Store
         ]
         return join_ranks(ranks, path=place)
 
+    joined = [stage(chunk, number) for chunk in chunks for number in stages]
+    if len(joined) > 1 and _FIRST_OF_ALL not in joined[0]:
+        raise CheckpointError(
+            files[min(files)],
+            tensor=_FIRST_OF_ALL,
+            expected="the embedding, as the first pipeline stage has it",
+            found="another stage",
+            hint="Were the folders renamed?  Copy the iteration again.",
+        )
     return Stored(
         layout="torch",
         args=args,
         args_saved=first.get("args") is not None,
         iteration=iteration,
-        weights=join_stages(stage(c, number) for c in chunks for number in stages),
+        weights=join_stages(joined),
         files=tuple(sorted(files.values())),
         tensor_parallel=tensor_ranks,
         pipeline_parallel=len(stages),
@@ -111,6 +122,22 @@ def _check_iteration(saved: Fields, *, expected: int, first: Path) -> None:
             found=f"iteration {found}",
             hint="Ranks of two saves are mixed: copy the whole folder again.",
         )
+
+
+def _check_distinct(files: Mapping[tuple[int, int], TorchFile]) -> None:
+    """Refuse a file that was copied over another rank's; their checksums tell."""
+    seen: dict[frozenset[tuple[int, Record]], Path] = {}
+    for file in files.values():
+        if not any(record.checksum for record in file.records.values()):
+            continue  # torch computed none, or is older than its zip files
+        first = seen.setdefault(frozenset(file.records.items()), file.path)
+        if first != file.path:
+            raise CheckpointError(
+                file.path,
+                expected="a rank's own part of the model",
+                found=f"the file of {first.parent.name} again",
+                hint="It was copied over this one: copy the whole folder again.",
+            )
 
 
 def _state_in(file: TorchFile) -> dict[str, Any]:
