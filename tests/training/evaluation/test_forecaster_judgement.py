@@ -11,6 +11,7 @@ from megatick_training.evaluation.forecaster_judgement import (
     judge_forecaster,
     judge_investment,
 )
+from megatick_training.evaluation.forecaster_page import coverage_table
 from megatick_training.evaluation.investment import Rule
 from megatick_training.forecasting.news import News
 from megatick_training.forecasting.windows import Windows, make_windows
@@ -98,6 +99,19 @@ def test_what_news_adds_is_judged(
     versus = first.versus["price only"]
     assert versus.theirs.pinball == first.versus["random walk"].theirs.pinball
     assert versus.ours.pinball > versus.theirs.pinball
+
+
+def test_a_regime_without_forecasts_has_no_coverage(
+    forecaster: Forecaster, closes: pd.DataFrame
+) -> None:
+    halted = closes[["A"]].copy()
+    halted.iloc[1:] = 50.0  # the first window alone holds a move
+
+    judged = judged_by(forecaster, make_windows(halted, news=None, half_life_s=1.0))
+
+    table = coverage_table(judged)
+    assert table[["calm", "middle"]].isna().all(axis=None)
+    assert (table["stormy"] == 100).all()  # it stood still, which is inside
 
 
 def test_auto_ets_is_compared_on_dates_that_are_spread(

@@ -149,7 +149,8 @@ def coverage_table(horizons: Sequence[AtHorizon]) -> pd.DataFrame:
                 "said": f"{coverage.nominal:.0%}",
                 "covered": coverage.overall * 100,
             }
-            row |= {name: coverage.by_regime.get(name, 0.0) * 100 for name in REGIMES}
+            regimes = coverage.by_regime
+            row |= {name: regimes.get(name, float("nan")) * 100 for name in REGIMES}
             row |= {
                 "lowest symbol": min(by_symbol) * 100,
                 "highest symbol": max(by_symbol) * 100,
