@@ -56,5 +56,5 @@ def test_ways_are_held_against_no_record(
     others = {file.stem: json.loads(file.read_text()) for file in RESULTS.glob("*.json")}
     assert "| `refuse` and `--audit-sync-s 0` | " in page(others | {"audit": found})
     others.pop("audit", None)
-    (section,) = page(others).split("## 13. A record of every reply")[1:]
+    (section,) = page(others).split("## 14. A record of every reply")[1:]
     assert "Not measured yet." in section
