@@ -313,14 +313,17 @@ def _front(lane: _Lane, now_s: float, tokens_per_s: float, turn: Turn) -> list[J
     tokens, until_s = 0, np.inf
     while jobs and tokens < CHOICE * budget:
         job = jobs[0]
-        reason = _not_worth_it(job, now_s)
+        waited_s = job.waited_s + now_s - job.submitted_s
+        reason = not_worth_it(
+            waited_s=waited_s, left_s=job.expires_s - now_s, cancelled=job.cancelled
+        )
         its_tokens = min(job.waiting_tokens, budget)
         ends_s = now_s + HEADROOM * min(tokens + its_tokens, budget) / tokens_per_s
         if reason is None and ends_s > min(until_s, job.expires_s):
             if front:
                 break
             if now_s + its_tokens / tokens_per_s > job.expires_s and len(jobs) > 1:
-                reason = _too_late(job, now_s)
+                reason = _expired(waited_s)
         jobs.popleft()
         if reason is None:
             front.append(job)
@@ -349,24 +352,22 @@ def _take(lane: _Lane, front: list[Job], now_s: float, turn: Turn) -> None:
     turn.run.extend(run.items())
 
 
-def _not_worth_it(job: Job, now_s: float) -> RequestDropped | None:
-    """Say why a job is not worth computing any more, if so."""
-    if job.expires_s <= now_s:
-        return _too_late(job, now_s)
-    if job.cancelled():
-        return given_up()
+def not_worth_it(
+    *, waited_s: float, left_s: float, cancelled: Callable[[], bool]
+) -> RequestDropped | None:
+    """Say why a request is not worth computing any more, if so.
+
+    Args:
+        waited_s: how long it has waited.
+        left_s: how long its caller waits yet; infinite if he does not say.
+        cancelled: whether he has given up.
+    """
+    if left_s <= 0:
+        return _expired(waited_s)
+    if cancelled():
+        return RequestDropped("cancelled", "its caller has cancelled it")
     return None
 
 
-def _too_late(job: Job, now_s: float) -> RequestDropped:
-    return expired(job.waited_s + now_s - job.submitted_s)
-
-
-def expired(waited_s: float) -> RequestDropped:
-    """What becomes of a request whose timeout passed while it waited."""
+def _expired(waited_s: float) -> RequestDropped:
     return RequestDropped("expired", f"it waited {waited_s:.3g} s for its turn")
-
-
-def given_up() -> RequestDropped:
-    """What becomes of a request that nobody waits for."""
-    return RequestDropped("cancelled", "its caller has cancelled it")

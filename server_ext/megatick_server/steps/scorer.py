@@ -66,8 +66,7 @@ from megatick_server.row_queue import (
     Float32Array,
     Job,
     Limits,
-    expired,
-    given_up,
+    not_worth_it,
 )
 from megatick_server.settings import ModelFolder, ScorerSettings
 from megatick_server.step_log import log_as_triton
@@ -180,10 +179,13 @@ class Scorer:
     ) -> None:
         try:
             waited_s = time.monotonic() - arrived_s
-            if waited_s >= request.timeout_s:
-                raise expired(waited_s)
-            if request.cancelled():
-                raise given_up()
+            reason = not_worth_it(
+                waited_s=waited_s,
+                left_s=request.timeout_s - waited_s,
+                cancelled=request.cancelled,
+            )
+            if reason is not None:
+                raise reason
             self._take(request, reply, priority, arrived_s)
         except Exception as error:  # noqa: BLE001 the caller must hear of it
             reply(error)
