@@ -90,7 +90,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _mixed(schema: pa.Schema, blocks: Sequence[Block]) -> set[str]:
-    """The columns that are text for want of another type, of JSON lines of several kinds."""
+    """The columns that are text for want of another type, as of mixed JSON lines."""
     texts = {each.name for each in schema if pa.types.is_string(each.type)}
     return {
         each.name
