@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,6 +24,7 @@ from rich.progress import (
 
 from megatick_cli.frames import print_frame
 from megatick_cli.reading import ArchitectureFile, read_with_bar
+from megatick_contract import LABELS
 
 if TYPE_CHECKING:
     import torch
@@ -308,7 +310,16 @@ def _headed(
         return checkpoint
     if head_words is not None:
         return with_word_head(checkpoint, tokenizer.tokenizer, head_words.split(","))
-    return with_head(checkpoint, seed=seed)
+    headed = with_head(checkpoint, seed=seed)
+    if (rows := checkpoint.architecture.classes) and headed is not checkpoint:
+        Console(stderr=True).print(
+            f"[yellow]warning:[/] {escape(str(checkpoint.path))}: its classification head "
+            f"of {rows} rows is left out, expected one of {len(LABELS)}: "
+            f"{', '.join(LABELS)}.  Training begins with a new head, small and random.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return headed
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from missing import megatick_without
-from tiny import BERT, write_tiny
+from tiny import BERT, LLAMA, write_tiny
 from typer.testing import CliRunner
 
 from megatick_cli.app import app
@@ -75,6 +76,23 @@ def test_it_trains_judges_and_says_what_is_next(
     assert list((tmp_path / "tb").glob("events.out.tfevents*"))
 
 
+def test_a_head_of_other_classes_is_not_replaced_in_silence(
+    labelled: Path, tmp_path: Path
+) -> None:
+    stars = write_tiny(tmp_path / "stars", replace(LLAMA, classes=5))
+
+    told = CliRunner().invoke(
+        app, command(stars, labelled, tmp_path / "out", "--epochs", "1")
+    )
+
+    assert told.exit_code == 0, told.output
+    assert (
+        f"warning: {stars}/iter_0000000: its classification head of 5 rows is left out, "
+        "expected one of 3: negative, neutral, positive.  Training begins with a new head"
+    ) in told.stderr
+    assert read_checkpoint(tmp_path / "out").architecture.classes == 3
+
+
 def test_it_needs_neither_the_cpu_s_engine_nor_a_client(
     checkpoint: Path, labelled: Path, tmp_path: Path
 ) -> None:
@@ -86,6 +104,7 @@ def test_it_needs_neither_the_cpu_s_engine_nor_a_client(
     )
 
     assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
     assert read_checkpoint(out).architecture.classes == 3
 
 

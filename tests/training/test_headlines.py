@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,23 @@ def test_a_text_about_two_symbols_is_scored_once_and_is_news_of_both(
         ["B", 0.25],
     ]
     assert scored.unscored == ()
+
+
+@pytest.mark.parametrize("before", [1, 300])  # 256 rows are read at a time
+def test_symbols_are_a_list_or_one_in_one_file(tmp_path: Path, before: int) -> None:
+    rows = [{"symbol": "A", "score": 0.5}] * before + [{"symbol": ["A", "B"], "score": 0}]
+    path = tmp_path / "news.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({**row, "published_at": f"2020-01-01T00:{n // 60:02}:{n % 60:02}Z"})
+            + "\n"
+            for n, row in enumerate(rows)
+        )
+    )
+
+    symbols = read_headlines(path).rows["symbol"].tolist()
+
+    assert symbols == [*["A"] * before, "A", "B"]
 
 
 def test_what_is_published_at_a_moment_is_not_before_it(tmp_path: Path) -> None:

@@ -214,3 +214,14 @@ def test_what_is_no_text_is_refused(tmp_path: Path, text: object) -> None:
     for read in (read_labelled_texts, read_texts):
         with pytest.raises(DataError, match="line 1, 'text': expected text, found"):
             read(path)
+
+
+@pytest.mark.parametrize("text", [["up"], {"a": 1}])
+def test_nor_is_it_beside_texts(tmp_path: Path, text: object) -> None:
+    path = tmp_path / "texts.jsonl"
+    rows = [{"text": each, "label": "neutral"} for each in ("up", 5, text)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    for read in (read_labelled_texts, read_texts):
+        with pytest.raises(DataError, match="line 3, 'text': expected text, found"):
+            read(path)

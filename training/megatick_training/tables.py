@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, overload
 
 import pandas as pd
+import pyarrow as pa
 
 from megatick_contract import tables
 from megatick_contract.errors import TableError
@@ -75,6 +77,9 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(path, "holds no row")
     table = joined([block.table for block in blocks])
     rows: pd.DataFrame = table.to_pandas(integer_object_nulls=True, date_as_object=False)
+    for name in _mixed(table.schema, blocks):
+        values = [value for block in blocks for value in values_of(block, name)]
+        rows[name] = pd.Series(values, dtype=object)
     rows = rows.set_axis(pd.Index(lines, name="line")).rename(columns=str.strip)
     if not rows.columns.is_unique:
         twice = rows.columns[rows.columns.duplicated()][0]
@@ -82,6 +87,29 @@ def read_table(path: Path) -> pd.DataFrame:
             path, f"has two columns {twice!r} that spaces alone tell apart: rename one"
         )
     return rows
+
+
+def _mixed(schema: pa.Schema, blocks: Sequence[Block]) -> set[str]:
+    """The columns that are text for want of another type, as of mixed JSON lines."""
+    texts = {each.name for each in schema if pa.types.is_string(each.type)}
+    return {
+        each.name
+        for block in blocks
+        for each in block.table.schema
+        if each.name in texts
+        and (block.written.get(each.name) or not pa.types.is_string(each.type))
+    }
+
+
+def values_of(block: Block, name: str) -> list[Any]:
+    """A column as JSON lines have it: of what is no text beside texts, not its JSON."""
+    if name not in block.table.column_names:
+        return [None] * block.rows
+    written = block.written.get(name, frozenset())
+    return [
+        json.loads(value) if place in written else value
+        for place, value in enumerate(block.table[name].to_pylist())
+    ]
 
 
 @overload

@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatick_client.batches.errors import SettingError
-from megatick_client.batches.json_lines import line_of
 from megatick_client.batches.parts import PART_BYTES, Part
 from megatick_contract.files import whole
-from megatick_contract.tables import DoesNotFit, common_schema, fitted, rows_of
+from megatick_contract.tables import DoesNotFit, common_schema, fitted, line_of, rows_of
 
 ABOUT_KEY: Final = b"megatick"
 """Of a Parquet file's metadata: the job as JSON."""

@@ -19,11 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megatick_client.batches.errors import JobError
-from megatick_client.batches.json_lines import line_of
 from megatick_client.batches.pipeline import Scored
 from megatick_client.batches.settings import BatchSettings
 from megatick_contract.files import whole
-from megatick_contract.tables import Block, joined, rows_of
+from megatick_contract.tables import Block, joined, line_of, rows_of
 
 PART_ROWS: Final = 8192
 PART_S: Final = 30.0

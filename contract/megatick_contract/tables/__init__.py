@@ -12,6 +12,7 @@ from megatick_contract.tables.columns import (
     joined,
     rows_of,
 )
+from megatick_contract.tables.json_lines import line_of
 from megatick_contract.tables.reading import BLOCK_ROWS, read_blocks
 from megatick_contract.tables.sources import Source, find_files
 
@@ -25,6 +26,7 @@ __all__ = [
     "find_files",
     "fitted",
     "joined",
+    "line_of",
     "read_blocks",
     "rows_of",
 ]

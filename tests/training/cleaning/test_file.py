@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,41 @@ def test_nor_is_a_file_of_its_folder(tmp_path: Path) -> None:
     list_of_dropped.write_bytes(raw.read_bytes())
     with pytest.raises(DataError, match=r"dropped\.jsonl: is the input, or of it"):
         clean_file(tmp_path, tmp_path / "clean.jsonl")
+
+
+def test_whatever_a_column_holds_any_parser_reads_the_lines(tmp_path: Path) -> None:
+    path, out = tmp_path / "raw.parquet", tmp_path / "clean.jsonl"
+    columns = {"text": ["up"], "id": [b"a1"], "tags": [[b"x"]], "score": [math.nan]}
+    pq.write_table(pa.table(columns), path)
+
+    clean_file(path, out)
+
+    (line,) = out.read_text().splitlines()
+    expected = {"text": "up", "id": "a1", "tags": ["x"], "score": None, "source_row": 0}
+    assert json.loads(line, parse_constant=pytest.fail) == expected
+
+
+def test_a_list_beside_texts_is_no_text_and_stays_a_list(tmp_path: Path) -> None:
+    path, out = tmp_path / "raw.jsonl", tmp_path / "clean.jsonl"
+    rows = [
+        {"text": "A rises", "symbol": "A", "id": 1},
+        {"text": ["B", "falls"], "symbol": "B", "id": 2},
+        {"text": "A meets B", "symbol": ["A", "B"], "id": "3"},
+        {"text": 5, "symbol": None, "id": 4},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    report = clean_file(path, out)
+
+    assert [(row["text"], row["symbol"], row["id"]) for row in rows_of(out)] == [
+        ("A rises", "A", "1"),
+        ("A meets B", ["A", "B"], "3"),
+        ("5", None, "4"),
+    ]
+    (dropped,) = rows_of(tmp_path / "clean.jsonl.dropped.jsonl")
+    assert (dropped["line"], dropped["reason"]) == (2, "unreadable")
+    assert dropped["text"] == "expected text, found ['B', 'falls']"
+    assert (report.rows, report.kept) == (4, 3)
 
 
 def test_a_folder_that_is_not_there_is_named_first(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from megatick_contract import MAX_TEXT_BYTES
 from megatick_contract.files import whole
-from megatick_contract.tables import Block, common_schema, rows_of
+from megatick_contract.tables import Block, common_schema, line_of, rows_of
 from megatick_training.cleaning.duplicates import Duplicates
 from megatick_training.cleaning.repeats import RepeatedPassages
 from megatick_training.cleaning.report import CleaningReport, Dropped, Reason, Tally
@@ -70,7 +70,7 @@ def clean_file(
             kept, lost = cleaner.clean(block)
             write(kept)
             for each in lost:
-                dropped.write(json.dumps(asdict(each), ensure_ascii=False) + "\n")
+                dropped.write(line_of(asdict(each)))
         dropped.close()
     return cleaner.tally.report()
 
@@ -125,15 +125,16 @@ class _Cleaner:
         kept: list[Row] = []
         lost: list[Dropped] = []
         # Where no row of a block could be read, its table has no column either.
-        rows = list(rows_of(block.table)) or [{}] * block.rows
+        rows = list(_rows(block)) or [{}] * block.rows
+        problems = {**_no_texts(rows, self._options.column), **block.problems}
         for place, row in enumerate(rows):
             number = block.first + place
             self.tally.rows += 1
-            original = "" if place in block.problems else row[self._options.column]
+            original = "" if place in problems else row[self._options.column]
             text = self._text(_source(row), str(original or ""))
             reason, repeats = self._reason(number, row, original, text)
-            if place in block.problems:
-                reason, original = "unreadable", block.problems[place]
+            if place in problems:
+                reason, original = "unreadable", problems[place]
             if reason is None:
                 kept.append(self._row(row, number, str(original), text))
             else:
@@ -199,6 +200,26 @@ def _holds_text(kind: pa.DataType) -> bool:
     return not (pa.types.is_nested(kind) or any(is_one(kind) for is_one in bytes_))
 
 
+def _rows(block: Block) -> Iterator[Row]:
+    """A block's rows; a list or an object beside texts is there, and not its JSON."""
+    for place, row in enumerate(rows_of(block.table)):
+        nested = {
+            name: json.loads(row[name])
+            for name, places in block.written.items()
+            if place in places and row[name].startswith(("[", "{"))
+        }
+        yield row | nested
+
+
+def _no_texts(rows: list[Row], column: str) -> dict[int, str]:
+    """Which rows have a list or an object where a text is expected, and what it is."""
+    return {
+        place: f"expected text, found {row[column]!r}"
+        for place, row in enumerate(rows)
+        if isinstance(row.get(column), list | dict)
+    }
+
+
 def _source(row: Row) -> str:
     return str(row.get("source") or "")
 
@@ -233,7 +254,7 @@ def _json_lines(path: Path, schema: pa.Schema) -> Iterator[Callable[[list[Row]],
 
         def write(rows: list[Row]) -> None:
             for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+                file.write(line_of(row))
 
         yield write
 
