@@ -95,6 +95,9 @@ app.command(rich_help_panel=_MAKE)(evaluate_stocknet)
 
 def main() -> None:
     """Run the command; exit 1 with one message on an error that we foresaw."""
+    for word in sys.argv[1:]:
+        if any("\ud800" <= each <= "\udfff" for each in word):  # bytes that Python kept
+            _fail(f"expected UTF-8, found other bytes in {word!r}: rename the file", 2)
     try:
         app()
     except MegatickError as error:
@@ -108,6 +111,6 @@ def main() -> None:
         _fail(f"{error.filename or 'this machine'}: {error.strerror or error}")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, status: int = 1) -> NoReturn:
     Console(stderr=True).print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
-    sys.exit(1)
+    sys.exit(status)

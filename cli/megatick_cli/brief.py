@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from megatick_cli.bar_closes import MIDNIGHT, Clock, CloseTime, clock, closed_at, named
@@ -131,7 +132,7 @@ def brief(
         typer.echo(_json(made, known))
         return
     _print(made, known)
-    console.print(f"[green]✓[/] {out}", highlight=False)
+    console.print(f"[green]✓[/] {escape(str(out))}", highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)

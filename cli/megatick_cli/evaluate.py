@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from megatick_cli.bar_closes import MIDNIGHT, CloseTime, clock, closed_at, left_out, named
 from megatick_cli.frames import finite, print_frame
@@ -219,7 +220,7 @@ def evaluate(
         typer.echo(_json(horizons, invested, refitted))
         return
     _print(horizons, invested, refitted)
-    console.print(f"[green]✓[/] {out}", highlight=False)
+    console.print(f"[green]✓[/] {escape(str(out))}", highlight=False, soft_wrap=True)
 
 
 def _json(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from megatick_cli.reading import ArchitectureFile, read_with_bar
@@ -182,7 +183,9 @@ def export(
         "tensorrt": f"megatick build-engine {out}, on its GPU",
         "onnx": f"load {out / 'model.onnx'}",
     }[target]
-    console.print(f"[green]✓[/] {out}  [dim]next: {following}[/]")
+    console.print(
+        f"[green]✓[/] {escape(str(out))}  [dim]next: {escape(following)}[/]", soft_wrap=True
+    )
 
 
 def parity_line(receipt: Receipt) -> str:

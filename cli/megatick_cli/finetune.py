@@ -429,7 +429,8 @@ def _tell(outcome: Outcome, out: Path) -> None:
     if outcome.judged:
         print_frame("Judged (95 % intervals)", judged_table(outcome.judged))
     Console().print(
-        f"[bold]{out}[/]: a checkpoint of step {outcome.trained.checkpoint.iteration}, and "
-        f"{REPORT_FILE}; next: megatick export {out} --out REPOSITORY",
+        f"[bold]{escape(str(out))}[/]: a checkpoint of step "
+        f"{outcome.trained.checkpoint.iteration}, and {REPORT_FILE}; next: megatick export "
+        f"{escape(str(out))} --out REPOSITORY",
         soft_wrap=True,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -208,7 +209,11 @@ def fit_forecaster(
     _print(fitted)
     for notice in notices:
         console.print(notice, highlight=False)
-    console.print(f"[green]✓[/] {out}  [dim]report: {report}[/]", highlight=False)
+    console.print(
+        f"[green]✓[/] {escape(str(out))}  [dim]report: {escape(str(report))}[/]",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _closes(

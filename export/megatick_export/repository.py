@@ -232,15 +232,21 @@ def require_new(out: Path) -> None:
     """Refuse at once what ``export_repository`` would refuse after minutes of reading.
 
     Raises:
-        RepositoryError: something is there, be it a link to nowhere.
+        RepositoryError: something is there, be it a link to nowhere; or the path is no
+            UTF-8, in which onnx would have it.
     """
     if os.path.lexists(out):
         raise RepositoryError(out, _EXISTS)
+    try:
+        os.fspath(out.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise RepositoryError(out, "is no path in UTF-8: choose another --out") from error
 
 
 @contextmanager
 def _written(out: Path) -> Iterator[Path]:
     """Write aside, and say in our own words what went wrong with the files."""
+    require_new(out)
     try:
         with written_aside(out) as folder:
             yield folder

@@ -47,7 +47,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_export_writes_the_repository_and_prints_its_evidence(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    out, scratch = tmp_path / "repository", tmp_path / "scratch"
+    out, scratch = tmp_path / "repository[v2]", tmp_path / "scratch"
     scratch.mkdir()
 
     done = run(
@@ -57,6 +57,7 @@ def test_export_writes_the_repository_and_prints_its_evidence(
     assert (done.returncode, done.stderr) == (0, "")
     assert not (scratch / ".ses").exists(), "onnxruntime has opened a telemetry session"
     assert "openvino fp32" in done.stdout
+    assert f"✓ {out}  next: megatick serve {out}\n" in done.stdout
     assert (out / "receipt.json").is_file()
 
 

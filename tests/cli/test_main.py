@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from megatick_cli.app import app
+
+MEGATICK = Path(sys.executable).with_name("megatick")
 
 STOPPED_WHILE_IT_LOADS = """
 import signal, sys
@@ -32,6 +36,23 @@ def test_a_stop_while_it_loads_is_heeded_and_not_suffered() -> None:
     )
 
     assert done.returncode == 128 + 15  # -15 were the kernel's doing
+
+
+def test_a_name_in_other_bytes_than_utf_8_is_refused_at_once(tmp_path: Path) -> None:
+    """Neither onnx nor pyarrow takes one, and no report could repeat its command."""
+    name = os.fsencode(tmp_path) + b"/clean\xff.jsonl"
+    (tmp_path / "raw.csv").write_text("text\nup\n")
+
+    done = subprocess.run(
+        [MEGATICK, "clean", tmp_path / "raw.csv", "--out", name],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 2
+    assert b"error: expected UTF-8, found other bytes in '" in done.stderr
+    assert b"clean\\udcff.jsonl': rename the file" in done.stderr
 
 
 def commands(group: TyperGroup, name: str = "") -> Iterator[tuple[str, set[str]]]:

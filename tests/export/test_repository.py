@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,17 @@ def test_what_is_there_is_never_overwritten(repository: Path, checkpoint: Path) 
         export_repository(checkpoint, repository, options=FP32)
 
     assert (repository / "receipt.json").read_bytes() == before
+
+
+def test_a_path_that_onnx_cannot_be_told_is_refused(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / os.fsdecode(b"out\xff")
+
+    with pytest.raises(RepositoryError, match="is no path in UTF-8: choose another --out"):
+        export_repository(checkpoint, out, options=FP32)
+
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize(
