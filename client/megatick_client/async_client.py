@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, overload
 import grpc  # type: ignore[import-untyped]
 
 from megatick_client import calls, server_calls
-from megatick_client.base import BaseClient, Metadata
+from megatick_client.base import BaseClient
 from megatick_client.channels import Channels
 from megatick_client.sentiments import Sentiment
 from megatick_client.steps import Outcome, Probe, Race, Send, Sleep, Step, Wait
@@ -156,6 +156,7 @@ class AsyncClient(BaseClient):
 
     def _make_channels(self, tls: Tls | None) -> Channels:
         self._beside: set[asyncio.Task[Any]] = set()
+        self._calls: set[Any] = set()
         return Channels.awaiting(tls)
 
     def _begin_beside(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -187,29 +188,43 @@ class AsyncClient(BaseClient):
     async def _send(self, send: Send) -> Outcome:
         """Send, and wait for the answer in time; who stops waiting lets the call be."""
         self._refuse_if_closed()  # while this call slept, or between two of its requests
-        answered = self._begin_beside(self._answered(send, self._metadata()))
-        answered.add_done_callback(_looked_at)
-        await asyncio.wait((answered,), timeout=send.timeout_s)
-        if answered.cancelled():
-            raise self._use_after_close()
-        return answered.result() if answered.done() else self._late(send)
-
-    async def _answered(self, send: Send, metadata: Metadata) -> Outcome:
-        method = self._channels.method(send.endpoint.address, send.method)
+        call = self._start(send)
+        loop = asyncio.get_running_loop()
+        # Not the call's own task: who awaits that and is cancelled cancels the call.
+        ended = loop.create_future()
+        call.add_done_callback(lambda _: _end(ended))
+        late = loop.call_later(send.timeout_s, _end, ended)
         try:
-            answer = await method(
-                send.message, timeout=send.rpc_timeout_s, metadata=metadata
-            )
+            await ended
+        finally:
+            late.cancel()
+        return await self._outcome(send, call) if call.done() else self._late(send)
+
+    def _start(self, send: Send) -> Any:
+        method = self._channels.method(send.endpoint.address, send.method)
+        metadata = self._metadata()
+        try:
+            call = method(send.message, timeout=send.rpc_timeout_s, metadata=metadata)
+        except grpc.aio.UsageError as error:  # how gRPC answers on a closed channel
+            if not self._closed:
+                raise
+            raise self._use_after_close() from error
+        self._calls.add(call)  # gRPC cancels one that nobody holds
+        call.add_done_callback(self._calls.discard)
+        return call
+
+    async def _outcome(self, send: Send, call: Any) -> Outcome:
+        try:
+            return Outcome(send, await call, None)
         except grpc.RpcError as error:
             if self._closed:
                 raise self._use_after_close() from error
             return self._failed(send, error)
-        except (asyncio.CancelledError, grpc.aio.UsageError) as error:
+        except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if not self._closed or (task is not None and task.cancelling()):
                 raise
             raise self._use_after_close() from error
-        return Outcome(send, answer, None)
 
     async def _race(self, race: Race) -> Outcome:
         first = asyncio.create_task(self._send(race.first))
@@ -242,7 +257,6 @@ class AsyncClient(BaseClient):
         self._begin_beside(probe())
 
 
-def _looked_at(answered: asyncio.Task[Outcome]) -> None:
-    """Take an error that nobody waits for, which the loop would tell of."""
-    if not answered.cancelled():
-        answered.exception()
+def _end(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)

@@ -111,6 +111,7 @@ class EngineLoop:
     ) -> None:
         self._queue.check(
             priority,
+            now_s,
             timeout_s=timeout_s,
             tokens_per_s=self._tokens_per_s,
             tokens=tokens,

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -165,26 +165,67 @@ class _Lane:
         budget: most tokens in one run.
         jobs: those with a row that is in no run yet.
         tokens: of all such rows.
-        ahead: of those among them that run before a job which comes now.
+        large: those among them that give way after their next turn, if they have time.
     """
 
     budget: int
     jobs: deque[Job] = field(default_factory=deque)
     tokens: int = 0
-    ahead: int = 0
+    large: set[Job] = field(default_factory=set)
 
-    def is_large(self, job: Job) -> bool:
-        """Whether a job needs more than two runs yet."""
-        return job.waiting_tokens > 2 * self.budget
+    def rest(self, job: Job) -> int:
+        """Tokens of a job that are left when it gives way.
 
-    def count(self, job: Job, sign: Literal[1, -1]) -> None:
-        """Add what waits of a job, before it is changed take it off."""
-        tokens = ahead = job.waiting_tokens
-        run = max(self.budget, job.longest)
-        if job.expires_s == np.inf and tokens - run > 2 * self.budget:
-            ahead = run  # and then it gives way
-        self.tokens += sign * tokens
-        self.ahead += sign * ahead
+        Its next turn takes a run of them, and as many may fill the runs of others before.
+        """
+        return max(0, job.waiting_tokens - max(self.budget, job.longest) - self.budget)
+
+    def measure(self, job: Job) -> None:
+        """Say that a job gives way if its next turn leaves more than two runs of it.
+
+        It does so then, whatever of it ran with others by that turn: who came meanwhile was
+        told so.
+        """
+        if self.rest(job) > self.budget:
+            self.large.add(job)
+        else:
+            self.large.discard(job)
+
+    def forget(self, job: Job) -> None:
+        """Count no row of a job that goes."""
+        self.tokens -= job.waiting_tokens
+        self.large.discard(job)
+
+    def ahead(self, done_s: float) -> int:
+        """Count the tokens that run before a job which comes now.
+
+        Args:
+            done_s: when all of them and that job are done; what is large and has so much
+                time gives way to it.
+        """
+        return self.tokens - sum(
+            self.rest(job) for job in self.large if done_s <= job.expires_s
+        )
+
+    def place(self, job: Job, ends_s: float, s_per_token: float) -> int:
+        """Count the jobs that a large one lets run before its rest.
+
+        Whoever comes last has no say in it: those before him were told that they need
+        not wait for the rest.
+
+        Args:
+            job: the large one, which is not among the jobs just now.
+            ends_s: the moment at which it is done, if it lets none.
+            s_per_token: how long each token of theirs takes.
+        """
+        for place, other in enumerate(self.jobs):
+            its_tokens = other.waiting_tokens
+            if other in self.large and other.expires_s == np.inf:
+                its_tokens -= self.rest(other)  # it lets this one run in turn
+            ends_s += s_per_token * its_tokens
+            if ends_s > job.expires_s:
+                return place
+        return len(self.jobs)
 
 
 class RowQueue:
@@ -193,9 +234,9 @@ class RowQueue:
     The oldest row of the live lane always runs next, with those behind it that
     ``choose_batch`` takes to fill the token budget.  Backfill runs when no live row waits.
 
-    A request of more than two runs goes behind all that wait after each run that begins
-    with it, if it can be in time there: one of 256 rows holds a headline up for a run, not
-    for a dozen.
+    A request of more than two runs goes, after each run that begins with it, behind as many
+    of those that wait as it has time for: one of 256 rows holds a headline up for a run,
+    not for a dozen.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -213,14 +254,23 @@ class RowQueue:
         lane = self._lanes[priority]
         return len(lane.jobs), lane.tokens
 
-    def tokens_ahead(self, priority: Priority) -> int:
-        """Count the tokens that would run before a new row of this lane."""
+    def tokens_ahead(self, priority: Priority, done_s: float = np.inf) -> int:
+        """Count the tokens that would run before a new row of this lane.
+
+        Args:
+            priority: the lane.
+            done_s: when all of them and that row are done; what is large and has so much
+                time gives way to it.
+        """
         live, backfill = self._lanes["live"], self._lanes["backfill"]
-        return live.ahead if priority == "live" else live.tokens + backfill.ahead
+        if priority == "live":
+            return live.ahead(done_s)
+        return live.tokens + backfill.ahead(np.inf)
 
     def check(
         self,
         priority: Priority,
+        now_s: float,
         *,
         timeout_s: float,
         tokens_per_s: float,
@@ -234,6 +284,7 @@ class RowQueue:
 
         Args:
             priority: its lane.
+            now_s: what time it is.
             timeout_s: how long its caller waits yet; infinite if he does not say.
             tokens_per_s: what the engine has been doing, > 0.
             tokens: its own, where they are counted already.
@@ -244,7 +295,9 @@ class RowQueue:
         """
         if len(self) >= self._max_jobs:
             raise RequestDropped("queue_full", f"{len(self)} requests wait already")
-        ahead = self.tokens_ahead(priority)
+        whole = self._lanes[priority].budget + self.tokens_ahead(priority) + tokens
+        done_s = now_s + busy_s + HEADROOM * whole / tokens_per_s
+        ahead = self.tokens_ahead(priority, done_s)
         wait_s = busy_s + HEADROOM * (ahead + tokens) / tokens_per_s
         if wait_s > timeout_s and (ahead or busy_s):
             raise RequestDropped(
@@ -258,14 +311,15 @@ class RowQueue:
         job.submitted_s = now_s
         lane = self._lanes[job.priority]
         lane.jobs.append(job)
-        lane.count(job, 1)
+        lane.tokens += job.waiting_tokens
+        lane.measure(job)
 
     def remove(self, job: Job) -> None:
         """Forget the rows of a job that still wait; it need not be here."""
         lane = self._lanes[job.priority]
         if job in lane.jobs:
             lane.jobs.remove(job)
-            lane.count(job, -1)
+            lane.forget(job)
 
     def next_turn(self, now_s: float, *, tokens_per_s: float = np.inf) -> Turn:
         """Take out the rows that run next, none if none waits.
@@ -289,21 +343,24 @@ class RowQueue:
     def _put_back(
         self, lane: _Lane, front: list[Job], now_s: float, tokens_per_s: float
     ) -> None:
-        """Let what still waits of them go on; a large oldest one goes behind all others.
+        """Let what still waits of them go on; a large oldest one goes behind others.
 
         Backfill waits for as long as live rows will come, so of it only what has no
         deadline gives way.
         """
         oldest, *others = front
-        ends_s = now_s + HEADROOM * (lane.budget + lane.tokens) / tokens_per_s
-        if lane is self._lanes["backfill"]:
-            ends_s = np.inf
-        gives_way = lane.is_large(oldest) and ends_s <= oldest.expires_s
-        lane.jobs.extendleft(
-            job for job in reversed(others if gives_way else front) if job.waiting
-        )
-        if gives_way:
-            lane.jobs.append(oldest)
+        lane.jobs.extendleft(job for job in reversed(others) if job.waiting)
+        if not oldest.waiting:
+            return
+        place = 0
+        if oldest in lane.large:
+            s_per_token = HEADROOM / tokens_per_s
+            ends_s = now_s + s_per_token * (lane.budget + oldest.waiting_tokens)
+            if lane is self._lanes["backfill"]:
+                ends_s = np.inf
+            place = lane.place(oldest, ends_s, s_per_token)
+        lane.jobs.insert(place, oldest)
+        lane.measure(oldest)
 
 
 def _front(lane: _Lane, now_s: float, tokens_per_s: float, turn: Turn) -> list[Job]:
@@ -330,7 +387,7 @@ def _front(lane: _Lane, now_s: float, tokens_per_s: float, turn: Turn) -> list[J
             tokens += its_tokens
             until_s = min(until_s, job.expires_s)
         else:
-            lane.count(job, -1)
+            lane.forget(job)
             turn.dropped.append((job, reason))
     return front
 
@@ -345,10 +402,11 @@ def _take(lane: _Lane, front: list[Job], now_s: float, turn: Turn) -> None:
         job, row = places[index]
         run.setdefault(job, []).append(row)
     for job, rows in run.items():
-        lane.count(job, -1)
         for row in rows:
             job.start(row, now_s)
-        lane.count(job, 1)
+            lane.tokens -= len(job.rows[row])
+        if not job.waiting:
+            lane.forget(job)
     turn.run.extend(run.items())
 
 

@@ -182,7 +182,7 @@ def test_a_full_queue_is_told_from_other_failures(address: str, held: Held) -> N
         async with AsyncClient(address, retries=NO_RETRIES, timeout_s=30) as client:
             ask = partial(calls.market_view, prices=[1.0])
             stream = client.stream([held.text] * 48, ask)
-            asyncio.get_running_loop().call_later(2, held.let_go)
+            asyncio.get_running_loop().call_later(5, held.let_go)
             return [reply async for reply in stream]
 
     errors = {type(reply.error) for reply in asyncio.run(run())}
@@ -195,7 +195,7 @@ def test_a_full_queue_is_sent_to_again(address: str, held: Held) -> None:
         async with AsyncClient(address, retries=retries, timeout_s=30) as client:
             ask = partial(calls.market_view, prices=[1.0])
             stream = client.stream([held.text] * 48, ask)
-            asyncio.get_running_loop().call_later(2, held.let_go)
+            asyncio.get_running_loop().call_later(5, held.let_go)
             return [reply async for reply in stream]
 
     replies = asyncio.run(run())

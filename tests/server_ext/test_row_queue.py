@@ -155,18 +155,115 @@ def test_large_backfill_gives_way_if_it_has_no_deadline() -> None:
     assert second_run(1e9) == [[4, 4]]
 
 
-def test_of_a_large_request_without_a_deadline_one_run_counts_as_ahead() -> None:
-    """If it gives way after that: of 70 tokens 50 are left then, of 60 only 40."""
+def test_a_large_request_gives_way_to_as_many_as_it_has_time_for() -> None:
+    """After its first run to the 5, not to what came later: 28.5 s x 1.4 is too much.
+
+    The 5 was told so: had it to give way to all or to none, who comes last would make him
+    late.
+    """
+    queue = queue_of(job(*[10] * 8, expires_s=HEADROOM * 10.5), job(5), job(*[9] * 20))
+
+    turns = [lengths(queue.next_turn(0.0, tokens_per_s=10.0)) for _ in range(3)]
+
+    assert turns == [[[10, 10]], [[5], [10]], [[10, 10]]]
+
+
+def test_two_large_requests_give_way_to_each_other_and_to_whom_both_have_time_for() -> None:
+    """The one without a deadline is done last, and of it two runs of 20 count before the 5.
+
+    With the run that begins and 60 of the first that makes 12.5 s x 1.4, which it has.
+    """
+    hurried = job(*[10] * 8, expires_s=HEADROOM * 12.6)
+    queue = queue_of(hurried, job(*[12] * 10), job(5))
+
+    turns = [lengths(queue.next_turn(0.0, tokens_per_s=10.0)) for _ in range(3)]
+
+    assert turns == [[[10, 10]], [[12]], [[5], [10]]]
+
+
+def test_a_large_request_that_fills_the_runs_of_others_gives_way_all_the_same() -> None:
+    """13 fives are more than three runs of 20, the 12 after the first run are not."""
+    queue = queue_of(job(15), job(*[5] * 13), job(8))
+
+    assert all_turns(queue)[:3] == [[[15], [5]], [[5, 5, 5, 5]], [[8], [5, 5]]]
+
+
+def test_of_a_large_request_two_runs_count_as_ahead_of_whom_it_gives_way_to() -> None:
+    """Its own, and what fills the runs of others.  More than three it must need."""
     patient, large = job(*[10] * 7), job(*[10] * 8, expires_s=60.0)
 
-    assert queue_of(patient).tokens_ahead("live") == 20
-    assert queue_of(job(*[10] * 6)).tokens_ahead("live") == 60
-    assert queue_of(large).tokens_ahead("live") == 80
+    assert queue_of(patient).tokens_ahead("live", done_s=1e9) == 40
+    assert queue_of(job(*[10] * 6)).tokens_ahead("live", done_s=1e9) == 60
+    assert queue_of(large).tokens_ahead("live", done_s=60.0) == 40
+    assert queue_of(large).tokens_ahead("live", done_s=60.1) == 80
     assert queue_of(job(50, 40)).tokens_ahead("live") == 90
-    assert queue_of(job(50, 50)).tokens_ahead("live") == 50
+    assert queue_of(job(50, 50)).tokens_ahead("live") == 70
     assert queue_of(patient).waiting("live") == (1, 70)
     # It gives way to live ones alone.
     assert queue_of(patient).tokens_ahead("backfill") == 70
+
+
+@pytest.mark.parametrize(
+    ("expires_s", "ahead"),
+    [(HEADROOM * 10.5 + 0.001, 40), (HEADROOM * 10.5 - 0.001, 80)],
+    ids=["all-and-a-run-within-its-time", "not"],
+)
+def test_whoever_comes_behind_a_large_request_waits_only_for_what_runs_before_him(
+    expires_s: float, ahead: int
+) -> None:
+    """Its 80 tokens, his 5 and a run of 20 take 10.5 s x 1.4 at ten tokens a second."""
+    queue = queue_of(job(*[10] * 8, expires_s=expires_s))
+    wait_s = HEADROOM * (ahead + 5) / 10
+
+    queue.check("live", 0.0, timeout_s=wait_s + 0.001, tokens_per_s=10.0, tokens=5)
+    with pytest.raises(RequestDropped, match="longer than"):
+        queue.check("live", 0.0, timeout_s=wait_s - 0.001, tokens_per_s=10.0, tokens=5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whoever_is_let_in_is_answered_in_time(seed: int) -> None:
+    """More headlines than a steady engine can do, among large requests of all sorts."""
+    random, tokens_per_s, ends_s = np.random.default_rng(seed), 1000.0, 0.0
+    queue, let_in, answered = RowQueue(Limits(256, 64)), list[Job](), set[Job]()
+    arrivals = np.sort(random.uniform(0.0, 60.0, 2000)).tolist()
+    turn = Turn([], [])
+    while arrivals or len(queue) or turn.run:
+        if turn.run and (not arrivals or ends_s <= arrivals[0]):
+            answered.update(each for each, _ in turn.run if not each.waiting)
+            assert all(each.expires_s >= ends_s for each, _ in turn.run)
+            now_s = ends_s
+        else:
+            now_s = arrivals.pop(0)
+            large = random.random() < 0.003
+            rows, timeout_s = (
+                (240, (30.0, np.inf)[random.integers(2)]) if large else (1, 3.0)
+            )
+            each = job(
+                *random.integers(5, 45, rows).tolist(),
+                expires_s=now_s + timeout_s * random.uniform(0.1, 1.0),
+            )
+            try:
+                queue.check(
+                    "live",
+                    now_s,
+                    timeout_s=each.expires_s - now_s,
+                    tokens_per_s=tokens_per_s,
+                    tokens=each.waiting_tokens,
+                    busy_s=max(0.0, ends_s - now_s),
+                )
+            except RequestDropped:
+                continue
+            queue.add(each, now_s)
+            let_in.append(each)
+            if turn.run:
+                continue
+        turn = queue.next_turn(now_s, tokens_per_s=tokens_per_s)
+        assert turn.dropped == []
+        taken = sum(len(each.rows[row]) for each, rows in turn.run for row in rows)
+        ends_s = now_s + taken / tokens_per_s
+
+    assert answered == set(let_in)
+    assert 500 < len(let_in) < 1900
 
 
 def test_a_row_longer_than_the_budget_runs_alone() -> None:
@@ -227,7 +324,9 @@ def test_a_request_that_could_not_be_in_time_is_turned_away(
     expected_s = 2.0 + HEADROOM * (ahead + 3) / 10
 
     def check(timeout_s: float) -> None:
-        queue.check(priority, timeout_s=timeout_s, tokens_per_s=10.0, tokens=3, busy_s=2.0)
+        queue.check(
+            priority, 0.0, timeout_s=timeout_s, tokens_per_s=10.0, tokens=3, busy_s=2.0
+        )
 
     check(expected_s + 0.001)
     with pytest.raises(RequestDropped, match=f"about {expected_s:.3g} s, longer than"):
@@ -239,16 +338,16 @@ def test_times_of_milliseconds_are_told_apart() -> None:
     queue = queue_of(job(60))
 
     with pytest.raises(RequestDropped, match=r"about 0\.098 s, longer .* 0\.05 s that"):
-        queue.check("live", timeout_s=0.05, tokens_per_s=1000.0, tokens=10)
+        queue.check("live", 0.0, timeout_s=0.05, tokens_per_s=1000.0, tokens=10)
 
 
 def test_whoever_finds_the_engine_idle_is_let_in_at_any_speed() -> None:
     """Or a speed that was once too low could never be corrected."""
     queue = RowQueue(LIMITS)
 
-    queue.check("live", timeout_s=0.1, tokens_per_s=1.0, tokens=1000)
+    queue.check("live", 0.0, timeout_s=0.1, tokens_per_s=1.0, tokens=1000)
     with pytest.raises(RequestDropped):
-        queue.check("live", timeout_s=0.1, tokens_per_s=1.0, tokens=1000, busy_s=0.01)
+        queue.check("live", 0.0, timeout_s=0.1, tokens_per_s=1.0, tokens=1000, busy_s=0.01)
 
 
 def test_a_run_ends_before_the_first_deadline_in_it() -> None:
@@ -278,14 +377,14 @@ def test_what_cannot_be_in_time_makes_room_for_what_can() -> None:
 
 
 def test_a_request_without_a_deadline_waits_for_as_long_as_it_takes() -> None:
-    queue_of(job(10_000)).check("live", timeout_s=float("inf"), tokens_per_s=1.0)
+    queue_of(job(10_000)).check("live", 0.0, timeout_s=float("inf"), tokens_per_s=1.0)
 
 
 def test_a_full_queue_takes_no_more() -> None:
     queue = queue_of(job(1), job(1), limits=Limits(20, 8, max_jobs=2))
 
     with pytest.raises(RequestDropped, match="Exceeds maximum queue size: 2 requests"):
-        queue.check("live", timeout_s=60.0, tokens_per_s=1e6)
+        queue.check("live", 0.0, timeout_s=60.0, tokens_per_s=1e6)
 
 
 def test_no_row_is_lost_or_run_twice_or_beyond_the_bounds() -> None:
@@ -350,7 +449,8 @@ def test_whatever_comes_and_goes_each_row_runs_once_and_the_counts_are_right(
         assert len(queue) == len(left)
         for lane in PRIORITIES:
             assert queue.waiting(lane) == again.waiting(lane)
-            assert queue.tokens_ahead(lane) == again.tokens_ahead(lane)
+            # One that was large once gives way once more.
+            assert queue.tokens_ahead(lane) <= again.tokens_ahead(lane)
     while len(queue):
         turn = queue.next_turn(np.inf)
         assert turn.run or turn.dropped
