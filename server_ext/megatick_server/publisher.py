@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
+import os
 import threading
 from typing import Any, Final
 
@@ -24,7 +25,10 @@ PERIOD_S: Final = 2.0
 
 
 class Publisher:
-    """A thread that tells Triton one model's meters until it is closed."""
+    """A thread that tells Triton one model's meters until it is closed.
+
+    It ends this process where Triton's has ended.
+    """
 
     def __init__(
         self, meters: Meters, pb_utils: Any, *, period_s: float = PERIOD_S
@@ -43,6 +47,7 @@ class Publisher:
         self._families: dict[str, Any] = {}
         self._metrics: dict[Series, Any] = {}
         self._told: dict[Series, float] = {}
+        self._triton = os.getppid()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="metrics", daemon=True)
         self._thread.start()
@@ -61,6 +66,10 @@ class Publisher:
         closing = False
         while not closing:
             closing = self._closing.wait(self._period_s)
+            if os.getppid() != self._triton:
+                # The stub sees it too, and then waits for Triton's end of the metrics
+                # (tried, Triton 2.51): it would stay for ever.
+                os._exit(1)
             try:
                 self._tell()
             except Exception:  # noqa: BLE001 the next round tells what this one did not

@@ -579,6 +579,33 @@ def test_a_killed_keeper_leaves_nothing_either(write_model: WriteModel) -> None:
     until(lambda: not left_of(server))  # the stub notices that its server is gone
 
 
+WITH_METRICS = """
+import triton_python_backend_utils as pb_utils
+from megatick_server.meters import Meters
+from megatick_server.metrics import REQUESTS
+from megatick_server.publisher import Publisher
+
+class TritonPythonModel:
+    def initialize(self, args):
+        meters = Meters("metered")
+        meters.add(REQUESTS)
+        publisher = Publisher(meters, pb_utils, period_s=0.2)
+        publisher._tell()
+"""
+
+
+def test_steps_with_metrics_end_where_nobody_ends_them(write_model: WriteModel) -> None:
+    """Triton's stub by itself waits for ever for who takes the metrics away."""
+    with TritonServer(write_model("metered", WITH_METRICS), ON_FREE_PORTS) as server:
+        keeper = int(Path(f"/proc/{server.pid}/stat").read_text().split()[3])
+        os.kill(keeper, signal.SIGKILL)
+
+        with pytest.raises(ServerDiedError):
+            server.wait()
+
+    until(lambda: not left_of(server))
+
+
 def test_who_connects_anew_leaves_a_server_before_it_stops(
     identity_repository: Path,
 ) -> None:
