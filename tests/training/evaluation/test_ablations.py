@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
@@ -12,7 +13,9 @@ from megatick_server.forecast import Forecaster
 from megatick_training.errors import EvaluationError
 from megatick_training.evaluation import ablations
 from megatick_training.evaluation.ablations import FULL, Ablations, ablate, family
+from megatick_training.evaluation.diebold_mariano import DieboldMariano, diebold_mariano
 from megatick_training.forecasting.choice import Fold, walk_fold
+from megatick_training.forecasting.periods import between
 from megatick_training.forecasting.windows import Windows, make_windows
 
 BARS = 900
@@ -20,6 +23,8 @@ DAYS = pd.date_range("2018-01-01", periods=BARS, tz="UTC")
 JUDGED_FROM = np.datetime64(DAYS[450].tz_localize(None), "ns")
 SYMBOLS = ["A", "B"]
 
+BoolArray = npt.NDArray[np.bool_]
+Float64Array = npt.NDArray[np.float64]
 Market = tuple[pd.DataFrame, dict[str, pd.DataFrame]]
 
 
@@ -103,6 +108,31 @@ def test_what_helps_is_told_from_what_does_not(leaning: Forecaster, market: Mark
     assert at_one["without volatility"].features == ("momentum_5",)
     # Every bar from the first judged on that has one after it, of both symbols.
     assert {each.forecasts for each in at_one.values()} == {2 * (BARS - 450 - 1)}
+
+
+def test_moves_overlap_over_more_dates_where_exchanges_close_at_other_hours(
+    leaning: Forecaster, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closes, _ = market
+    other = closes.add_prefix("other ").shift(freq=pd.Timedelta(hours=9))
+    spanned, borders = [], []
+
+    def test(*losses: Float64Array, horizon: int) -> DieboldMariano:
+        spanned.append(horizon)
+        return diebold_mariano(*losses, horizon=horizon)
+
+    def rows(
+        windows: Windows, start: None, end: pd.Timestamp, *, horizon: int
+    ) -> BoolArray:
+        borders.append(end)
+        return between(windows, start, end, horizon=horizon)
+
+    monkeypatch.setattr(ablations, "diebold_mariano", test)
+    monkeypatch.setattr(ablations, "between", rows)
+    ablated(leaning, (closes.join(other, how="outer"), {}))
+
+    assert spanned == [2, 2, 10, 10, 40, 40]
+    assert borders[0] == DAYS[450 - 20].tz_localize(None)  # the embargo is of bars
 
 
 def test_it_says_what_was_not_tried_and_why(leaning: Forecaster, market: Market) -> None:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from megatick_server.forecast import Forecaster
 from megatick_training.errors import EvaluationError
+from megatick_training.evaluation import forecaster_judgement
+from megatick_training.evaluation.diebold_mariano import DieboldMariano, diebold_mariano
 from megatick_training.evaluation.forecaster_judgement import (
     AtHorizon,
     judge_forecaster,
@@ -13,8 +18,11 @@ from megatick_training.evaluation.forecaster_judgement import (
 )
 from megatick_training.evaluation.forecaster_page import coverage_table
 from megatick_training.evaluation.investment import Rule
+from megatick_training.evaluation.metrics import Direction, direction
 from megatick_training.forecasting.news import News
 from megatick_training.forecasting.windows import Windows, make_windows
+
+Float64Array = npt.NDArray[np.float64]
 
 
 def judged_by(
@@ -62,6 +70,29 @@ def test_its_intervals_cover_what_a_random_walk_should(
 
     for coverage in first.scores.coverage:  # estimated volatility makes tails fatter
         assert coverage.overall == pytest.approx(coverage.nominal, abs=0.06)
+
+
+def test_moves_overlap_over_more_dates_where_exchanges_close_at_other_hours(
+    forecaster: Forecaster, closes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = closes.add_prefix("other ").shift(freq=pd.Timedelta(hours=9))
+    spanned, of_calls = [], []
+
+    def test(*losses: Float64Array, horizon: int) -> DieboldMariano:
+        spanned.append(horizon)
+        return diebold_mariano(*losses, horizon=horizon)
+
+    def calls(*given: Any, horizon: int) -> Direction:
+        of_calls.append(horizon)
+        return direction(*given, horizon=horizon)
+
+    monkeypatch.setattr(forecaster_judgement, "diebold_mariano", test)
+    monkeypatch.setattr(forecaster_judgement, "direction", calls)
+    table = closes.join(other, how="outer")
+    judged_by(forecaster, make_windows(table, news=None, half_life_s=1.0))
+
+    assert of_calls == [2, 10, 40]
+    assert spanned == [2] * 3 + [10] * 3 + [40] * 3
 
 
 def test_what_stands_still_is_covered_by_nothing(

@@ -68,6 +68,18 @@ def test_what_was_fitted_on_is_judged_only_if_told(
     assert "WERE FITTED ON" in describe(rows, forecaster, allow_fitted=True)
 
 
+def test_an_embargo_is_as_long_where_exchanges_close_at_other_hours(
+    closes: pd.DataFrame, forecaster: Forecaster
+) -> None:
+    other = closes.add_prefix("other ").shift(freq=pd.Timedelta(hours=9))
+    both = make_windows(closes.join(other, how="outer"), news=None, half_life_s=1.0)
+    forecaster = fitted_until(forecaster, date(2020, 4, 30))
+
+    rows = rows_to_judge(both, forecaster, since=None, until=None, embargo_bars=5)
+
+    assert days(rows)[0] == "2020-05-06"  # 1 to 5 May are left out
+
+
 def test_since_does_not_reach_into_the_embargo(
     windows: Windows, forecaster: Forecaster
 ) -> None:

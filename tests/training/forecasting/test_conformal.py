@@ -41,12 +41,23 @@ def test_a_stretch_weighs_one_however_many_moves_tell_it() -> None:
 
 def test_a_stretch_is_a_window_and_its_horizon_or_a_twentieth_of_the_time() -> None:
     days = np.arange("2000-01-01", "2010-01-01", dtype="datetime64[D]").repeat(2)
+    until = days[:, None] + np.array([1, 5, 20])
 
-    long = stretches(days, horizon_bars=20)
-    short = stretches(days[:400], horizon_bars=20)  # 200 bars
+    long = stretches(days, until, horizon_bars=20)
+    short = stretches(days[:400], until[:400], horizon_bars=20)  # 200 bars
 
     assert (long == 0).sum() == 2 * (64 + 20)
     assert short.max() + 1 == 20
+
+
+def test_a_stretch_is_no_shorter_where_exchanges_close_at_other_hours() -> None:
+    days = np.arange("2000-01-01", "2010-01-01", dtype="datetime64[h]")[::24]
+    at = np.concatenate([days, days + 9])
+    until = at[:, None] + 24 * np.array([1, 5, 20])
+
+    found = stretches(at, until, horizon_bars=20)
+
+    assert (found == 0).sum() == 2 * (64 + 20)
 
 
 @pytest.mark.parametrize("skewed", [False, True])

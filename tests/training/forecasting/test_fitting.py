@@ -6,15 +6,25 @@ from dataclasses import replace
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from megatick_training.errors import TooLittleHistory
-from megatick_training.evaluation.diebold_mariano import DieboldMariano
-from megatick_training.forecasting import Fitted, fit_forecaster, make_periods, make_windows
+from megatick_training.evaluation.diebold_mariano import DieboldMariano, diebold_mariano
+from megatick_training.forecasting import (
+    Fitted,
+    fit_forecaster,
+    judgement,
+    make_periods,
+    make_windows,
+)
 from megatick_training.forecasting.candidates import RANDOM_WALK, Candidate
 from megatick_training.forecasting.choice import Trial, choose
 from megatick_training.forecasting.page import sections
+from megatick_training.forecasting.sample import make_sample
+
+Float64Array = npt.NDArray[np.float64]
 
 
 def gaussian_walk(bars: int, symbols: int) -> pd.DataFrame:
@@ -52,6 +62,28 @@ def test_on_a_gaussian_walk_intervals_cover_what_they_say(walk: Fitted) -> None:
     baseline = walk.forecaster.baseline_quantiles[0]
     assert baseline[0] == -baseline[-1]
     assert 1.645 < baseline[-1] < 2.0
+
+
+def test_moves_overlap_over_more_dates_where_exchanges_close_at_other_hours(
+    walk: Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closes = gaussian_walk(1600, 4)
+    other = closes.add_prefix("other ").shift(freq=pd.Timedelta(hours=9))
+    table = closes.join(other, how="outer")
+    sample = make_sample(make_windows(table, news=None, half_life_s=1), half_life_s=1)
+    spanned = []
+
+    def test(*losses: Float64Array, horizon: int) -> DieboldMariano:
+        spanned.append(horizon)
+        return diebold_mariano(*losses, horizon=horizon)
+
+    monkeypatch.setattr(judgement, "diebold_mariano", test)
+    judgement.judge(
+        walk.forecaster, sample, replace(walk.periods, held_out=frozenset({"S0"}))
+    )
+
+    # Of S0 alone, of all others, and of all.
+    assert spanned == [1, 5, 20, 2, 10, 40, 2, 10, 40]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +211,7 @@ def test_the_simplest_candidate_wins_that_is_as_good_as_the_best_up_to_chance() 
     def trial(name: str, *losses: float) -> Trial:
         none = np.empty(0)
         times = none.astype("datetime64[ns]")
-        return Trial(Candidate(name), np.array(losses), noise=none, at=times)
+        return Trial(Candidate(name), np.array(losses), none, at=times, until=times)
 
     walk = replace(trial("", 10, 10, 10, 10), candidate=RANDOM_WALK)
     # Saves 1 in each fold: no chance about it.

@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pytest
 
 from megatick_training.forecasting.news import News, Story
-from megatick_training.forecasting.windows import make_windows
+from megatick_training.forecasting.windows import dates_of, make_windows
 
 
 def table(bars: int, **symbols: npt.NDArray[np.float64]) -> pd.DataFrame:
@@ -38,6 +39,27 @@ def test_a_bar_of_a_symbol_is_one_at_which_it_has_a_close() -> None:
     assert not np.isnan(windows.closes).any()
     # From bar 64 over the holiday to bar 66.
     np.testing.assert_allclose(windows.returns[0, 0], 0.02, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("hours_apart", "every", "expected"),
+    [
+        pytest.param(0, 1, [1, 5, 20, 84], id="one-close-a-day"),
+        pytest.param(9, 1, [2, 10, 40, 168], id="two"),
+        pytest.param(0, 3, [1, 2, 7, 30], id="every-third-day"),  # 84·7/20 = 29.4
+    ],
+)
+def test_bars_take_as_many_dates_as_there_are_closes_meanwhile(
+    hours_apart: int, every: int, expected: list[int]
+) -> None:
+    one = table(200, A=np.exp(0.01 * np.arange(200)))
+    other = one.rename(columns={"A": "B"}).shift(freq=pd.Timedelta(hours=hours_apart))
+    windows = make_windows(one.join(other, how="outer"), news=None, half_life_s=1)
+    windows = windows.take(np.isin(windows.at, np.unique(windows.at)[::every]))
+
+    found = [dates_of(bars, at=windows.at, until=windows.until) for bars in (1, 5, 20, 84)]
+
+    assert found == expected
 
 
 def test_news_of_a_symbol_is_known_to_its_own_windows_alone() -> None:

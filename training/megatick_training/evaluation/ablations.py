@@ -24,7 +24,7 @@ from megatick_training.forecasting.candidates import SENTIMENT, VOLATILITY, Cand
 from megatick_training.forecasting.choice import walk_fold
 from megatick_training.forecasting.periods import FOLDS, LEAST_ROWS, between
 from megatick_training.forecasting.sample import Sample, make_sample
-from megatick_training.forecasting.windows import Windows
+from megatick_training.forecasting.windows import Windows, dates_of
 
 BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
@@ -183,9 +183,10 @@ def _folds(
     """Rows to fit on and rows to judge, of each part of the judged dates."""
     at, ended = sample.windows.at, ~np.isnan(sample.windows.returns[:, horizon])
     every = np.unique(at)
+    embargo = dates_of(embargo_bars, at=at, until=sample.windows.until)
     for dates in np.array_split(np.unique(judged.at), FOLDS):
         place = int(np.searchsorted(every, dates[0]))
-        border = pd.Timestamp(every[max(0, place - embargo_bars)])
+        border = pd.Timestamp(every[max(0, place - embargo)])
         before = known & between(sample.windows, None, border, horizon=horizon)
         if before.sum() < LEAST_ROWS:
             raise EvaluationError(
@@ -202,25 +203,25 @@ def _walked(
 ) -> Iterator[Ablated]:
     """Each candidate through all folds; the first is what the others are tested against."""
     inside = [rows for _, rows in folds]
-    index = [
+    windows = sample.windows
+    at, symbols, until = (
         np.concatenate([each[rows] for rows in inside])
-        for each in (sample.windows.at, sample.windows.symbols)
-    ]
+        for each in (windows.at, windows.symbols, windows.until)
+    )
+    spanned = dates_of(HORIZONS_BARS[horizon], at=at, until=until)
     full: Float64Array | None = None
     for candidate in candidates:
         losses = np.concatenate(
             [walk_fold(sample, *fold, candidate, horizon).losses for fold in folds]
         )
-        by_date = pd.Series(losses, index=index).unstack().to_numpy(np.float64)
+        by_date = pd.Series(losses, index=[at, symbols]).unstack().to_numpy(np.float64)
         yield Ablated(
             horizon_bars=HORIZONS_BARS[horizon],
             name=candidate.name,
             features=tuple(dict.fromkeys((*candidate.scale, *candidate.location))),
             forecasts=len(losses),
             pinball=float(losses.mean()),
-            test=None
-            if full is None
-            else diebold_mariano(by_date, full, horizon=HORIZONS_BARS[horizon]),
+            test=None if full is None else diebold_mariano(by_date, full, horizon=spanned),
         )
         if full is None:
             full = by_date

@@ -44,7 +44,7 @@ def diebold_mariano(
         loss_a: float64, shape (dates, symbols) with NaN where there is none, or (dates,);
             dates in order of time.
         loss_b: likewise, of the same forecasts.
-        horizon: bars that a forecast spans, at one forecast a bar.
+        horizon: dates that a forecast spans, as ``dates_of`` counts them.
 
     Raises:
         EvaluationError: shapes differ, or too few dates for the lags.

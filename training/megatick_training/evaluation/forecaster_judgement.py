@@ -47,7 +47,7 @@ from megatick_training.evaluation.metrics import (
     pinball_losses,
     price_errors,
 )
-from megatick_training.forecasting.windows import Windows
+from megatick_training.forecasting.windows import Windows, dates_of
 
 BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
@@ -236,7 +236,7 @@ def _at_horizon(
             test=diebold_mariano(
                 _by_date(both, here.losses),
                 _by_date(both, there.losses),
-                horizon=math.ceil(bars / _spacing(windows, both)),
+                horizon=dates_of(bars, at=both.at, until=both.until),
             ),
         )
 
@@ -244,7 +244,12 @@ def _at_horizon(
         horizon_bars=bars,
         dates=len(np.unique(ended.at)),
         scores=whole.scores,
-        direction=direction(p_up[came], returns, ended.at, horizon=bars),
+        direction=direction(
+            p_up[came],
+            returns,
+            ended.at,
+            horizon=dates_of(bars, at=ended.at, until=ended.until),
+        ),
         versus={name: versus(name) for name in theirs},
     )
 
@@ -314,8 +319,3 @@ def _spread(windows: Windows, most: int) -> BoolArray:
         return np.zeros(len(windows), np.bool_)
     chosen: BoolArray = np.isin(windows.at, dates[:: math.ceil(len(dates) / kept)])
     return chosen
-
-
-def _spacing(all_of: Windows, some: Windows) -> int:
-    """Bars from one date of these to the next."""
-    return max(1, round(len(np.unique(all_of.at)) / len(np.unique(some.at))))

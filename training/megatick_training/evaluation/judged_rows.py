@@ -11,7 +11,7 @@ from megatick_contract import WINDOW_BARS
 from megatick_server.forecast import Forecaster
 from megatick_training.errors import EvaluationError
 from megatick_training.evaluation.leakage import refuse_embargoed, refuse_fitted_dates
-from megatick_training.forecasting.windows import Windows
+from megatick_training.forecasting.windows import Windows, dates_of
 
 _DAY = pd.Timedelta(days=1)
 
@@ -52,7 +52,8 @@ def rows_to_judge(
     fitted_until = forecaster.fitted_until
     if fitted_until is not None:
         unseen = dates[dates >= pd.Timestamp(fitted_until) + _DAY]
-        earliest = unseen[embargo_bars] if len(unseen) > embargo_bars else dates[-1] + _DAY
+        embargo = dates_of(embargo_bars, at=windows.at, until=windows.until)
+        earliest = unseen[embargo] if len(unseen) > embargo else dates[-1] + _DAY
     if since is not None:
         first = pd.Timestamp(since)
     elif fitted_until is not None:

@@ -201,7 +201,7 @@ def direction(
         p_up: float64, shape (n,), in [0, 1].
         returns: float64, shape (n,), what followed.
         dates: shape (n,), when each forecast was made.
-        horizon: bars that a return spans.
+        horizon: dates that a return spans, as ``dates_of`` counts them.
 
     Source:
         The coefficient is Matthews', Biochimica et Biophysica Acta 405 (1975).  It is the

@@ -20,7 +20,7 @@ def lags_of(dates: int, *, horizon: int) -> int:
 
     Args:
         dates: how many there are.
-        horizon: bars that a forecast spans, at one forecast a bar.
+        horizon: dates that a forecast spans, as ``dates_of`` counts them.
 
     Source:
         1.3·√dates: Lazarus, Lewis, Stock and Watson, "HAR inference", JBES 36 (2018).
@@ -34,7 +34,7 @@ def mean_error(values: Float64Array, *, horizon: int) -> float:
 
     Args:
         values: float64, shape (dates,), in order of time.
-        horizon: bars that each spans, at one a bar.
+        horizon: dates that each spans.
 
     Returns:
         At least 0; NaN where dates are no more than the lags and one.

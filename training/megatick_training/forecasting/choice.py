@@ -46,12 +46,14 @@ class Trial:
         losses: shape (folds,), mean pinball loss of the log return.
         noise: shape (n,), of every fold's moves, in the scales of the fit before it.
         at: shape (n,), when those moves began.
+        until: shape (n, H), when their horizons ended.
     """
 
     candidate: Candidate
     losses: Float64Array
     noise: Float64Array
     at: Times
+    until: Times
 
 
 def walk_forward(
@@ -131,11 +133,13 @@ def _try(
     horizon: int,
 ) -> Trial:
     walked = [walk_fold(sample, *fold, candidate, horizon) for fold in folds]
+    windows = sample.windows
     return Trial(
         candidate=candidate,
         losses=np.array([float(fold.losses.mean()) for fold in walked]),
         noise=np.concatenate([fold.noise for fold in walked]),
-        at=np.concatenate([sample.windows.at[inside] for _, inside in folds]),
+        at=np.concatenate([windows.at[inside] for _, inside in folds]),
+        until=np.concatenate([windows.until[inside] for _, inside in folds]),
     )
 
 
@@ -160,7 +164,11 @@ def walk_fold(
     fitted = fit(candidate, past, moves[before])
     noise = conformal_quantiles(
         fitted.noise(past, moves[before]),
-        stretches(sample.windows.at[before], horizon_bars=HORIZONS_BARS[horizon]),
+        stretches(
+            sample.windows.at[before],
+            sample.windows.until[before],
+            horizon_bars=HORIZONS_BARS[horizon],
+        ),
         LEVELS,
         skewed=candidate.skewed,
     )

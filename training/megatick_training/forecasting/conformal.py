@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megatick_contract import WINDOW_BARS
+from megatick_training.forecasting.windows import dates_of
 
 Float64Array = npt.NDArray[np.float64]
 Times = npt.NDArray[np.datetime64]
@@ -33,7 +34,7 @@ _LEAST_STRETCHES: Final = 20
 """With 19, one assumed to be the worst is the 5 % beyond the outer level already."""
 
 
-def stretches(at: Times, *, horizon_bars: int) -> npt.NDArray[np.intp]:
+def stretches(at: Times, until: Times, *, horizon_bars: int) -> npt.NDArray[np.intp]:
     """Number the stretch of time that each forecast belongs to.
 
     A stretch is as long as a window and its horizon, so that all but neighbours share no
@@ -41,14 +42,15 @@ def stretches(at: Times, *, horizon_bars: int) -> npt.NDArray[np.intp]:
 
     Args:
         at: shape (n,), when each forecast was made.
+        until: shape (n, H), when its horizons ended.
         horizon_bars: how far ahead it looks.
 
     Returns:
         Shape (n,), from 0.
     """
-    times, bar = np.unique(at, return_inverse=True)
-    bars = min(WINDOW_BARS + horizon_bars, max(1, len(times) // _LEAST_STRETCHES))
-    return bar // bars
+    dates, date = np.unique(at, return_inverse=True)
+    whole = dates_of(WINDOW_BARS + horizon_bars, at=at, until=until)
+    return date // min(whole, max(1, len(dates) // _LEAST_STRETCHES))
 
 
 def conformal_quantiles(

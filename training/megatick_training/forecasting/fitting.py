@@ -136,9 +136,10 @@ def _calibrated(
         fitted = fit(trial.candidate, sample.features_of(past), moves[past])
         noise = fitted.noise(sample.features_of(later), moves[later])
         at = np.concatenate([trial.at, sample.windows.at[later]])
+        until = np.concatenate([trial.until, sample.windows.until[later]])
         conformal = conformal_quantiles(
             np.concatenate([trial.noise, noise]),
-            stretches(at, horizon_bars=HORIZONS_BARS[horizon]),
+            stretches(at, until, horizon_bars=HORIZONS_BARS[horizon]),
             LEVELS,
             skewed=trial.candidate.skewed,
         )

@@ -21,6 +21,7 @@ from megatick_training.evaluation.metrics import (
 )
 from megatick_training.forecasting.periods import LEAST_ROWS, Periods, between
 from megatick_training.forecasting.sample import Sample
+from megatick_training.forecasting.windows import dates_of
 
 BoolArray = npt.NDArray[np.bool_]
 Float64Array = npt.NDArray[np.float64]
@@ -136,6 +137,8 @@ def _judge(
         loss=float(loss.mean()),
         baseline_loss=float(baseline_loss.mean()),
         test=diebold_mariano(
-            by_date(loss), by_date(baseline_loss), horizon=HORIZONS_BARS[horizon]
+            by_date(loss),
+            by_date(baseline_loss),
+            horizon=dates_of(HORIZONS_BARS[horizon], at=later.at, until=later.until),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -52,6 +53,25 @@ class Windows:
         return Windows(
             **{each.name: getattr(self, each.name)[rows] for each in fields(self)}
         )
+
+
+def dates_of(bars: int, *, at: Times, until: Times) -> int:
+    """Count the dates that so many bars take; a date is one on which forecasts are made.
+
+    One a bar where all symbols close together, two where half of them close at another
+    hour of the day, and fewer where not every bar has a forecast.
+
+    Args:
+        bars: how many.
+        at: shape (rows,), when each forecast was made.
+        until: shape (rows, H), when its horizons ended, NaT where they had not.
+    """
+    dates, ended = np.unique(at), ~np.isnat(until)
+    away = np.abs(np.array(HORIZONS_BARS) - bars)
+    nearest = int(np.where(ended.any(axis=0), away, np.inf).argmin())
+    rows = ended[:, nearest]
+    first, last = (np.searchsorted(dates, each[rows]) for each in (at, until[:, nearest]))
+    return math.ceil(bars * float(np.median(last - first)) / HORIZONS_BARS[nearest])
 
 
 def make_windows(closes: pd.DataFrame, *, news: News | None, half_life_s: float) -> Windows:
