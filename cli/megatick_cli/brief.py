@@ -18,6 +18,7 @@ from rich.progress import Progress
 from megatick_cli.bar_closes import MIDNIGHT, Clock, CloseTime, clock, closed_at, named
 from megatick_cli.connection import Connection, client_of, with_connection
 from megatick_cli.frames import finite, print_frame
+from megatick_cli.out_file import require_folder
 
 if TYPE_CHECKING:
     from megatick_client import Client
@@ -109,8 +110,7 @@ def brief(
     if connection and repository is not None:
         raise typer.BadParameter("a server that is started here is not protected")
     console = Console(stderr=True)
-    if not out.absolute().parent.is_dir():  # told before minutes of work, not after
-        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
+    require_folder(out)
     files = Files(prices, news, holdings)
     with console.status("reading …"):
         known = files.read(symbols=named(symbols), closes_at=clock(close_time), as_of=as_of)

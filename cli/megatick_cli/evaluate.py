@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from megatick_cli.bar_closes import MIDNIGHT, CloseTime, clock, closed_at, left_out, named
 from megatick_cli.frames import finite, print_frame
+from megatick_cli.out_file import require_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,6 +149,7 @@ def evaluate(
     from megatick_training.prices import read_prices
     from megatick_training.reports import write_report
 
+    require_folder(out)
     console = Console(stderr=True)
     closes_at = clock(close_time)
     with console.status("reading …") as status:

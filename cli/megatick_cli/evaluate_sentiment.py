@@ -14,6 +14,7 @@ from rich.console import Console
 
 from megatick_cli.connection import Connection, client_of, with_connection
 from megatick_cli.frames import print_frame
+from megatick_cli.out_file import require_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,8 +83,8 @@ def evaluate_sentiment(
         )
     if train_split is not None and train is None:
         raise typer.BadParameter("--train-split goes with --train")
-    if out is not None and not out.parent.is_dir():
-        raise typer.BadParameter(f"--out: its folder {out.parent} is not there")
+    if out is not None:
+        require_folder(out)
     texts = read_labelled_texts(labelled, split=split)
     fitted = None if train is None else read_labelled_texts(train, split=train_split)
     judged: dict[str, SentimentJudgement] = {}

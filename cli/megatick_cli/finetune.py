@@ -312,14 +312,18 @@ def _headed(
         return with_word_head(checkpoint, tokenizer.tokenizer, head_words.split(","))
     headed = with_head(checkpoint, seed=seed)
     if (rows := checkpoint.architecture.classes) and headed is not checkpoint:
-        Console(stderr=True).print(
-            f"[yellow]warning:[/] {escape(str(checkpoint.path))}: its classification head "
-            f"of {rows} rows is left out, expected one of {len(LABELS)}: "
-            f"{', '.join(LABELS)}.  Training begins with a new head, small and random.",
-            highlight=False,
-            soft_wrap=True,
+        _warn(
+            f"{checkpoint.path}: its classification head of {rows} rows is left out, "
+            f"expected one of {len(LABELS)}: {', '.join(LABELS)}.  Training begins with a "
+            "new head, small and random."
         )
     return headed
+
+
+def _warn(what: str) -> None:
+    Console(stderr=True).print(
+        f"[yellow]warning:[/] {escape(what)}", highlight=False, soft_wrap=True
+    )
 
 
 @dataclass(frozen=True)
@@ -369,6 +373,9 @@ def _classification(files: _Files) -> tuple[HeldBack[Any], Run]:
     held = files.hold_back(
         read_labelled_texts(files.train, split=files.train_split, synonyms=synonyms)
     )
+    shown = {LABELS[each] for each in held.train.classes}
+    if absent := [label for label in LABELS if label not in shown]:
+        _warn(f"no text to train on is {' or '.join(absent)}, so that none will be learnt")
     dev = read_labelled_texts(files.dev, synonyms=synonyms) if files.dev else held.dev
     judged_on = {"held back": held.test} if len(held.test) else {}
     judged_on |= {

@@ -27,6 +27,7 @@ from megatick_cli.bar_closes import (
     named,
 )
 from megatick_cli.frames import print_frame
+from megatick_cli.out_file import require_folder
 from megatick_contract.files import whole
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def fit_forecaster(
     from megatick_training.forecasting.page import sections
     from megatick_training.reports import write_report
 
+    require_folder(out)
     console = Console()
     forced = _forced(candidate or [], news=news is not None)
     closes_at = clock(close_time)

@@ -20,8 +20,14 @@ def whole(path: Path) -> Iterator[Path]:
     with whole(path) as unfinished:
         unfinished.write_text("…")
 
-    It is ``.{path.name}.unfinished``, and what a crash left there is written over.
+    It is ``.{path.name}.unfinished``, and what a crash left there is written over.  A link
+    stays one: it is what it points to that is replaced.  A device or a pipe is not, and is
+    given itself.
     """
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path = path.resolve()
     unfinished = path.with_name(f".{path.name}{UNFINISHED_SUFFIX}")
     try:
         yield unfinished

@@ -56,6 +56,16 @@ def test_it_reports(prices: Path, forecaster: Path) -> None:
     assert shown[0][3] == f"{first['scores']['pinball'] * 1e4:.4g}"
 
 
+def test_a_folder_that_is_not_there_is_named_at_once(prices: Path) -> None:
+    missing = prices.parent / "none" / "out.html"
+    asked = ["evaluate", f"--prices={prices}", "--forecaster=unread.json"]
+
+    result = CliRunner().invoke(app, [*asked, f"--out={missing}"], env={"COLUMNS": "250"})
+
+    assert result.exit_code == 2
+    assert f"there is no folder {missing.parent}" in result.output
+
+
 def test_it_names_what_it_leaves_out(prices: Path, forecaster: Path) -> None:
     table = pd.read_csv(prices)
     table.assign(C=table["A"].where(table.index < 64)).to_csv(prices, index=False)

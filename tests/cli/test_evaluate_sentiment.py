@@ -81,7 +81,7 @@ def test_a_report_without_a_folder_is_refused_first(labelled: Path, tmp_path: Pa
     told = CliRunner().invoke(app, ["evaluate-sentiment", str(labelled), f"--out={out}"])
 
     assert told.exit_code == 2
-    assert "--out: its folder" in told.stderr
+    assert "there is no folder" in told.stderr
 
 
 @pytest.mark.triton

@@ -93,6 +93,19 @@ def test_a_head_of_other_classes_is_not_replaced_in_silence(
     assert read_checkpoint(tmp_path / "out").architecture.classes == 3
 
 
+def test_a_class_that_no_text_shows_is_told(checkpoint: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.csv"
+    rows = [f"{a}{b} gains,positive" for a in "ABCDE" for b in "VWXYZ"]
+    texts.write_text("\n".join(["text,label", *rows]) + "\n")
+
+    told = CliRunner().invoke(
+        app, command(checkpoint, texts, tmp_path / "out", "--epochs", "1")
+    )
+
+    assert told.exit_code == 0, told.output
+    assert "warning: no text to train on is negative or neutral" in told.stderr
+
+
 def test_it_needs_neither_the_cpu_s_engine_nor_a_client(
     checkpoint: Path, labelled: Path, tmp_path: Path
 ) -> None:

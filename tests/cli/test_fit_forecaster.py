@@ -81,6 +81,13 @@ def test_bad_usage_says_what_is_missing(
     assert problem in result.output
 
 
+def test_a_folder_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
+    result = fit("--prices", "unread.csv", "--out", tmp_path / "none" / "forecaster.json")
+
+    assert result.exit_code == 2
+    assert "there is no folder" in result.output
+
+
 def test_a_forced_candidate_is_in_the_artefact_and_in_the_report(
     prices: Path, tmp_path: Path
 ) -> None:

@@ -31,6 +31,25 @@ def test_what_a_crash_left_is_written_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_stays_a_link_to_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    target, link = tmp_path / "volume" / "dated.json", tmp_path / "latest.json"
+    target.write_text("old")
+    link.symlink_to(target)
+
+    with whole(link) as unfinished:
+        unfinished.write_text("new")
+
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert [*target.parent.iterdir()] == [target]
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    with whole(Path("/dev/null")) as unfinished:
+        assert unfinished == Path("/dev/null")
+
+
 def fail_half_way(path: Path) -> None:
     path.write_text("half")
     raise ZeroDivisionError

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from full_disk import files_of_at_most
 from html_page import Page
 from matplotlib.figure import Figure
 
@@ -34,6 +35,16 @@ def page(tmp_path: Path) -> str:
         ),
     )
     return (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_a_disk_that_fills_leaves_the_page_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("of yesterday")
+
+    with pytest.raises(OSError, match="too large"), files_of_at_most(500):
+        write_report(path, title="", command=(), data={}, sections=())
+
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["of yesterday"]
 
 
 def test_its_tables_are_the_frames(page: str) -> None:

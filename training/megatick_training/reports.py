@@ -18,6 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from megatick_contract.files import whole
 from megatick_export.hashes import sha256
 
 _PACKAGES: Final = ("megatick_training", "megatick_export")
@@ -48,7 +49,7 @@ def write_report(
     data: Mapping[str, Path],
     sections: Sequence[Section],
 ) -> None:
-    """Write the page.
+    """Write the page; what stands at ``path`` stays until it is whole.
 
     Args:
         path: to write.
@@ -79,7 +80,8 @@ def write_report(
         data=[(what, file, sha256(file)) for what, file in data.items()],
         sections=sections,
     )
-    path.write_text(page, encoding="utf-8")
+    with whole(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
 
 
 def cell(value: object) -> str:
@@ -116,5 +118,5 @@ def svg(figure: Figure) -> Markup:
     text = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "megatick"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
-    whole = text.getvalue()
-    return Markup(whole[whole.index("<svg") :])  # noqa: S704  HTML wants no XML declaration
+    file = text.getvalue()
+    return Markup(file[file.index("<svg") :])  # noqa: S704  HTML wants no XML declaration
