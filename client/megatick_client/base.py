@@ -30,7 +30,7 @@ Metadata: TypeAlias = tuple[tuple[str, str], ...]
 DEFAULT_ADDRESS: Final = "127.0.0.1:8001"  # 8001 is Triton's gRPC port
 DEFAULT_TIMEOUT_S: Final = 5.0
 
-_HEADER_NAME: Final = re.compile(r"[0-9a-z_.-]+")  # gRPC's, of PROTOCOL-HTTP2.md
+_HEADER_NAME: Final = re.compile(r"[0-9a-z_.-]+(?<!-bin)")  # of PROTOCOL-HTTP2.md, for text
 _HEADER_VALUE: Final = re.compile(r"[ -~]+")
 
 
@@ -191,8 +191,8 @@ def _checked(headers: Mapping[str, str]) -> Metadata:
     for name, value in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
             raise BadRequest(
-                "headers: expected names of a-z, 0-9, '_', '.' and '-' in lower case, "
-                f"found {name!r:.40}"
+                "headers: expected names of a-z, 0-9, '_', '.' and '-' in lower case, not "
+                f"ending in -bin, found {name!r:.40}"
             )
         if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
             raise BadRequest(  # the value may be a secret
