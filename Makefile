@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 REPOSITORY ?= build/demo/repository
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-gpu lint types check bench bench-options bench-client bench-peers bench-scaling prometheus helm clean
+.PHONY: help setup demo serve test test-sdk test-gpu lint types check bench bench-options bench-client bench-peers bench-scaling prometheus helm clean
 
 help:  ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -29,6 +29,14 @@ serve: $(BIN)/.ready  ## Serve REPOSITORY (default: the demo's, exported if abse
 # two CPUs: a third of their time they wait for servers to start and to stop.
 test: $(BIN)/.dev-ready  ## Run every test that needs no GPU
 	$(BIN)/pytest -m "not gpu" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+# Where the server in the wheel does not run: that of .venv is asked.
+SDK_PYTHON ?= python3.13
+test-sdk: $(BIN)/.dev-ready  ## Run the SDK's tests with SDK_PYTHON (python3.13), without constraints
+	$(SDK_PYTHON) -m venv build/sdk
+	build/sdk/bin/python -m pip install --quiet --disable-pip-version-check -e '.[batch,cli,load,tracing]' opentelemetry-sdk psutil pydantic pytest trustme
+	MEGATICK_SERVER_PYTHON=$(CURDIR)/$(BIN)/python build/sdk/bin/python -m pytest tests/client \
+		--ignore tests/client/batches/test_on_ray.py
 
 test-gpu: $(BIN)/.dev-ready  ## Run the tests that need a GPU, and fail where there is none
 	$(BIN)/pytest -m gpu

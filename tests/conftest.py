@@ -20,6 +20,13 @@ collect_ignore = ["golden"]  # made by hand, in an environment with megatron-cor
 # the workers of `make test` do, a proof of a tiny network took up to 40 times the CPU time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+if "MEGATICK_SERVER_PYTHON" in os.environ:  # `make test-sdk`
+    from other_python import OtherServer
+
+    from megatick_server import launcher
+
+    launcher.TritonServer = OtherServer  # type: ignore[assignment,misc]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -77,6 +77,8 @@ def left_out(
 ) -> list[str]:
     """Say which symbols no forecast can be made of, and which texts are of none.
 
+    And which closes move as if they were not adjusted for a split.
+
     Args:
         closes: as ``read_closes`` gives them.
         news: scored texts, or None.
@@ -87,12 +89,15 @@ def left_out(
     """
     from megatick_contract import WINDOW_BARS
     from megatick_decisions.errors import listed
+    from megatick_decisions.jumps import like_splits
     from megatick_training.errors import DataError
 
     told, symbols = [], [str(symbol) for symbol in closes.columns]
     short = [symbol for symbol in symbols if closes[symbol].count() <= WINDOW_BARS]
     if short:
         told.append(f"Left out, with no more than {WINDOW_BARS} closes: {listed(short)}.")
+    if splits := like_splits(closes):
+        told.append(splits)
     if news is None or news_file is None:
         return told
     unknown = [symbol for symbol in news.stories if symbol not in symbols]

@@ -78,6 +78,22 @@ def test_it_names_what_it_leaves_out(prices: Path, forecaster: Path) -> None:
     assert "and these last" not in result.stderr
 
 
+def test_a_split_that_closes_are_not_adjusted_for_is_told(
+    prices: Path, forecaster: Path
+) -> None:
+    table = pd.read_csv(prices)
+    table.loc[150:, "B"] /= 4
+    table.to_csv(prices, index=False)
+
+    result = CliRunner().invoke(
+        app, arguments(prices, forecaster, "--auto-ets-rows=0"), catch_exceptions=False
+    )
+
+    told = " ".join(result.stderr.split())
+    move = table["B"][150] / table["B"][149]
+    assert f"within a bar moved B ({move:.2g} on 2020-05-30): if that is a split" in told
+
+
 def test_it_says_that_bars_are_of_another_length(prices: Path, forecaster: Path) -> None:
     table = pd.read_csv(prices)
     hours = pd.date_range("2020-04-01", periods=len(table), freq="h", tz="UTC")

@@ -221,6 +221,7 @@ def test_a_price_that_stands_still_is_named_with_what_that_does_to_its_risk(
 ) -> None:
     closes = known.closes.assign(FLAT=3.0, SLOW=known.closes["A"].to_numpy() * 2)
     closes.loc[closes.index[-8:], "SLOW"] = closes["SLOW"].iloc[-8]  # 7 bars without a move
+    closes.loc[closes.index[:100], "SLOW"] *= 10  # and a split before that
     flat = know(closes, Headlines.none())
 
     found = brief(client, flat, backtest_bars=0)
@@ -232,9 +233,11 @@ def test_a_price_that_stands_still_is_named_with_what_that_does_to_its_risk(
     assert found.risk.horizons[0].forecast.stand_alone["FLAT"] == 0
     assert "all the closes that a forecast reads: FLAT; their" in said["In short"]
     assert "At one price for 5 bars or more: SLOW (7); their" in said["In short"]
+    assert f" on {closes.index[100]:%Y-%m-%d}): if that is a split" in said["In short"]
     assert "No risk is counted of FLAT: all the closes" in said["Portfolio"]
     assert "forecast reads" not in usual["In short"]
     assert "At one price" not in usual["In short"]
+    assert "split" not in usual["In short"]
     assert "No risk is counted" not in usual["Portfolio"]
 
 

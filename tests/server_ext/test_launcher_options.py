@@ -204,14 +204,15 @@ def test_a_picked_port_is_none_that_a_connection_may_be_given() -> None:
 
 
 def test_a_taken_port_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = int(choose_endpoints(ServeOptions(grpc_port=0)).grpc.rpartition(":")[2])
+    options = ServeOptions(grpc_port=0, metrics_port=None)
+    free = int(choose_endpoints(options).grpc.rpartition(":")[2])
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         drawn = [other.getsockname()[1], free]
         monkeypatch.setattr(endpoints_module._RANDOM, "sample", lambda *_: drawn)
 
-        picked = choose_endpoints(ServeOptions(grpc_port=0, metrics_port=None))
+        picked = choose_endpoints(options)
 
     assert picked.grpc == f"127.0.0.1:{free}"
 

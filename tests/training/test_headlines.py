@@ -75,6 +75,15 @@ def test_symbols_are_a_list_or_one_in_one_file(tmp_path: Path, before: int) -> N
     assert symbols == [*["A"] * before, "A", "B"]
 
 
+def test_a_number_is_a_symbol_also_where_one_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "news.parquet"
+    at = "2020-01-01T00:00:00Z"
+    frame = pd.DataFrame({"symbol": [7203, None], "published_at": at, "score": 0.5})
+    frame.to_parquet(path)  # pandas holds such a column as float64
+
+    assert read_headlines(path).rows["symbol"].tolist() == ["7203"]
+
+
 def test_what_is_published_at_a_moment_is_not_before_it(tmp_path: Path) -> None:
     path = written(
         tmp_path,

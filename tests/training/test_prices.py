@@ -132,6 +132,11 @@ def test_a_symbol_is_what_is_written_and_a_missing_close_is_none(tmp_path: Path)
             "two bars of A",
             id="twice",
         ),
+        pytest.param(
+            "symbol,date,close,Adj Close\nA,2020-01-02,5,\n",
+            "no number in 'Adj Close': fill",
+            id="unadjusted",
+        ),
     ],
 )
 def test_a_table_that_is_not_prices_is_refused(

@@ -107,8 +107,11 @@ def _from_long(rows: pd.DataFrame, path: Path) -> Prices:
 
     found = {name: find_column(rows, (name,)) for name in BAR_FIELDS}
     currency = find_column(rows, ("currency",))
+    closes = wide(close)
+    if closes.isna().all(axis=None):
+        raise DataError(path, f"has no number in {close!r}: fill that column, or drop it")
     return Prices(
-        wide(close),
+        closes,
         {name: wide(column) for name, column in found.items() if column},
         _currencies(index.get_level_values("symbol"), rows[currency], path)
         if currency

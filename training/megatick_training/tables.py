@@ -199,5 +199,7 @@ def symbols_of(values: pd.Series) -> tuple[tuple[str, ...], ...]:
 def _symbols(value: Any) -> tuple[str, ...]:
     if pd.api.types.is_list_like(value):
         return tuple(symbol for each in value for symbol in _symbols(each))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as pandas holds a column of numbers that lacks one
     symbol = "" if pd.isna(value) else str(value).strip()
     return (symbol,) if symbol else ()

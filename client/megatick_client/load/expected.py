@@ -41,7 +41,7 @@ def read_expected(
     scores = pd.to_numeric(column_of(table, SCORE_COLUMN, path), errors="coerce")
     bad = np.flatnonzero(~(scores.abs() <= 1))
     if len(bad):
-        found = table[SCORE_COLUMN].iloc[int(bad[0])]
+        found = table[SCORE_COLUMN].tolist()[bad[0]]
         raise InputError(
             path,
             f"row {bad[0]} (from 0) of {SCORE_COLUMN!r}: expected a number in [-1, 1], "

@@ -37,8 +37,8 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if kind == ".csv":  # "NA" and "null" are texts; an empty cell is none
             table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-        elif kind == ".jsonl":  # dates are left to whoever reads the column
-            table = pd.read_json(path, lines=True, convert_dates=False)
+        elif kind == ".jsonl":  # "12" is a text; dates are left to whoever reads them
+            table = pd.read_json(path, lines=True, dtype=False)
         elif kind == ".parquet":
             table = pd.read_parquet(path)
         else:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from megatick_decisions.briefing import Brief
 from megatick_decisions.errors import listed
+from megatick_decisions.jumps import like_splits
 from megatick_decisions.known import Known
 from megatick_decisions.page.impacts import impact_sections
 from megatick_decisions.page.moods import mood_section
@@ -93,7 +94,7 @@ def in_short(made: Brief, known: Known) -> list[str]:
 
 
 def _notices(made: Brief, known: Known) -> str:
-    """What may be amiss with the closes: few, ended, still, of another length, dates."""
+    """What may be amiss with the closes: few, ended, still, split, of another length."""
     said = ""
     if known.without_closes:
         said += (
@@ -133,9 +134,12 @@ def _notices(made: Brief, known: Known) -> str:
             f"  At one price for {_STALE_BARS} bars or more: {listed(named)}; their "
             "forecasts, and their risk, shrink with each."
         )
-    unlike = unlike_bars(known.closes, bar_s=made.outlook.bar_s)
-    if unlike:
-        said += f"  {unlike}"
+    for notice in (
+        like_splits(known.closes),
+        unlike_bars(known.closes, bar_s=made.outlook.bar_s),
+    ):
+        if notice:
+            said += f"  {notice}"
     if are_dates(moments):
         said += (
             "  Bars have dates alone, and are taken to close at the midnight that begins "

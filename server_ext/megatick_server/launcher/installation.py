@@ -36,6 +36,7 @@ SHM_NEEDED_BYTES: Final = 16 << 20
 grows by 1 MiB: enough for the steps of the public models, with an instance to spare."""
 
 _REINSTALL: Final = "Install it with `pip install megatick[server]`."
+_OTHER_PYTHON: Final = "Use Python 3.11 or 3.12."
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def find_installation() -> Installation:
         raise InstallationError(
             "the package nvidia-pytriton, which holds tritonserver, is not installed "
             f"for {sys.executable}",
-            remedy=_REINSTALL,
+            remedy=_REINSTALL if sys.version_info < (3, 13) else _OTHER_PYTHON,
         )
     package = Path(spec.submodule_search_locations[0])
     root = package / "tritonserver"
@@ -97,7 +98,7 @@ def find_installation() -> Installation:
         has = ", ".join(sorted(each.name for each in stub.parents[1].glob("*")))
         raise InstallationError(
             f"the server has no stub for Python {version}, only for {has}",
-            remedy="Use Python 3.11 or 3.12.",
+            remedy=_OTHER_PYTHON,
         )
     return Installation(
         binary=root / "bin" / "tritonserver",

@@ -42,6 +42,12 @@ def test_texts_of_a_file(tmp_path: Path, name: str, content: str) -> None:
     assert found == Texts(("Profit – up", "NA"))
 
 
+def test_a_text_of_json_lines_may_be_a_number(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.jsonl", '{"text": "2026"}\n{"text": "7"}\n')
+
+    assert read_text_files(path) == Texts(("2026", "7"))
+
+
 def test_texts_of_a_folder_in_the_order_of_its_names(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
         file.write("headline,symbol\nup,A\n")

@@ -160,6 +160,14 @@ def test_an_unfinished_output_is_not_there(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["raw.csv"]
 
 
+def test_a_list_of_rows_is_no_lines_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    path.write_text('[{"text": "up"}]')
+
+    with pytest.raises(DataError, match="no row that can be read: line 1: expected a JSON"):
+        clean_file(path, tmp_path / "clean.jsonl")
+
+
 @pytest.mark.parametrize(
     ("table", "out", "problem"),
     [

@@ -91,7 +91,12 @@ class _Cleaner:
         """Count the passages of every text, and find the schema of the output."""
         column, added = self._options.column, self._added()
         schema = pa.schema([])
+        unread = ""
         for block in read_blocks(source):
+            for place, problem in block.problems.items():
+                unread = (
+                    unread or f" that can be read: line {block.lines[place]}: {problem}"
+                )
             names = block.table.column_names
             if names and column not in names:
                 raise DataError(Path(source), f"lacks column {column!r}, it has {names}")
@@ -115,7 +120,7 @@ class _Cleaner:
                     text = self._step_by_step(str(row[column] or ""))
                     self._passages.add(_source(row), text)
         if not len(schema):
-            raise DataError(Path(source), "holds no row")
+            raise DataError(Path(source), f"holds no row{unread}")
         place = schema.get_field_index(column)
         schema = schema.set(place, pa.field(column, pa.string()))
         return pa.schema([*schema, *added])
