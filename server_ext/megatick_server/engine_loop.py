@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -28,7 +29,27 @@ from megatick_server.row_queue import Float32Array, Job, Limits, RowQueue, Turn
 _LOG = logging.getLogger(__name__)
 
 _NEWEST: Final = 0.2
-"""Weight of the newest run in the average speed."""
+"""Weight of the newest run in the average pace."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long an engine's runs take.
+
+    One of few tokens does fewer a second than a full one: the language model reads all of
+    its weights for either (docs/benchmarks.md#6-how-cost-grows).
+
+    Attributes:
+        run_s: what any run takes, ≥ 0.
+        token_s: what each token takes besides, > 0.
+    """
+
+    run_s: float
+    token_s: float
+
+    def seconds(self, tokens: int) -> float:
+        """Of one run."""
+        return self.run_s + tokens * self.token_s
 
 
 class RowEngine(Protocol):
@@ -53,7 +74,7 @@ class EngineLoop:
         engine: RowEngine,
         limits: Limits,
         *,
-        warm_up: Callable[[], float],
+        warm_up: Callable[[], Pace],
         meters: Meters,
     ) -> None:
         """Start the thread, and wait until the engine is warm on it.
@@ -63,12 +84,12 @@ class EngineLoop:
             limits: how much at once.
             warm_up: runs the engine for the first time, on the thread that will run it:
                 what an engine prepares for one thread is of no use to another.  Gives its
-                speed in tokens a second, > 0; what it raises is raised here.
+                pace; what it raises is raised here.
             meters: count the runs, and what waits for one.
         """
         self._engine = engine
         self._queue = RowQueue(limits)
-        self._run_ends_s = -np.inf  # by that speed, in the monotonic clock's seconds
+        self._run_ends_s = -np.inf  # as expected, in the monotonic clock's seconds
         self._meters = meters
         meters.mention(BATCH_SECONDS, BATCH_TOKENS, BATCH_ROWS, ATTENTION_PADDING_TOKENS)
         for lane in PRIORITIES:
@@ -77,12 +98,14 @@ class EngineLoop:
         self._changed = threading.Condition()
         self._closing = False
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="finish")
-        warm: Future[float] = Future()
+        warm: Future[Pace] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(warm_up, warm), name="engine", daemon=True
         )
         self._thread.start()
-        self._tokens_per_s = warm.result()
+        self._pace = warm.result()
+        self._full_run = limits.max_batch_tokens
+        self._slower = 1.0  # than when it was warm, of late
 
     def check(self, priority: Priority, *, timeout_s: float) -> None:
         """Turn a request away at once that could not be answered in time.
@@ -113,10 +136,14 @@ class EngineLoop:
             priority,
             now_s,
             timeout_s=timeout_s,
-            tokens_per_s=self._tokens_per_s,
+            tokens_per_s=self._tokens_per_s(),
+            run_s=self._slower * self._pace.run_s,
             tokens=tokens,
             busy_s=max(0.0, self._run_ends_s - now_s),
         )
+
+    def _tokens_per_s(self) -> float:
+        return self._full_run / (self._slower * self._pace.seconds(self._full_run))
 
     def _waiting_requests(self, lane: Priority) -> int:
         with self._changed:
@@ -134,7 +161,7 @@ class EngineLoop:
         self._thread.join()
         self._finisher.shutdown()
 
-    def _work(self, warm_up: Callable[[], float], warm: Future[float]) -> None:
+    def _work(self, warm_up: Callable[[], Pace], warm: Future[Pace]) -> None:
         try:
             warm.set_result(warm_up())
         except Exception as error:  # noqa: BLE001 whoever starts this thread must hear of it
@@ -153,9 +180,13 @@ class EngineLoop:
                     return None
                 self._changed.wait()
             now_s = time.monotonic()
-            turn = self._queue.next_turn(now_s, tokens_per_s=self._tokens_per_s)
+            turn = self._queue.next_turn(
+                now_s,
+                tokens_per_s=self._tokens_per_s(),
+                run_s=self._slower * self._pace.run_s,
+            )
             tokens = sum(len(job.rows[row]) for job, rows in turn.run for row in rows)
-            self._run_ends_s = now_s + tokens / self._tokens_per_s
+            self._run_ends_s = now_s + self._slower * self._pace.seconds(tokens)
             return turn
 
     def _run(self, turn: Turn) -> None:
@@ -169,8 +200,8 @@ class EngineLoop:
             return
         elapsed_s = time.perf_counter() - started_s
         lengths = [len(row) for row in rows]
-        newest = sum(lengths) / elapsed_s
-        self._tokens_per_s += _NEWEST * (newest - self._tokens_per_s)
+        newest = elapsed_s / self._pace.seconds(sum(lengths))
+        self._slower += _NEWEST * (newest - self._slower)
         self._count_run(lengths, elapsed_s)
         first = 0
         for job, of_job in turn.run:
