@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from megatick_training.forecasting.news import News
+    from megatick_training.forecasting.windows import Windows
 
 
 MIDNIGHT: Final = "00:00"
@@ -114,6 +115,16 @@ def left_out(
             f"symbols than those of the prices: {listed(unknown)}."
         )
     return told
+
+
+def unheard(windows: Windows, news: News | None) -> list[str]:
+    """Say that every text is later than all forecasts, where that is so."""
+    if news is None or windows.state.any():
+        return []
+    return [
+        "No text was published before a forecast: the news change nothing.  Are their times "
+        "those of the prices?"
+    ]
 
 
 def closed_at(closes: pd.DataFrame, closing: Clock) -> pd.DataFrame:

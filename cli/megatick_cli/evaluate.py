@@ -13,7 +13,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from megatick_cli.bar_closes import MIDNIGHT, CloseTime, clock, closed_at, left_out, named
+from megatick_cli.bar_closes import (
+    MIDNIGHT,
+    CloseTime,
+    clock,
+    closed_at,
+    left_out,
+    named,
+    unheard,
+)
 from megatick_cli.frames import finite, print_frame
 from megatick_cli.out_file import require_folder
 
@@ -176,6 +184,7 @@ def evaluate(
             embargo_bars=embargo_bars,
             allow_fitted=allow_fitted_dates,
         )
+        notices += unheard(rows, stories)
         status.update("forecasting …")
         said = judged_one.forecast(rows.closes, rows.state, rows.elapsed_s)
         horizons = judge_forecaster(

@@ -25,6 +25,7 @@ from megatick_cli.bar_closes import (
     closed_at,
     left_out,
     named,
+    unheard,
 )
 from megatick_cli.frames import print_frame
 from megatick_cli.out_file import require_folder
@@ -188,6 +189,7 @@ def fit_forecaster(
         story = None if news is None else read_news(news)
         notices = left_out(closes, story, news_file=news)
         windows = make_windows(closes, news=story, half_life_s=HALF_LIFE_S)
+        notices += unheard(windows, story)
     periods = make_periods(
         windows,
         train_until=_day(train_until),

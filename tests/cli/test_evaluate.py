@@ -78,6 +78,21 @@ def test_it_names_what_it_leaves_out(prices: Path, forecaster: Path) -> None:
     assert "and these last" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("year", "told"), [("2020", False), ("2010", True), ("2030", True)]
+)
+def test_news_that_reach_no_forecast_are_told(
+    prices: Path, forecaster: Path, year: str, told: bool
+) -> None:
+    news = prices.parent / "news.csv"
+    news.write_text(f"symbol,published_at,score\nA,{year}-04-25T12:00:00Z,0.5\n")
+    asked = arguments(prices, forecaster, "--auto-ets-rows=0", f"--news={news}")
+
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+
+    assert ("No text was published before a forecast" in result.stderr) == told
+
+
 def test_a_split_that_closes_are_not_adjusted_for_is_told(
     prices: Path, forecaster: Path
 ) -> None:
