@@ -122,8 +122,8 @@ def unheard(windows: Windows, news: News | None) -> list[str]:
     if news is None or windows.state.any():
         return []
     return [
-        "No text was published before a forecast: the news change nothing.  Are their times "
-        "those of the prices?"
+        "No text was published before a forecast: the news change nothing.  Are their "
+        "times those of the prices?"
     ]
 
 

@@ -78,9 +78,7 @@ def test_it_names_what_it_leaves_out(prices: Path, forecaster: Path) -> None:
     assert "and these last" not in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("year", "told"), [("2020", False), ("2010", True), ("2030", True)]
-)
+@pytest.mark.parametrize(("year", "told"), [("2020", False), ("2030", True)])
 def test_news_that_reach_no_forecast_are_told(
     prices: Path, forecaster: Path, year: str, told: bool
 ) -> None:
