@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -29,27 +28,7 @@ from megatick_server.row_queue import Float32Array, Job, Limits, RowQueue, Turn
 _LOG = logging.getLogger(__name__)
 
 _NEWEST: Final = 0.2
-"""Weight of the newest run in the average pace."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long an engine's runs take.
-
-    One of few tokens does fewer a second than a full one: the language model reads all of
-    its weights for either (docs/benchmarks.md#6-how-cost-grows).
-
-    Attributes:
-        run_s: what any run takes, ≥ 0.
-        token_s: what each token takes besides, > 0.
-    """
-
-    run_s: float
-    token_s: float
-
-    def seconds(self, tokens: int) -> float:
-        """Of one run."""
-        return self.run_s + tokens * self.token_s
+"""Weight of the newest run in the average speed."""
 
 
 class RowEngine(Protocol):
@@ -74,7 +53,7 @@ class EngineLoop:
         engine: RowEngine,
         limits: Limits,
         *,
-        warm_up: Callable[[], Pace],
+        warm_up: Callable[[], float],
         meters: Meters,
     ) -> None:
         """Start the thread, and wait until the engine is warm on it.
@@ -84,12 +63,12 @@ class EngineLoop:
             limits: how much at once.
             warm_up: runs the engine for the first time, on the thread that will run it:
                 what an engine prepares for one thread is of no use to another.  Gives its
-                pace; what it raises is raised here.
+                speed in tokens a second, > 0; what it raises is raised here.
             meters: count the runs, and what waits for one.
         """
         self._engine = engine
         self._queue = RowQueue(limits)
-        self._run_ends_s = -np.inf  # as expected, in the monotonic clock's seconds
+        self._run_ends_s = -np.inf  # by that speed, in the monotonic clock's seconds
         self._meters = meters
         meters.mention(BATCH_SECONDS, BATCH_TOKENS, BATCH_ROWS, ATTENTION_PADDING_TOKENS)
         for lane in PRIORITIES:
@@ -98,14 +77,12 @@ class EngineLoop:
         self._changed = threading.Condition()
         self._closing = False
         self._finisher = ThreadPoolExecutor(1, thread_name_prefix="finish")
-        warm: Future[Pace] = Future()
+        warm: Future[float] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(warm_up, warm), name="engine", daemon=True
         )
         self._thread.start()
-        self._pace = warm.result()
-        self._full_run = limits.max_batch_tokens
-        self._slower = 1.0  # than when it was warm, of late
+        self._tokens_per_s = warm.result()
 
     def check(self, priority: Priority, *, timeout_s: float) -> None:
         """Turn a request away at once that could not be answered in time.
@@ -136,14 +113,10 @@ class EngineLoop:
             priority,
             now_s,
             timeout_s=timeout_s,
-            tokens_per_s=self._tokens_per_s(),
-            run_s=self._slower * self._pace.run_s,
+            tokens_per_s=self._tokens_per_s,
             tokens=tokens,
             busy_s=max(0.0, self._run_ends_s - now_s),
         )
-
-    def _tokens_per_s(self) -> float:
-        return self._full_run / (self._slower * self._pace.seconds(self._full_run))
 
     def _waiting_requests(self, lane: Priority) -> int:
         with self._changed:
@@ -161,7 +134,7 @@ class EngineLoop:
         self._thread.join()
         self._finisher.shutdown()
 
-    def _work(self, warm_up: Callable[[], Pace], warm: Future[Pace]) -> None:
+    def _work(self, warm_up: Callable[[], float], warm: Future[float]) -> None:
         try:
             warm.set_result(warm_up())
         except Exception as error:  # noqa: BLE001 whoever starts this thread must hear of it
@@ -180,13 +153,9 @@ class EngineLoop:
                     return None
                 self._changed.wait()
             now_s = time.monotonic()
-            turn = self._queue.next_turn(
-                now_s,
-                tokens_per_s=self._tokens_per_s(),
-                run_s=self._slower * self._pace.run_s,
-            )
+            turn = self._queue.next_turn(now_s, tokens_per_s=self._tokens_per_s)
             tokens = sum(len(job.rows[row]) for job, rows in turn.run for row in rows)
-            self._run_ends_s = now_s + self._slower * self._pace.seconds(tokens)
+            self._run_ends_s = now_s + tokens / self._tokens_per_s
             return turn
 
     def _run(self, turn: Turn) -> None:
@@ -200,8 +169,8 @@ class EngineLoop:
             return
         elapsed_s = time.perf_counter() - started_s
         lengths = [len(row) for row in rows]
-        newest = elapsed_s / self._pace.seconds(sum(lengths))
-        self._slower += _NEWEST * (newest - self._slower)
+        newest = sum(lengths) / elapsed_s
+        self._tokens_per_s += _NEWEST * (newest - self._tokens_per_s)
         self._count_run(lengths, elapsed_s)
         first = 0
         for job, of_job in turn.run:

@@ -274,7 +274,6 @@ class RowQueue:
         *,
         timeout_s: float,
         tokens_per_s: float,
-        run_s: float = 0.0,
         tokens: int = 0,
         busy_s: float = 0.0,
     ) -> None:
@@ -287,8 +286,7 @@ class RowQueue:
             priority: its lane.
             now_s: what time it is.
             timeout_s: how long its caller waits yet; infinite if he does not say.
-            tokens_per_s: what the engine does in full runs, > 0.
-            run_s: what a run takes that is nearly empty.
+            tokens_per_s: what the engine has been doing, > 0.
             tokens: its own, where they are counted already.
             busy_s: how long the run will take that goes on.
 
@@ -300,7 +298,7 @@ class RowQueue:
         whole = self._lanes[priority].budget + self.tokens_ahead(priority) + tokens
         done_s = now_s + busy_s + HEADROOM * whole / tokens_per_s
         ahead = self.tokens_ahead(priority, done_s)
-        wait_s = busy_s + HEADROOM * (run_s + (ahead + tokens) / tokens_per_s)
+        wait_s = busy_s + HEADROOM * (ahead + tokens) / tokens_per_s
         if wait_s > timeout_s and (ahead or busy_s):
             raise RequestDropped(
                 "too_late",
@@ -323,9 +321,7 @@ class RowQueue:
             lane.jobs.remove(job)
             lane.forget(job)
 
-    def next_turn(
-        self, now_s: float, *, tokens_per_s: float = np.inf, run_s: float = 0.0
-    ) -> Turn:
+    def next_turn(self, now_s: float, *, tokens_per_s: float = np.inf) -> Turn:
         """Take out the rows that run next, none if none waits.
 
         All rows of a run are answered at its end, so a run is cut so that it ends before
@@ -334,12 +330,11 @@ class RowQueue:
 
         Args:
             now_s: what time it is.
-            tokens_per_s: what the engine does in full runs, > 0.
-            run_s: what a run takes that is nearly empty.
+            tokens_per_s: what the engine has been doing, > 0.
         """
         turn = Turn([], [])
         for lane in self._lanes.values():
-            if front := _front(lane, now_s, tokens_per_s, run_s, turn):
+            if front := _front(lane, now_s, tokens_per_s, turn):
                 _take(lane, front, now_s, turn)
                 self._put_back(lane, front, now_s, tokens_per_s)
                 break
@@ -368,9 +363,7 @@ class RowQueue:
         lane.measure(oldest)
 
 
-def _front(
-    lane: _Lane, now_s: float, tokens_per_s: float, run_s: float, turn: Turn
-) -> list[Job]:
+def _front(lane: _Lane, now_s: float, tokens_per_s: float, turn: Turn) -> list[Job]:
     """Take out a lane's oldest jobs, enough to choose a run from that ends in time."""
     jobs, budget = lane.jobs, lane.budget
     front: list[Job] = []
@@ -382,13 +375,11 @@ def _front(
             waited_s=waited_s, left_s=job.expires_s - now_s, cancelled=job.cancelled
         )
         its_tokens = min(job.waiting_tokens, budget)
-        full_s = min(tokens + its_tokens, budget) / tokens_per_s
-        ends_s = now_s + HEADROOM * (run_s + full_s)
+        ends_s = now_s + HEADROOM * min(tokens + its_tokens, budget) / tokens_per_s
         if reason is None and ends_s > min(until_s, job.expires_s):
             if front:
                 break
-            its_s = run_s + its_tokens / tokens_per_s
-            if now_s + its_s > job.expires_s and len(jobs) > 1:
+            if now_s + its_tokens / tokens_per_s > job.expires_s and len(jobs) > 1:
                 reason = _expired(waited_s)
         jobs.popleft()
         if reason is None:

@@ -333,26 +333,6 @@ def test_a_request_that_could_not_be_in_time_is_turned_away(
         check(expected_s - 0.001)
 
 
-def test_a_run_takes_its_time_however_little_is_in_it() -> None:
-    """0.5 s, and 0.1 s for each of its five tokens and the five before them."""
-    queue = queue_of(job(5))
-    wait_s = HEADROOM * (0.5 + 10 / 10)
-
-    def check(timeout_s: float) -> None:
-        queue.check(
-            "live", 0.0, timeout_s=timeout_s, tokens_per_s=10.0, run_s=0.5, tokens=5
-        )
-
-    check(wait_s + 0.001)
-    with pytest.raises(RequestDropped, match="longer than"):
-        check(wait_s - 0.001)
-    # Nor do two run together of which one would then be late, or one that is late anyhow.
-    pair = queue_of(job(5), job(4, expires_s=HEADROOM * 1.4 - 0.001))
-    assert lengths(pair.next_turn(0.0, tokens_per_s=10.0, run_s=0.5)) == [[5]]
-    late = queue_of(job(5, expires_s=0.99), job(4))
-    assert len(late.next_turn(0.0, tokens_per_s=10.0, run_s=0.5).dropped) == 1
-
-
 def test_times_of_milliseconds_are_told_apart() -> None:
     """70 tokens of which 1000 take a second: 1.4 x 0.07 s, where 0.05 s are left."""
     queue = queue_of(job(60))

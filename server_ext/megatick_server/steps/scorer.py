@@ -48,7 +48,7 @@ from megatick_server.adapter import Arrays, Reply, StepRequest
 from megatick_server.audit.log import AuditLog
 from megatick_server.cpus import usable_cpus
 from megatick_server.engine import PackedEngine
-from megatick_server.engine_loop import EngineLoop, Pace
+from megatick_server.engine_loop import EngineLoop
 from megatick_server.environment import cached_texts
 from megatick_server.errors import RequestDropped, RequestRefused
 from megatick_server.forecast import load_forecaster
@@ -76,7 +76,7 @@ from megatick_server.steps.sentiment_scores import SentimentScores
 from megatick_server.tokenization import TextTokenizer
 
 _QUEUE, _LANGUAGE_MODEL = STAGES.index("queue"), STAGES.index("language_model")
-_WARM_UP_TOKENS: Final = 16
+_WARM_UP_TOKENS: Final = 64
 
 LARGE_BYTES: Final = 32 * 1024
 """More text in a live request is tokenized aside; so much takes some 30 ms of a CPU."""
@@ -136,12 +136,7 @@ class Scorer:
         meters.watch(PADDING_TOKENS, lambda: engine.padding_tokens)
         step = cls(
             Preprocess(tokenizer, meters=meters),
-            EngineLoop(
-                engine,
-                limits,
-                warm_up=partial(_warm_up, engine, limits.max_batch_tokens),
-                meters=meters,
-            ),
+            EngineLoop(engine, limits, warm_up=partial(_warm_up, engine), meters=meters),
             SentimentScores(settings, model_digest=digest, meters=meters),
             PriceForecast(forecaster, model_digest=digest, meters=meters),
             RowCache(cached_texts()),
@@ -289,24 +284,10 @@ def _bytes(request: StepRequest) -> int:
     return sum(map(len, request.inputs[TEXT.name].flat))
 
 
-def _warm_up(engine: PackedEngine, tokens: int) -> Pace:
-    """Run the engine for the first time, which allocates, and tell its pace.
-
-    Args:
-        engine: the engine.
-        tokens: of a full run.
-    """
-
-    def seconds(texts: int) -> float:
-        rows: list[npt.NDArray[np.int32]] = [np.zeros(length, np.int32)] * texts
-        engine.run(rows, engine.outputs)
-        started_s = time.perf_counter()
-        engine.run(rows, engine.outputs)
-        return time.perf_counter() - started_s
-
-    length = min(_WARM_UP_TOKENS, tokens)
-    texts = tokens // length
-    one_s, all_s = seconds(1), seconds(texts)
-    # Half at least of a full run is its tokens', however the two were disturbed.
-    token_s = max(all_s - one_s, all_s / 2) / (length * max(1, texts - 1))
-    return Pace(max(0.0, one_s - length * token_s), token_s)
+def _warm_up(engine: PackedEngine) -> float:
+    """Run the engine for the first time, which allocates, and tell its tokens a second."""
+    row: npt.NDArray[np.int32] = np.zeros(_WARM_UP_TOKENS, np.int32)
+    engine.run([row], engine.outputs)
+    started_s = time.perf_counter()
+    engine.run([row], engine.outputs)
+    return _WARM_UP_TOKENS / (time.perf_counter() - started_s)
