@@ -71,7 +71,7 @@ def story(texts: int) -> Story:
 
 
 def test_what_is_left_out_is_named() -> None:
-    closes = pd.DataFrame({"A": range(65), "B": [np.nan, *range(64)]})
+    closes = pd.DataFrame({"A": range(100, 165), "B": [np.nan, *range(100, 164)]})
     news = News({"A": story(3), "Y": story(1), "Z": story(2)})
 
     assert left_out(closes, news, news_file=Path("n.csv")) == [
@@ -83,7 +83,7 @@ def test_what_is_left_out_is_named() -> None:
 
 
 def test_news_of_none_of_the_symbols_is_refused() -> None:
-    closes = pd.DataFrame({"AAPL": range(65)})
+    closes = pd.DataFrame({"AAPL": range(100, 165)})
 
     with pytest.raises(DataError, match=r"n.csv: .*about AAPL.O, they are of AAPL; write"):
         left_out(closes, News({"AAPL.O": story(3)}), news_file=Path("n.csv"))
