@@ -25,6 +25,7 @@ class OtherServer:
     """
 
     def __init__(self, repository: Path, options: ServeOptions | None = None) -> None:
+        _pickle_paths_for_every_python()
         self._process = subprocess.Popen(
             [os.environ[SERVER_PYTHON], __file__],
             stdin=subprocess.PIPE,
@@ -62,12 +63,17 @@ class OtherServer:
         return found
 
 
+def _pickle_paths_for_every_python() -> None:
+    """By a name that each of them knows: their class is named otherwise in 3.13."""
+    copyreg.pickle(PosixPath, lambda path: (_path_of, (str(path),)))
+
+
 def _path_of(path: str) -> PosixPath:
-    """A path by a name that every Python knows: its class is named otherwise in 3.13."""
     return PosixPath(path)
 
 
 def _obey() -> None:
+    _pickle_paths_for_every_python()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what else is printed is no answer
     server: Any = None
@@ -96,5 +102,3 @@ if __name__ == "__main__":
     from other_python import _obey as obey  # by the name under which both pickle
 
     obey()
-else:
-    copyreg.pickle(PosixPath, lambda path: (_path_of, (str(path),)))
