@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from megatick_training.cleaning.repeats import RepeatedPassages
 from megatick_training.cleaning.report import CleaningReport, Dropped, Reason, Tally
 from megatick_training.cleaning.steps import CleaningOptions, steps_of
 from megatick_training.errors import DataError
-from megatick_training.tables import input_files, read_blocks
+from megatick_training.tables import input_files, read_blocks, values_of
 
 SOURCE_ROW: Final = "source_row"
 ORIGINAL: Final = "original"
@@ -207,11 +206,13 @@ def _holds_text(kind: pa.DataType) -> bool:
 
 def _rows(block: Block) -> Iterator[Row]:
     """A block's rows; a list or an object beside texts is there, and not its JSON."""
+    written = {
+        name: values_of(block, name) for name, places in block.written.items() if places
+    }
     for place, row in enumerate(rows_of(block.table)):
+        found = {name: values[place] for name, values in written.items()}
         nested = {
-            name: json.loads(row[name])
-            for name, places in block.written.items()
-            if place in places and row[name].startswith(("[", "{"))
+            name: value for name, value in found.items() if isinstance(value, list | dict)
         }
         yield row | nested
 
