@@ -11,23 +11,21 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path, PosixPath
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from megatick_server.launcher import ServeOptions, TritonServer
-
-SERVER_PYTHON: Final = "MEGATICK_SERVER_PYTHON"
 
 
 class OtherServer:
     """Looks like a ``TritonServer``, and hands everything on to one.
 
-    ``SERVER_PYTHON`` in the environment names the other Python.
+    ``MEGATICK_SERVER_PYTHON`` in the environment names the other Python.
     """
 
     def __init__(self, repository: Path, options: ServeOptions | None = None) -> None:
         _pickle_paths_for_every_python()
         self._process = subprocess.Popen(
-            [os.environ[SERVER_PYTHON], __file__],
+            [os.environ["MEGATICK_SERVER_PYTHON"], __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
