@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megatick_contract.admission import PRIORITIES, Priority
+from megatick_server.job import Float32Array, Job
 from megatick_server.meters import Meters
 from megatick_server.metrics import (
     ATTENTION_PADDING_TOKENS,
@@ -23,7 +24,7 @@ from megatick_server.metrics import (
     WAITING_REQUESTS,
     WAITING_TOKENS,
 )
-from megatick_server.row_queue import Float32Array, Job, Limits, RowQueue, Turn
+from megatick_server.row_queue import Limits, RowQueue, Turn
 
 _LOG = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from megatick_contract.admission import Priority
 from megatick_server import engine_loop
 from megatick_server.engine_loop import EngineLoop
 from megatick_server.errors import RequestDropped
+from megatick_server.job import Job
 from megatick_server.meters import Meters
-from megatick_server.row_queue import HEADROOM, Job, Limits
+from megatick_server.row_queue import HEADROOM, Limits
 
 WAIT_S = 30.0
 

@@ -10,7 +10,8 @@ import pytest
 
 from megatick_contract.admission import PRIORITIES, Priority
 from megatick_server.errors import RequestDropped
-from megatick_server.row_queue import HEADROOM, Job, Limits, RowQueue, Turn
+from megatick_server.job import Job
+from megatick_server.row_queue import HEADROOM, Limits, RowQueue, Turn
 
 LIMITS = Limits(max_batch_tokens=20, max_backfill_tokens=8)
 

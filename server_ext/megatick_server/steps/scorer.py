@@ -52,6 +52,7 @@ from megatick_server.engine_loop import EngineLoop
 from megatick_server.environment import cached_texts
 from megatick_server.errors import RequestDropped, RequestRefused
 from megatick_server.forecast import load_forecaster
+from megatick_server.job import Float32Array, Job
 from megatick_server.meters import Meters
 from megatick_server.metrics import (
     CACHE_HITS,
@@ -61,13 +62,7 @@ from megatick_server.metrics import (
     STAGE_SECONDS,
 )
 from megatick_server.row_cache import RowCache
-from megatick_server.row_queue import (
-    MAX_JOBS,
-    Float32Array,
-    Job,
-    Limits,
-    not_worth_it,
-)
+from megatick_server.row_queue import MAX_JOBS, Limits, not_worth_it
 from megatick_server.settings import ModelFolder, ScorerSettings
 from megatick_server.step_log import log_as_triton
 from megatick_server.steps.preprocess import Preprocess
